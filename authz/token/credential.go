@@ -1,0 +1,63 @@
+package token
+
+import "strings"
+
+// FromAuthorization takes the bearer token out of the value of an Authorization
+// header (RFC 6750 §2.1). The error is a *[MissingError] or a *[MalformedError].
+func FromAuthorization(header string) (raw string, err error) {
+	// RFC 9110 §5.5: white space around a field value is not part of it.
+	header = strings.Trim(header, " \t")
+	if header == "" {
+		return "", &MissingError{"there is no Authorization header, or it is empty"}
+	}
+	scheme, rest, _ := strings.Cut(header, " ")
+	if !isScheme(scheme) {
+		return "", &MalformedError{"it does not begin with an authentication scheme"}
+	}
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &MissingError{"the authentication scheme is not Bearer"}
+	}
+	raw = strings.TrimLeft(rest, " ")
+	switch {
+	case raw == "":
+		return "", &MissingError{"there is no token after Bearer"}
+	case len(raw) > MaxLength:
+		return "", &MalformedError{"the token is longer than 16 KiB"}
+	case strings.Contains(raw, ","):
+		// Envoy joins repeated headers with a comma, which no token may contain.
+		return "", &MalformedError{"there is more than one Authorization header, or a comma in the token"}
+	case strings.ContainsAny(raw, " \t"):
+		return "", &MalformedError{"there is white space in the token"}
+	case !isB64Token(raw):
+		return "", &MalformedError{"the token has characters that RFC 6750 does not allow"}
+	}
+	return raw, nil
+}
+
+// isScheme tells whether s is an auth-scheme, which is a token of RFC 9110 §5.6.2.
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !isAlphaNum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isB64Token tells whether s is a b64token of RFC 6750 §2.1.
+func isB64Token(s string) bool {
+	s = strings.TrimRight(s, "=")
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isAlphaNum(c), c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlphaNum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

@@ -1,0 +1,97 @@
+// Package token turns the bearer token of a request into an identity.
+//
+// It knows nothing of policies and nothing of Envoy. A [Verifier] vouches for
+// one token; a [Validator] puts the right verifier behind a cache, so that many
+// requests with one token cost one verification.
+package token
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// MaxLength is the length in bytes from which a credential is refused unread.
+// Envoy accepts 60 KiB of headers by default; no access token needs as much.
+const MaxLength = 16 << 10
+
+// Identity is who a valid token stands for. It is shared between requests: no
+// holder may change it, nor anything that it refers to.
+type Identity struct {
+	Provider string   // the configured name of the provider
+	Issuer   string   // iss (RFC 7519 §4.1.1)
+	Subject  string   // sub; empty for a machine token that has none
+	ClientID string   // client_id (RFC 9068 §2.2), else azp
+	Email    string   // email, unless email_verified says false
+	Scopes   []string // granted scopes, each a scope-token of RFC 6749 §3.3
+	Claims   map[string]any
+
+	// Expiry is when the token ends, without any clock skew. Zero: not known.
+	Expiry time.Time
+
+	// KeyID names the local key that verified the signature, for [KeyHolder].
+	// Empty if no local key did.
+	KeyID string
+}
+
+// A Verifier decides whether a token is valid.
+//
+// Verify returns an identity, or an *[InvalidError] (the token is bad), or an
+// *[UnavailableError] (it cannot be told now). Any other error is a fault of
+// ours: it denies, and is never cached. It is called concurrently.
+type Verifier interface {
+	Verify(ctx context.Context, raw string) (*Identity, error)
+}
+
+// A KeyHolder is a [Verifier] whose answers rest on keys that the provider can
+// withdraw. HasKey tells whether a key, by [Identity.KeyID], is still held: an
+// identity that was cached under a withdrawn key is verified anew.
+type KeyHolder interface {
+	HasKey(id string) bool
+}
+
+// MissingError says that a request carries no bearer token (RFC 6750 §3.1: such
+// a request gets a challenge without an error code).
+type MissingError struct{ Reason string }
+
+func (e *MissingError) Error() string { return "no bearer token: " + e.Reason }
+
+// MalformedError says that a request tries to carry a bearer token but breaks
+// the syntax of RFC 6750 §2.1 (invalid_request).
+type MalformedError struct{ Reason string }
+
+func (e *MalformedError) Error() string { return "malformed Authorization header: " + e.Reason }
+
+// InvalidError says that a token is not valid (invalid_token). Reason is meant
+// for logs and people; it never contains any part of the token.
+type InvalidError struct {
+	Reason string
+	// NoCache marks a verdict that another moment may change, such as a key
+	// that may yet be published.
+	NoCache bool
+}
+
+func (e *InvalidError) Error() string { return "invalid token: " + e.Reason }
+
+// Invalidf makes an *[InvalidError]. The arguments must not come from the token.
+func Invalidf(format string, args ...any) *InvalidError {
+	return &InvalidError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// UnavailableError says that nobody can tell now whether the token is valid. It
+// is never cached.
+type UnavailableError struct {
+	Reason string
+	// RetryAfter is how long the client should wait. Zero: not known.
+	RetryAfter time.Duration
+	Err        error
+}
+
+func (e *UnavailableError) Error() string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Err.Error()
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
