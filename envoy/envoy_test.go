@@ -193,12 +193,12 @@ func TestStartGivesEnvoysOwnWords(t *testing.T) {
 	}
 	for _, c := range []struct{ name, config, want string }{
 		{"unknown field", "admin: {no_such_field: 1}", "no_such_field"},
-		{"not YAML", "{", "Envoy did not start: "},
+		{"not YAML", "{", "envoy did not start: "},
 		{"busy port", string(busy), "Address already in use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Start(t.Context(), Options{Path: find(t), Config: []byte(c.config)})
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "Envoy did not start: ") {
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "envoy did not start: ") {
 				t.Fatalf("got %v, want %q in Envoy's words", err, c.want)
 			}
 		})

@@ -54,7 +54,7 @@ func Start(ctx context.Context, o Options) (_ *Process, err error) {
 	if o.Timeout == 0 {
 		o.Timeout = 20 * time.Second
 	}
-	child, err := process.Start(process.Options{Name: "Envoy", Path: o.Path, Stdout: o.Log, Stderr: o.Log, Args: []string{
+	child, err := process.Start(process.Options{Name: "envoy", Path: o.Path, Stdout: o.Log, Stderr: o.Log, Args: []string{
 		"--config-path", config, "--admin-address-path", adminFile, "--use-dynamic-base-id",
 		"--log-level", "warning", "--concurrency", strconv.Itoa(o.Concurrency)}})
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *Process) Admin(ctx context.Context, path string) ([]byte, error) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("Envoy's admin interface answered %s to %s", res.Status, path)
+		err = fmt.Errorf("the admin interface of Envoy answered %s to %s", res.Status, path)
 	}
 	return body, err
 }
@@ -122,14 +122,14 @@ func (p *Process) Address(ctx context.Context, listener string) (string, error) 
 		} `json:"listener_statuses"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", fmt.Errorf("Envoy's /listeners: %w", err)
+		return "", fmt.Errorf("reading /listeners of Envoy: %w", err)
 	}
 	for _, l := range answer.Listeners {
 		if l.Name == listener {
 			return net.JoinHostPort(l.Address.Socket.Address, strconv.Itoa(l.Address.Socket.Port)), nil
 		}
 	}
-	return "", fmt.Errorf("Envoy has no listener %q", listener)
+	return "", fmt.Errorf("no listener of Envoy is named %q", listener)
 }
 
 // Stop ends Envoy and removes its files.
@@ -148,7 +148,7 @@ var logPrefix = regexp.MustCompile(`^\s*\[[^\]]*\]\[\d+\]\[(critical|error)\]\[\
 func explain(err error, tail string) error {
 	for line := range strings.SplitSeq(tail, "\n") {
 		if logPrefix.MatchString(line) {
-			return fmt.Errorf("Envoy did not start: %s", logPrefix.ReplaceAllString(line, ""))
+			return fmt.Errorf("envoy did not start: %s", logPrefix.ReplaceAllString(line, ""))
 		}
 	}
 	return err
