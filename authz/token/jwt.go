@@ -1,5 +1,19 @@
 package token
 
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxDepth bounds the nesting of JSON that others wrote: claims and provider
+// answers are nearly flat, and whoever walks them later may recurse.
+const maxDepth = 32
+
 // JWT is a parsed JSON Web Token in JWS compact serialization (RFC 7515 §3.1).
 // Its signature has not been verified.
 type JWT struct {
@@ -11,8 +25,153 @@ type JWT struct {
 	Typ string // typ; empty if absent
 
 	SigningInput string // what the signature covers
-	Signature    []byte
+	Signature    []byte // never empty
 }
 
-// ParseJWT parses a JWT strictly. The error is an *[InvalidError].
-func ParseJWT(raw string) (*JWT, error) { return nil, Invalidf("not implemented") }
+// ParseJWT parses a JWT strictly, as RFC 8725 advises: unpadded canonical
+// base64url, JSON objects without repeated members, a signature, no extension
+// that would have to be understood (crit, RFC 7515 §4.1.11), and a typ of an
+// access token. Nothing in the header points to a key: jwk, jku, x5c and x5u are
+// not read. The error is an *[InvalidError].
+func ParseJWT(raw string) (*JWT, error) {
+	if len(raw) > MaxLength {
+		return nil, Invalidf("the token is longer than 16 KiB")
+	}
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, signature, found := strings.Cut(rest, ".")
+	switch dots := strings.Count(signature, "."); {
+	case found && dots == 2:
+		return nil, Invalidf("encrypted tokens (JWE) are not supported")
+	case !found || dots != 0:
+		return nil, Invalidf("it is not a JWT: a JWT has three parts")
+	}
+	t := &JWT{SigningInput: raw[:len(raw)-len(signature)-1]}
+	var err error
+	if t.Header, err = decodePart("header", header); err != nil {
+		return nil, err
+	}
+	if err := t.readHeader(); err != nil {
+		return nil, err
+	}
+	if t.Claims, err = decodePart("payload", payload); err != nil {
+		return nil, err
+	}
+	if t.Signature, err = decodeBase64(signature); err != nil {
+		return nil, Invalidf("the signature of the JWT is not canonical base64url")
+	}
+	if len(t.Signature) == 0 {
+		return nil, Invalidf("the JWT has no signature")
+	}
+	return t, nil
+}
+
+func (t *JWT) readHeader() error {
+	for name, to := range map[string]*string{"alg": &t.Alg, "kid": &t.Kid, "typ": &t.Typ} {
+		v, present := t.Header[name]
+		s, ok := v.(string)
+		if present && !ok {
+			return Invalidf("%s in the JWT's header is not a string", name)
+		}
+		*to = s
+	}
+	switch {
+	case t.Alg == "":
+		return Invalidf("the JWT names no algorithm")
+	case strings.EqualFold(t.Alg, "none"):
+		return Invalidf("the JWT is not signed (alg none)")
+	case has(t.Header, "crit"):
+		return Invalidf("the JWT has critical extensions (crit), none of which is supported")
+	case has(t.Header, "b64"):
+		return Invalidf("the JWT has an unencoded payload (b64), which is not supported")
+	}
+	// RFC 9068 §2.1; JWT and no typ at all are what most providers send.
+	switch typ := strings.ToLower(t.Typ); {
+	case !has(t.Header, "typ"), typ == "jwt", typ == "at+jwt", typ == "application/at+jwt":
+		return nil
+	default:
+		return Invalidf("the JWT is of a type (typ) that is not an access token")
+	}
+}
+
+// IsAccessTokenType tells whether the header says that this is an access token
+// in the sense of RFC 9068 §2.1.
+func (t *JWT) IsAccessTokenType() bool {
+	typ := strings.ToLower(t.Typ)
+	return typ == "at+jwt" || typ == "application/at+jwt"
+}
+
+func has(m map[string]any, name string) bool { _, ok := m[name]; return ok }
+
+func decodePart(what, part string) (map[string]any, error) {
+	data, err := decodeBase64(part)
+	if err != nil {
+		return nil, Invalidf("the %s of the JWT is not canonical base64url", what)
+	}
+	object, err := DecodeObject(data)
+	if err != nil {
+		return nil, Invalidf("the %s of the JWT is not sound: %v", what, err)
+	}
+	return object, nil
+}
+
+var errNotBase64 = errors.New("not canonical base64url")
+
+// decodeBase64 decodes unpadded base64url. The decoder of encoding/base64 skips
+// line breaks even when it is strict about trailing bits.
+func decodeBase64(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, errNotBase64
+	}
+	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, errNotBase64
+	}
+	return data, nil
+}
+
+// DecodeObject decodes one JSON object strictly (RFC 7493): valid UTF-8, no
+// repeated member, nothing after it, at most 32 levels deep. Its error never
+// contains anything of the data.
+func DecodeObject(data []byte) (map[string]any, error) {
+	if k := jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind(); k != jsontext.KindBeginObject {
+		return nil, errors.New("it is not a JSON object")
+	}
+	var object map[string]any
+	err := json.Unmarshal(data, &object, json.WithUnmarshalers(json.UnmarshalFromFunc(boundDepth)))
+	switch {
+	case err == nil:
+		return object, nil
+	case errors.Is(err, errTooDeep):
+		return nil, errTooDeep
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return nil, errors.New("a JSON member is repeated")
+	default:
+		return nil, errors.New("the JSON is broken")
+	}
+}
+
+var errTooDeep = errors.New("the JSON is nested too deeply")
+
+func boundDepth(d *jsontext.Decoder, _ *any) error {
+	if d.StackDepth() > maxDepth {
+		return errTooDeep
+	}
+	return errors.ErrUnsupported
+}
+
+// looksLikeJWT tells whether a lenient reader could take the token for a JWT.
+// Such a token is never treated as an opaque one: what a provider would vouch
+// for after a lenient reading would escape the checks of its claims.
+func looksLikeJWT(raw string) bool {
+	if dots := strings.Count(raw, "."); dots != 2 && dots != 4 {
+		return false
+	}
+	header, _, _ := strings.Cut(raw, ".")
+	header = strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(header)
+	data := make([]byte, base64.RawURLEncoding.DecodedLen(len(header)))
+	// What was decoded before an error counts too.
+	n, _ := base64.RawURLEncoding.Decode(data, []byte(header))
+	data = bytes.TrimLeft(data[:n], " \t\r\n")
+	rest, isObject := bytes.CutPrefix(data, []byte("{"))
+	return isObject && bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(`"`))
+}

@@ -1,12 +1,24 @@
 package token
 
-import "time"
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// maxDate is the end of the year 9999, beyond which time.Time stops to behave.
+const maxDate = 253402300799
 
 // Rules say which claims a valid token has (RFC 7519 §4.1, RFC 9068 §4). The
 // zero value refuses every token.
 type Rules struct {
 	Provider    string           // becomes Identity.Provider
-	Issuer      string           // iss must equal it exactly
+	Issuer      string           // iss must equal it, byte by byte; required
 	Audiences   []string         // aud must contain one of them
 	ClockSkew   time.Duration    // tolerance for exp, nbf and iat; default none
 	ScopeClaims []string         // the first that is present counts; default scope, scp
@@ -21,5 +33,216 @@ type Rules struct {
 // Identity checks the claims and makes an identity of them. The error is an
 // *[InvalidError].
 func (r Rules) Identity(claims map[string]any) (*Identity, error) {
-	return nil, Invalidf("not implemented")
+	if err := r.check(claims); err != nil {
+		return nil, err
+	}
+	id := &Identity{Provider: r.Provider, Issuer: r.Issuer, Claims: claims}
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}} {
+		if err := readName(claims, f.name, f.to); err != nil {
+			return nil, err
+		}
+	}
+	// An address that the provider has not verified is whatever its user typed.
+	if verified, present := claims["email_verified"]; present && verified != true && verified != "true" {
+		id.Email = ""
+	}
+	scopes, err := r.scopes(claims)
+	if err != nil {
+		return nil, err
+	}
+	id.Scopes = scopes
+	if exp, ok := claims["exp"].(float64); ok {
+		id.Expiry = time.Unix(int64(exp), 0)
+	}
+	return id, nil
+}
+
+func (r Rules) check(claims map[string]any) error {
+	if r.Issuer == "" || len(r.Audiences) == 0 && !r.AnyAudience {
+		return Invalidf("no issuer or no audience is configured for this provider")
+	}
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		if err := checkDate(claims, name); err != nil {
+			return err
+		}
+	}
+	if err := checkAudienceShape(claims); err != nil {
+		return err
+	}
+	if err := checkPurpose(claims); err != nil {
+		return err
+	}
+	options := []jwt.ParserOption{jwt.WithLeeway(r.ClockSkew), jwt.WithIssuedAt()}
+	if r.Now != nil {
+		options = append(options, jwt.WithTimeFunc(r.Now))
+	}
+	if !r.Optional {
+		options = append(options, jwt.WithExpirationRequired())
+	}
+	if !r.Optional || has(claims, "iss") {
+		options = append(options, jwt.WithIssuer(r.Issuer))
+	}
+	if len(r.Audiences) > 0 {
+		options = append(options, jwt.WithAudience(r.Audiences...))
+	}
+	if err := jwt.NewValidator(options...).Validate(jwt.MapClaims(claims)); err != nil {
+		return &InvalidError{Reason: claimsReason(err)}
+	}
+	return nil
+}
+
+// claimsReason says in words what the validator found, without its wrapping.
+func claimsReason(err error) string {
+	for _, known := range []struct {
+		err    error
+		reason string
+	}{
+		{jwt.ErrTokenInvalidIssuer, "it was issued by another issuer (iss)"},
+		{jwt.ErrTokenInvalidAudience, "it is meant for another audience (aud)"},
+		{jwt.ErrTokenRequiredClaimMissing, "exp, iss or aud is missing"},
+		{jwt.ErrTokenExpired, "it has expired (exp)"},
+		{jwt.ErrTokenNotValidYet, "it is not valid yet (nbf)"},
+		{jwt.ErrTokenUsedBeforeIssued, "it was issued in the future (iat)"},
+	} {
+		if errors.Is(err, known.err) {
+			return known.reason
+		}
+	}
+	return "one of exp, nbf, iat, iss and aud has a wrong type"
+}
+
+// checkDate refuses what is no NumericDate (RFC 7519 §2), or one that no clock
+// will ever show: the validator would take zero for absent.
+func checkDate(claims map[string]any, name string) error {
+	v, present := claims[name]
+	if !present {
+		return nil
+	}
+	date, ok := v.(float64)
+	if !ok {
+		return Invalidf("%s is not a number", name)
+	}
+	if math.IsNaN(date) || date < 0 || date > maxDate || name == "exp" && date < 1 {
+		return Invalidf("%s is not a date between 1970 and 9999", name)
+	}
+	return nil
+}
+
+// checkAudienceShape refuses an aud that is neither a string nor an array of
+// strings (RFC 7519 §4.1.3), which the validator would take for absent.
+func checkAudienceShape(claims map[string]any) error {
+	v, present := claims["aud"]
+	if _, ok := v.(string); ok || !present {
+		return nil
+	}
+	list, ok := v.([]any)
+	notString := func(a any) bool { _, ok := a.(string); return !ok }
+	if !ok || slices.ContainsFunc(list, notString) {
+		return Invalidf("aud is neither a string nor an array of strings")
+	}
+	return nil
+}
+
+// checkPurpose refuses tokens of the same provider, under the same keys, that
+// were never meant for an API (RFC 8725 §2.8): ID tokens are told by the hashes
+// of OpenID Connect Core §3.1.3.6 and §3.3.2.11, logout and security event
+// tokens by events (RFC 8417 §2.2). Keycloak (typ) and Cognito (token_use) say
+// it in claims of their own.
+func checkPurpose(claims map[string]any) error {
+	for _, name := range []string{"at_hash", "c_hash", "s_hash"} {
+		if has(claims, name) {
+			return Invalidf("it is an ID token, not an access token (it has %s)", name)
+		}
+	}
+	if has(claims, "events") {
+		return Invalidf("it is a logout or event token, not an access token (it has events)")
+	}
+	for _, name := range []string{"typ", "token_use"} {
+		kind, _ := claims[name].(string)
+		switch strings.ToLower(kind) {
+		case "id", "refresh", "offline", "logout":
+			return Invalidf("it is not an access token (by its claim %s)", name)
+		}
+	}
+	return nil
+}
+
+// readName reads an optional claim that names somebody. Such names become
+// headers and log fields, so controls of any kind make the token invalid.
+func readName(claims map[string]any, name string, to *string) error {
+	v, present := claims[name]
+	// Providers write null or "" for an e-mail address that a user does not have.
+	if !present || name != "sub" && (v == nil || v == "") {
+		return nil
+	}
+	s, ok := v.(string)
+	switch {
+	case !ok:
+		return Invalidf("%s is not a string", name)
+	case s == "":
+		return Invalidf("%s is empty", name)
+	case strings.ContainsFunc(s, isControl):
+		return Invalidf("%s contains control characters", name)
+	}
+	*to = s
+	return nil
+}
+
+// isControl includes C1, the line and paragraph separators, and the invisible
+// format characters that make one name look like another.
+func isControl(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
+
+// scopes reads the first scope claim that is present: a string with spaces
+// (RFC 8693 §4.2) or an array. A null is present: to skip it would turn what was
+// granted (scope) into what was only asked for (scp).
+func (r Rules) scopes(claims map[string]any) ([]string, error) {
+	names := r.ScopeClaims
+	if len(names) == 0 {
+		names = []string{"scope", "scp"}
+	}
+	i := slices.IndexFunc(names, func(name string) bool { return has(claims, name) })
+	if i < 0 {
+		return nil, nil
+	}
+	var list []string
+	switch v := claims[names[i]].(type) {
+	case string:
+		list = strings.Split(v, " ")
+	case []any:
+		for _, a := range v {
+			s, ok := a.(string)
+			if !ok {
+				return nil, Invalidf("%s has an element that is not a string", names[i])
+			}
+			list = append(list, s)
+		}
+	default:
+		return nil, Invalidf("%s is neither a string nor an array of strings", names[i])
+	}
+	return cleanScopes(names[i], list)
+}
+
+// cleanScopes drops empty and repeated scopes and refuses malformed ones.
+func cleanScopes(name string, list []string) ([]string, error) {
+	var scopes []string
+	seen := make(map[string]bool, len(list))
+	for _, s := range list {
+		if s == "" || seen[s] {
+			continue
+		}
+		if !isScope(s) {
+			return nil, Invalidf("%s has a scope with characters that RFC 6749 does not allow", name)
+		}
+		seen[s] = true
+		scopes = append(scopes, s)
+	}
+	return scopes, nil
+}
+
+// isScope tells whether s is a scope-token of RFC 6749 §3.3.
+func isScope(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x21 || c > 0x7E || c == '"' || c == '\\' })
 }
