@@ -2,49 +2,310 @@ package token
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"log/slog"
+	"runtime"
+	"runtime/debug"
 	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"scopeward/authz/boundedcache"
 )
 
 // Provider is an identity provider as the [Validator] sees it.
 type Provider struct {
 	Name     string // unique
 	Issuer   string // JWTs with exactly this iss go to the provider
-	Opaque   bool   // tokens that are not JWTs go to the provider; at most one may have it
+	Opaque   bool   // tokens that are not JWTs go to the provider; the first that has it counts
 	Verifier Verifier
 }
 
 // Options configure a [Validator].
 type Options struct {
 	Providers   []Provider
-	TTL         time.Duration // how long an identity is cached; default 5 min; negative: not at all
-	NegativeTTL time.Duration // how long an InvalidError is cached; default 10 s; negative: not at all
-	MaxEntries  int           // bound of each of the two caches; default 100,000
-	Timeout     time.Duration // bound of one verification; default 10 s
-	Now         func() time.Time
-	Logger      *slog.Logger // default: discard
+	TTL         time.Duration    // how long an identity is cached; default 5 min; negative: not at all
+	NegativeTTL time.Duration    // how long an *InvalidError is cached; default 10 s; negative: not at all
+	MaxEntries  int              // bound of each of the two caches; default 100,000
+	Timeout     time.Duration    // bound of one verification; default 10 s
+	Now         func() time.Time // default time.Now
+	Logger      *slog.Logger     // default: discard
 
 	// Observe, if set, hears of each verification: the provider's name ("" if no
 	// provider takes the token), the outcome (valid, invalid, unavailable or
-	// error) and its duration.
+	// error) and its duration. It must be quick.
 	Observe func(provider, outcome string, d time.Duration)
 }
 
+// How a result came about.
+const (
+	CacheHit  = "hit"  // the answer was known
+	CacheMiss = "miss" // the token was verified
+	CacheNone = "none" // neither: the work was not admitted, or not waited for
+)
+
 // Result is what [Validator.Validate] found out.
 type Result struct {
-	Identity *Identity // nil unless the error is nil
+	Identity *Identity // nil if there is an error
 	Provider string    // the provider's name; empty if none takes the token
-	Cache    string    // "hit", "miss", or "none" (nothing was looked up)
+	Cache    string    // CacheHit, CacheMiss or CacheNone
 }
 
-// Validator validates tokens by the right provider, behind a cache. The zero
-// value finds every token invalid.
-type Validator struct{ opts Options }
+// Validator validates tokens by the right provider, behind a cache. Identities
+// and refusals are cached apart, so that a flood of garbage can't push out those
+// who are in. It is for concurrent use; make it with [NewValidator].
+type Validator struct {
+	opts    Options
+	valid   *boundedcache.Cache[cached]
+	invalid *boundedcache.Cache[cached]
+	flights singleflight.Group
+}
+
+type cached struct {
+	identity *Identity
+	err      *InvalidError
+	until    time.Time
+}
 
 // NewValidator makes a validator.
-func NewValidator(opts Options) *Validator { return &Validator{opts: opts} }
+func NewValidator(opts Options) *Validator {
+	if opts.TTL == 0 {
+		opts.TTL = 5 * time.Minute
+	}
+	if opts.NegativeTTL == 0 {
+		opts.NegativeTTL = 10 * time.Second
+	}
+	if opts.MaxEntries <= 0 {
+		opts.MaxEntries = 100_000
+	}
+	if opts.Timeout <= 0 {
+		opts.Timeout = 10 * time.Second
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Observe == nil {
+		opts.Observe = func(string, string, time.Duration) {}
+	}
+	return &Validator{
+		opts:    opts,
+		valid:   boundedcache.New[cached](opts.MaxEntries),
+		invalid: boundedcache.New[cached](opts.MaxEntries),
+	}
+}
 
-// Validate finds the identity for a token.
+// Validate finds the identity for a token: in the cache, or by the provider that
+// takes it. The error is an *[InvalidError], an *[UnavailableError], the error of
+// admit, or a fault of a verifier; only an *[InvalidError] is cached.
+//
+// admit is asked once before any real work, and not at all for what is cached;
+// nil admits all. Of many concurrent requests with one token, only the one that
+// does the work asks. It may be called in another goroutine.
+//
+// The work goes on when ctx ends, for the others that wait for it. Validate
+// itself returns a little before ctx's deadline, so that there is time to answer.
 func (v *Validator) Validate(ctx context.Context, raw string, admit func() error) (Result, error) {
-	return Result{Cache: "none"}, Invalidf("not implemented")
+	hash := sha256.Sum256([]byte(raw))
+	key := string(hash[:])
+	if admit == nil {
+		admit = func() error { return nil }
+	}
+	if result, err, ok := v.cached(key); ok {
+		return result, err
+	}
+	ctx, cancel := leaveEarly(ctx)
+	defer cancel()
+	for try := 0; ; try++ {
+		if ctx.Err() != nil {
+			return Result{Cache: CacheNone}, tooLate(ctx)
+		}
+		if try == maxFollows {
+			if err := admit(); err != nil {
+				return Result{Cache: CacheNone}, err
+			}
+			admit = func() error { return nil }
+		}
+		led := false
+		flight := v.flights.DoChan(key, func() (any, error) {
+			led = true
+			return v.work(ctx, key, raw, admit), nil
+		})
+		select {
+		case <-ctx.Done():
+			return Result{Cache: CacheNone}, tooLate(ctx)
+		case landed := <-flight:
+			done := landed.Val.(outcome)
+			// A refusal concerns the one that led; the others try for themselves.
+			if done.refused && !led {
+				continue
+			}
+			return done.result, done.err
+		}
+	}
+}
+
+func tooLate(ctx context.Context) error {
+	return &UnavailableError{Reason: "the token could not be verified in time", RetryAfter: time.Second, Err: ctx.Err()}
+}
+
+// maxFollows is how often one request follows others that are refused before it
+// asks for admission itself: without a bound, a thousand refused requests with
+// one token would wake each other a million times.
+const maxFollows = 4
+
+type outcome struct {
+	result  Result
+	err     error
+	refused bool // err is admit's
+}
+
+// cached looks for the token under each provider's name: there are few, and to
+// know the right one would take parsing the token.
+func (v *Validator) cached(key string) (Result, error, bool) {
+	now := v.opts.Now()
+	for i := range v.opts.Providers {
+		p := &v.opts.Providers[i]
+		if c, ok := v.valid.Get(p.Name + "\x00" + key); ok && fresh(c, now) && hasKey(p.Verifier, c.identity.KeyID) {
+			return Result{Identity: c.identity, Provider: p.Name, Cache: CacheHit}, nil, true
+		}
+		if c, ok := v.invalid.Get(p.Name + "\x00" + key); ok && now.Before(c.until) {
+			return Result{Provider: p.Name, Cache: CacheHit}, c.err, true
+		}
+	}
+	if c, ok := v.invalid.Get("\x00" + key); ok && now.Before(c.until) {
+		return Result{Cache: CacheHit}, c.err, true
+	}
+	return Result{}, nil, false
+}
+
+// fresh does not rely on the cache's own clock: a wall clock that was set back
+// must not lengthen the life of an entry, nor of a token.
+func fresh(c cached, now time.Time) bool {
+	return now.Before(c.until) && (c.identity.Expiry.IsZero() || now.Before(c.identity.Expiry))
+}
+
+// work is what one flight does.
+func (v *Validator) work(ctx context.Context, key, raw string, admit func() error) (o outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			o = outcome{result: Result{Cache: CacheMiss}, err: v.panicked(p)}
+		}
+	}()
+	// The previous flight may have landed since the cache was looked at.
+	if result, err, ok := v.cached(key); ok {
+		return outcome{result: result, err: err}
+	}
+	if err := admit(); err != nil {
+		return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.opts.Timeout)
+	defer cancel()
+	start := time.Now()
+	provider, id, err := v.verify(ctx, raw)
+	v.opts.Observe(provider, outcomeName(err), time.Since(start))
+	v.store(provider+"\x00"+key, id, err)
+	return outcome{result: Result{Identity: id, Provider: provider, Cache: CacheMiss}, err: err}
+}
+
+// verify routes the token to a provider, whose name is returned.
+func (v *Validator) verify(ctx context.Context, raw string) (name string, id *Identity, err error) {
+	p, err := v.route(raw)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			name, id, err = p.Name, nil, v.panicked(r)
+		}
+	}()
+	if p.Verifier == nil {
+		return p.Name, nil, Invalidf("no validation is configured for this provider")
+	}
+	id, err = p.Verifier.Verify(ctx, raw)
+	if err != nil {
+		return p.Name, nil, err
+	}
+	if id == nil {
+		return p.Name, nil, errors.New("the verifier gave neither an identity nor an error")
+	}
+	return p.Name, id, nil
+}
+
+func (v *Validator) route(raw string) (*Provider, error) {
+	t, err := ParseJWT(raw)
+	if err != nil {
+		for i := range v.opts.Providers {
+			if p := &v.opts.Providers[i]; p.Opaque && len(raw) <= MaxLength && !looksLikeJWT(raw) {
+				return p, nil
+			}
+		}
+		return nil, err
+	}
+	iss, _ := t.Claims["iss"].(string)
+	for i := range v.opts.Providers {
+		if p := &v.opts.Providers[i]; p.Issuer == iss && iss != "" {
+			return p, nil
+		}
+	}
+	return nil, Invalidf("it was issued by no configured issuer (iss)")
+}
+
+func (v *Validator) store(key string, id *Identity, err error) {
+	now := v.opts.Now()
+	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
+		if !invalid.NoCache && v.opts.NegativeTTL > 0 {
+			v.invalid.Set(key, cached{err: invalid, until: now.Add(v.opts.NegativeTTL)}, v.opts.NegativeTTL)
+		}
+		return
+	}
+	if err != nil {
+		return
+	}
+	ttl := v.opts.TTL
+	if !id.Expiry.IsZero() {
+		ttl = min(ttl, id.Expiry.Sub(now))
+	}
+	if ttl > 0 {
+		v.valid.Set(key, cached{identity: id, until: now.Add(ttl)}, ttl)
+	}
+}
+
+// panicked makes an error of a panic. A panic's value may hold a token, unless
+// the runtime itself made it.
+func (v *Validator) panicked(p any) error {
+	detail := "no details, since they may contain the token"
+	if err, ok := p.(runtime.Error); ok {
+		detail = err.Error()
+	}
+	v.opts.Logger.Error("token verification panicked; please report this", "panic", detail, "stack", string(debug.Stack()))
+	return errors.New("token verification panicked: " + detail)
+}
+
+func outcomeName(err error) string {
+	var invalid *InvalidError
+	var unavailable *UnavailableError
+	switch {
+	case err == nil:
+		return "valid"
+	case errors.As(err, &invalid):
+		return "invalid"
+	case errors.As(err, &unavailable):
+		return "unavailable"
+	default:
+		return "error"
+	}
+}
+
+// leaveEarly ends a context a tenth of its remaining time before its deadline,
+// but at most 50 ms.
+func leaveEarly(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, 50*time.Millisecond)))
 }
