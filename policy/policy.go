@@ -1,12 +1,39 @@
 // Package policy decides what a request needs and whether an identity has it.
 // It is pure: it knows neither tokens nor Envoy, and reads files only in Load.
+//
+// The way of a request: NewRequest makes it canonical or refuses it, Set.Match
+// finds the one rule that is about it, and Match.Decide holds an identity
+// against that rule. Each step is made so that what it does not know denies.
+//
+//	set, err := policy.Load("policy.yaml")
+//	request, err := policy.NewRequest("GET", "api.example.com", "/users/42?full=1")
+//	match, err := set.Match("", &request)
+//	decision := match.Decide(&policy.Identity{Subject: "42", Scopes: []string{"read:users"}})
+//
+// # Patterns
+//
+// A rule matches by patterns `[METHOD ][HOST]/PATH` with the meaning of
+// net/http.ServeMux: `{id}` is one segment, `{rest...}` all that follow, `{$}`
+// the end after a slash, a path that ends in a slash stands for everything
+// below it, and GET is for HEAD too. The most specific pattern wins. A pattern
+// with a host wins over those without. Where ServeMux would answer with a
+// redirect to a path with a slash, no rule matches.
+//
+// # Conditions
+//
+// `when` is a CEL expression (https://cel.dev) of type bool over these names:
+//
+//	path.NAME                                     the wildcards that all patterns of the rule have, as text
+//	request.method, .host, .path, .client_ip      text, canonical
+//	request.query                                 lists of text by name; malformed queries deny
+//	request.headers                               text by lower-case name
+//	identity.subject, .email, .client_id, .issuer, .provider     text
+//	identity.scopes                               list of text
+//	identity.claims                               values by name, as the provider gave them
+//
+// An error during evaluation, such as a claim that is not there, denies. Ask
+// has(identity.claims.NAME) first where that is not wanted.
 package policy
-
-import (
-	"errors"
-
-	"scopeward/policy/strictyaml"
-)
 
 // Identity is who a valid token speaks for, as far as rules can ask.
 type Identity struct {
@@ -15,18 +42,12 @@ type Identity struct {
 	Claims                                     map[string]any
 }
 
-// File is a policy file that has been read.
-type File struct {
-	Name string
-	Data []byte
-}
-
 // Access is what a rule asks for. The zero value denies.
 type Access uint8
 
 const (
 	AccessDeny   Access = iota // no rule, or one that denies
-	AccessPublic               // no token is needed
+	AccessPublic               // no token
 	AccessToken                // a valid token, and then what Decide says
 )
 
@@ -34,79 +55,15 @@ const (
 type Code uint8
 
 const (
-	AccessDenied Code = iota
-	InsufficientScope
+	AccessDenied      Code = iota // the rule denies, its condition does not hold, or there is no rule
+	InsufficientScope             // the token lacks a scope
 	Allowed
 )
 
-// Decision is what a rule says of an identity. The zero value denies.
+// Decision is what a rule says about an identity. The zero value denies.
 type Decision struct {
 	Code   Code
-	Scopes []string // for the challenge of InsufficientScope: scopes, then any_scopes. Read only.
-	Reason string   // in words, for people
-	Err    error    // set if the condition could not be evaluated
+	Scopes []string // what InsufficientScope challenges for: scopes, then any_scopes; shared, do not change
+	Reason string   // in words; empty if allowed
+	Err    error    // why the condition could not be evaluated
 }
-
-// Rule is one rule of a policy file. It is read only.
-type Rule struct {
-	Name string
-	Pos  strictyaml.Pos
-}
-
-// Set is an immutable, compiled set of policies. The zero value denies.
-type Set struct{}
-
-// Match is the rule that a request meets. The zero value is no rule, and denies.
-type Match struct{}
-
-// RequestError says why a request is ambiguous: it must be answered with 400.
-type RequestError struct{ Reason string }
-
-func (e *RequestError) Error() string { return e.Reason }
-
-// Path is a canonical path.
-type Path struct{ canonical string }
-
-// String gives the path, decoded once.
-func (p Path) String() string { return p.canonical }
-
-// Request is the part of an HTTP request that rules can ask about.
-type Request struct {
-	Method, Host string
-	Path         Path
-	Query        string
-	Headers      map[string]string
-	ClientIP     string
-}
-
-// NewRequest makes a request canonical. target is the raw path with its query.
-func NewRequest(method, host, target string) (Request, error) {
-	return Request{}, &RequestError{"not implemented"}
-}
-
-// Parse compiles files.
-func Parse(files ...File) (*Set, error) { return nil, errors.New("policy: not implemented") }
-
-// Load reads and compiles files, or the *.yaml and *.yml files of directories.
-func Load(paths ...string) (*Set, error) { return nil, errors.New("policy: not implemented") }
-
-// Match finds the rule for a request in the policy called name.
-func (s *Set) Match(name string, r *Request) (Match, error) { return Match{}, nil }
-
-// Version is a short hash of the contents.
-func (s *Set) Version() string { return "" }
-
-// Rules gives all rules.
-func (s *Set) Rules() []*Rule { return nil }
-
-// Rule gives the rule, nil if there is none.
-func (m Match) Rule() *Rule { return nil }
-
-// Action gives the rule's name, else the pattern that matched, else "".
-func (m Match) Action() string { return "" }
-
-// Access gives what the rule asks for.
-func (m Match) Access() Access { return AccessDeny }
-
-// Decide says whether id has what the rule asks for.
-func (m Match) Decide(id *Identity) Decision { return Decision{} }

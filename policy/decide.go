@@ -1,0 +1,72 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"scopeward/policy/strictyaml"
+)
+
+// Rule is one rule of a policy file, read only. The zero value denies.
+type Rule struct {
+	Name      string // may be empty
+	Patterns  []*Pattern
+	Access    Access
+	Scopes    []string // all of these
+	AnyScopes []string // and any of these
+	When      string   // and this CEL expression
+	Pos       strictyaml.Pos
+
+	condition    *condition
+	encodedSlash bool // admitted by the rule's file
+
+	// What the answers need, made at load.
+	required          []string
+	lackAll, lackSome string
+}
+
+// prepare makes what Decide gives out, once.
+func (r *Rule) prepare() {
+	r.required = slices.Clip(slices.Concat(r.Scopes, r.AnyScopes))
+	r.lackAll = "the token needs all of the scopes " + strings.Join(r.Scopes, " ")
+	r.lackSome = "the token needs one of the scopes " + strings.Join(r.AnyScopes, " ")
+}
+
+// Decide says whether id has what the rule asks for. id is nil if there is no
+// valid token: only a public rule allows it.
+func (m Match) Decide(id *Identity) Decision {
+	switch {
+	case m.rule == nil:
+		return Decision{Reason: "no rule matches the request"}
+	case m.rule.Access == AccessPublic:
+		return Decision{Code: Allowed}
+	case m.rule.Access != AccessToken:
+		return Decision{Reason: "the rule denies"}
+	case id == nil:
+		return Decision{Reason: "the rule asks for a valid token"}
+	}
+	return m.decideToken(id)
+}
+
+func (m Match) decideToken(id *Identity) Decision {
+	r := m.rule
+	for _, scope := range r.Scopes {
+		if !slices.Contains(id.Scopes, scope) {
+			return Decision{Code: InsufficientScope, Scopes: r.required, Reason: r.lackAll}
+		}
+	}
+	if len(r.AnyScopes) > 0 && !slices.ContainsFunc(r.AnyScopes, func(scope string) bool { return slices.Contains(id.Scopes, scope) }) {
+		return Decision{Code: InsufficientScope, Scopes: r.required, Reason: r.lackSome}
+	}
+	if r.condition == nil {
+		return Decision{Code: Allowed}
+	}
+	switch holds, err := r.condition.holds(m.request, id, m.values); {
+	case err != nil:
+		return Decision{Reason: "the condition of the rule could not be evaluated", Err: err}
+	case !holds:
+		return Decision{Reason: "the condition of the rule does not hold"}
+	default:
+		return Decision{Code: Allowed}
+	}
+}

@@ -1,0 +1,335 @@
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	"scopeward/policy/strictyaml"
+)
+
+// File is a policy file that has been read.
+type File struct {
+	Name string // for positions; its base name without extension names the policy
+	Data []byte
+}
+
+// fileYAML is a policy file as it is written.
+type fileYAML struct {
+	Version strictyaml.Located[int]                                `yaml:"version,required" doc:"The version of this format: 1."`
+	Name    strictyaml.Located[string]                             `yaml:"name" doc:"Makes this a policy of its own, for requests that name it."`
+	Paths   pathsYAML                                              `yaml:"paths" doc:"What paths may have, besides the usual."`
+	Rules   strictyaml.Located[[]strictyaml.Located[ruleYAML]]     `yaml:"rules,required" doc:"The rules. Their order does not matter: the most specific pattern wins."`
+	Tests   strictyaml.Located[[]strictyaml.Located[testCaseYAML]] `yaml:"tests" doc:"Requests and the answers that they must get."`
+}
+
+type pathsYAML struct {
+	Allow []string `yaml:"allow" enum:"encoded_slash" doc:"encoded_slash: %2F within one {segment}."`
+}
+
+type ruleYAML struct {
+	Match     strictyaml.OneOrMore[strictyaml.Located[string]] `yaml:"match,required" doc:"Patterns: [METHOD ][HOST]/PATH with {name}, {name...} and {$}."`
+	Name      strictyaml.Located[string]                       `yaml:"name" doc:"The action in audit events; else the pattern."`
+	Public    strictyaml.Located[bool]                         `yaml:"public" doc:"true: no token is needed."`
+	Deny      strictyaml.Located[bool]                         `yaml:"deny" doc:"true: nobody may."`
+	Scopes    strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The token needs all of these scopes."`
+	AnyScopes strictyaml.Located[[]strictyaml.Located[string]] `yaml:"any_scopes" doc:"The token needs one of these scopes."`
+	When      strictyaml.Text                                  `yaml:"when" doc:"A CEL expression that must be true."`
+}
+
+// testCaseYAML is a test of a policy, in its form only: it is not run here.
+type testCaseYAML struct {
+	Request strictyaml.Located[string]                       `yaml:"request,required" doc:"METHOD /path or METHOD https://host/path."`
+	Scopes  strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The scopes of the token."`
+	Claims  strictyaml.Located[map[string]any]               `yaml:"claims" doc:"The claims of the token."`
+	Headers map[string]string                                `yaml:"headers" doc:"The headers of the request."`
+	Token   strictyaml.Located[string]                       `yaml:"token" enum:"none|invalid|expired" doc:"The token, if it is not a valid one."`
+	Expect  string                                           `yaml:"expect,required" enum:"allow|missing_token|invalid_token|insufficient_scope|access_denied|invalid_path" doc:"The answer."`
+	Rule    strictyaml.Located[string]                       `yaml:"rule" doc:"The name or pattern of the rule that must match."`
+}
+
+// Parse compiles policy files into a set. Its error is strictyaml.Problems with
+// all mistakes of all files; there is no set then.
+func Parse(files ...File) (*Set, error) {
+	p := &parser{sum: sha256.New()}
+	if len(files) == 0 {
+		p.problem(strictyaml.Pos{File: "policy"}, "no policy file")
+	}
+	for _, f := range files {
+		p.file(f)
+	}
+	set := &Set{rules: p.rules(), tables: p.tables()}
+	if err := p.problems.Err(); err != nil {
+		return nil, err
+	}
+	set.version = hex.EncodeToString(p.sum.Sum(nil)[:6])
+	return set, nil
+}
+
+type parser struct {
+	problems strictyaml.Problems
+	files    []*parsedFile
+	compiler compiler
+	sum      hash.Hash
+}
+
+type parsedFile struct {
+	name    string // of its policy
+	ownName bool   // it has a `name:` key
+	rules   []*Rule
+}
+
+func (p *parser) problem(pos strictyaml.Pos, format string, args ...any) {
+	p.problems = append(p.problems, strictyaml.Problem{Pos: pos, Message: fmt.Sprintf(format, args...)})
+}
+
+func (p *parser) rules() []*Rule {
+	var all []*Rule
+	for _, f := range p.files {
+		all = append(all, f.rules...)
+	}
+	return all
+}
+
+// tables compiles the patterns of each policy.
+func (p *parser) tables() map[string]*table {
+	policies := map[string][]*parsedFile{}
+	for _, f := range p.files {
+		policies[f.name] = append(policies[f.name], f)
+		if !f.ownName {
+			policies[""] = append(policies[""], f)
+		}
+	}
+	tables := map[string]*table{}
+	reported := map[strictyaml.Problem]bool{}
+	for _, name := range slices.Sorted(maps.Keys(policies)) { // the default policy first
+		files := policies[name]
+		if name != "" && slices.Equal(files, policies[""]) {
+			continue // the default policy by its name: its table will do
+		}
+		t, problems := compileTable(files)
+		for _, problem := range problems {
+			if !reported[problem] { // two policies may share two files that conflict
+				reported[problem] = true
+				p.problems = append(p.problems, problem)
+			}
+		}
+		tables[name] = t
+	}
+	for name := range policies {
+		if tables[name] == nil {
+			tables[name] = tables[""]
+		}
+	}
+	return tables
+}
+
+func compileTable(files []*parsedFile) (*table, strictyaml.Problems) {
+	t := newTable()
+	var problems strictyaml.Problems
+	for _, f := range files {
+		for _, rule := range f.rules {
+			for _, pattern := range rule.Patterns {
+				if problem := t.add(rule, pattern); problem != nil {
+					problems = append(problems, *problem)
+				}
+			}
+		}
+	}
+	return t, problems
+}
+
+func (p *parser) file(f File) {
+	base := filepath.Base(f.Name)
+	for _, part := range [][]byte{[]byte(base), f.Data} {
+		p.sum.Write(binary.AppendUvarint(nil, uint64(len(part)))) // no two lists of files look the same
+		p.sum.Write(part)
+	}
+	var in fileYAML
+	if problems := strictyaml.Decode(f.Name, f.Data, &in); len(problems) > 0 {
+		// What could not be read has been reported; what could is checked below.
+		p.problems = append(p.problems, problems...)
+	}
+	if in.Version.Pos.Line != 0 && in.Version.Value != 1 {
+		p.problem(in.Version.Pos, "version %d is not known: this Scopeward reads version 1", in.Version.Value)
+	}
+	out := &parsedFile{name: strings.TrimSuffix(base, filepath.Ext(base))}
+	if in.Name.Pos.Line != 0 {
+		out.name, out.ownName = in.Name.Value, true
+		if !isPolicyName(out.name) {
+			p.problem(in.Name.Pos, "policy name %q must be letters, digits, dots, dashes and underscores", out.name)
+		}
+	}
+	if in.Rules.Pos.Line != 0 && len(in.Rules.Value) == 0 {
+		p.problem(in.Rules.Pos, "rules is empty: a policy without a rule denies everything")
+	}
+	encodedSlash := slices.Contains(in.Paths.Allow, "encoded_slash")
+	for _, r := range in.Rules.Value {
+		rule := p.rule(r)
+		rule.encodedSlash = encodedSlash
+		out.rules = append(out.rules, rule)
+	}
+	for _, t := range in.Tests.Value {
+		p.testCase(t.Value)
+	}
+	p.files = append(p.files, out)
+}
+
+func (p *parser) rule(in strictyaml.Located[ruleYAML]) *Rule {
+	y := in.Value
+	rule := &Rule{Name: y.Name.Value, Access: AccessToken, When: y.When.Value, Pos: in.Pos}
+	if y.Name.Pos.Line != 0 && !isLine(y.Name.Value) {
+		p.problem(y.Name.Pos, "name must be one line of text")
+	}
+	p.access(rule, y)
+	rule.Scopes = p.scopes("scopes", y.Scopes)
+	rule.AnyScopes = p.scopes("any_scopes", y.AnyScopes)
+	rule.prepare()
+	for _, text := range y.Match {
+		if text.Pos.Line == 0 {
+			continue // not text: reported
+		}
+		pattern, err := parsePattern(text)
+		if err != nil {
+			p.problem(text.Pos, "%v", err)
+			continue
+		}
+		rule.Patterns = append(rule.Patterns, pattern)
+	}
+	switch {
+	case y.Match != nil && len(y.Match) == 0:
+		p.problem(in.Pos, "match is empty: a rule needs a pattern")
+	case y.When.Pos.Line == 0:
+	case strings.TrimSpace(y.When.Value) == "":
+		p.problem(y.When.Pos, "when is empty: write a condition, or remove the key")
+	case len(rule.Patterns) == len(y.Match): // else its variables are not known
+		var problems strictyaml.Problems
+		rule.condition, problems = p.compiler.compile(y.When, commonWildcards(rule.Patterns))
+		p.problems = append(p.problems, problems...)
+	}
+	return rule
+}
+
+// access reads public and deny, which exclude each other and all conditions.
+func (p *parser) access(rule *Rule, y ruleYAML) {
+	type key struct {
+		name string
+		pos  strictyaml.Pos
+	}
+	var given []key
+	for _, k := range []key{{"public", y.Public.Pos}, {"deny", y.Deny.Pos}, {"scopes", y.Scopes.Pos}, {"any_scopes", y.AnyScopes.Pos}, {"when", y.When.Pos}} {
+		if k.pos.Line != 0 {
+			given = append(given, k)
+		}
+	}
+	for _, k := range given {
+		if (k.name == "public" && !y.Public.Value) || (k.name == "deny" && !y.Deny.Value) {
+			p.problem(k.pos, "%s: false says nothing: remove the key", k.name)
+		}
+	}
+	if len(given) == 0 || given[0].name != "public" && given[0].name != "deny" {
+		return
+	}
+	rule.Access = AccessDeny
+	if given[0].name == "public" && len(given) == 1 && y.Public.Value {
+		rule.Access = AccessPublic
+	}
+	for _, k := range given[1:] {
+		p.problem(k.pos, "a rule with %s cannot have %s", given[0].name, k.name)
+	}
+}
+
+func (p *parser) scopes(key string, in strictyaml.Located[[]strictyaml.Located[string]]) []string {
+	if in.Pos.Line != 0 && in.Value != nil && len(in.Value) == 0 {
+		p.problem(in.Pos, "%s is empty: name a scope, or remove the key", key)
+	}
+	var scopes []string
+	for _, scope := range in.Value {
+		switch {
+		case scope.Pos.Line == 0: // not text: reported
+		case !isScope(scope.Value):
+			p.problem(scope.Pos, "%q is not a scope: it must be one word of ASCII characters, without quotes and backslashes (RFC 6749 section 3.3)", scope.Value)
+		case slices.Contains(scopes, scope.Value):
+			p.problem(scope.Pos, "scope %q is repeated", scope.Value)
+		default:
+			scopes = append(scopes, scope.Value)
+		}
+	}
+	return scopes
+}
+
+func (p *parser) testCase(t testCaseYAML) {
+	if t.Request.Pos.Line != 0 && !isTestRequest(t.Request.Value) {
+		p.problem(t.Request.Pos, "request %q must be METHOD /path or METHOD https://host/path", t.Request.Value)
+	}
+	if t.Scopes.Pos.Line != 0 {
+		if len(t.Scopes.Value) > 0 { // a token may have no scope
+			p.scopes("scopes", t.Scopes)
+		}
+		if t.Token.Pos.Line != 0 {
+			p.problem(t.Scopes.Pos, "a test with token: %s cannot have scopes", t.Token.Value)
+		}
+	}
+	if t.Claims.Pos.Line != 0 && t.Token.Pos.Line != 0 {
+		p.problem(t.Claims.Pos, "a test with token: %s cannot have claims", t.Token.Value)
+	}
+}
+
+func isTestRequest(s string) bool {
+	method, target, ok := strings.Cut(s, " ")
+	if !ok || !isToken(method) || target == "" || strings.TrimSpace(target) != target {
+		return false
+	}
+	if strings.HasPrefix(target, "http://") || strings.HasPrefix(target, "https://") {
+		u, err := url.Parse(target)
+		return err == nil && u.Host != ""
+	}
+	return target[0] == '/'
+}
+
+// commonWildcards gives the wildcards that all patterns have, sorted.
+func commonWildcards(patterns []*Pattern) []string {
+	var common []string
+	for i, p := range patterns {
+		names := p.wildcards()
+		if i == 0 {
+			common = names
+		}
+		common = slices.DeleteFunc(common, func(name string) bool { return !slices.Contains(names, name) })
+	}
+	slices.SortFunc(common, cmp.Compare[string])
+	return common
+}
+
+// isScope reports whether s is a scope-token (RFC 6749 §3.3).
+func isScope(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isPolicyName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isLine(s string) bool {
+	return strings.TrimSpace(s) == s && s != "" && !strings.ContainsFunc(s, unicode.IsControl)
+}

@@ -1,0 +1,65 @@
+package strictyaml
+
+import (
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// structInfo is what a struct's tags say, in the order of its fields.
+type structInfo struct {
+	names  []string
+	fields map[string]fieldInfo
+}
+
+type fieldInfo struct {
+	index    int
+	required bool
+	enum     []string
+}
+
+func (d *decoder) info(t reflect.Type) *structInfo {
+	if info := d.structs[t]; info != nil {
+		return info
+	}
+	info := &structInfo{fields: map[string]fieldInfo{}}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "" || name == "-" || !f.IsExported() {
+			continue
+		}
+		field := fieldInfo{index: i, required: option == "required"}
+		if enum := f.Tag.Get("enum"); enum != "" {
+			field.enum = strings.Split(enum, "|")
+		}
+		info.names = append(info.names, name)
+		info.fields[name] = field
+	}
+	d.structs[t] = info
+	return info
+}
+
+func (d *decoder) structure(n *yaml.Node, v reflect.Value, s slot) {
+	if n.Kind != yaml.MappingNode {
+		d.problem(n, "%s must be a mapping of keys to values, not %s", s.key, describe(n))
+		return
+	}
+	info := d.info(v.Type())
+	seen := make(map[string]bool, len(n.Content)/2)
+	d.pairs(n, func(name string, key, value *yaml.Node) {
+		field, ok := info.fields[name]
+		if !ok {
+			d.problem(key, "unknown key %q%s", name, suggest(name, info.names))
+			return
+		}
+		seen[name] = true
+		d.value(value, v.Field(field.index), slot{key: name, enum: field.enum})
+	})
+	for _, name := range info.names {
+		if info.fields[name].required && !seen[name] {
+			d.problem(n, "key %q is missing", name)
+		}
+	}
+}
