@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"text/template"
+	"time"
+
+	"scopeward/cmd/demo/idp"
+	"scopeward/envoy"
+	"scopeward/internal/process"
+)
+
+//go:embed policy.yaml
+var policyFile []byte
+
+//go:embed scopeward.yaml.tmpl
+var configTemplate string
+
+const defaultPort = 8080
+
+type options struct {
+	self      string // this program
+	scopeward string
+	port      int // 0: the default, or a free one
+}
+
+// demo is everything that runs.
+type demo struct {
+	screen *screen
+	name   string // how the person called this program
+	dir    string
+	base   string // Envoy's URL
+
+	provider  *provider
+	scopeward *process.Process
+	grpc      string // Scopeward's listeners, host:port
+	admin     string
+	envoy     *envoy.Process
+	tokens    tokens
+	spare     atomic.Pointer[string] // a token that was never used, for when the provider is broken
+	started   atomic.Bool
+
+	cleanups []func() // run in reverse
+}
+
+// run starts everything, prints what to try, and stays until ctx ends or a part fails. It leaves nothing behind.
+func run(ctx context.Context, o options, s *screen) (err error) {
+	start := time.Now()
+	d := &demo{screen: s, name: os.Args[0]}
+	defer d.end()
+	finding, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	found := make(chan error, 1)
+	var binary string
+	go func() { // the longest wait on a fresh machine: first, and beside all the rest
+		var err error
+		binary, err = envoy.Find(finding, s)
+		found <- err
+	}()
+	if err = d.startServices(ctx, o); err != nil {
+		giveUp()
+	}
+	if found := <-found; err == nil {
+		err = found
+	}
+	if err == nil {
+		err = d.startEnvoy(ctx, o, binary)
+	}
+	var command string
+	if err == nil {
+		var remove func()
+		command, remove, err = d.publishControl(ctx, d.name)
+		d.cleanup(remove)
+	}
+	if ctx.Err() != nil {
+		return nil // told to end while it started
+	}
+	if err != nil {
+		return err
+	}
+	d.introduce(command, time.Since(start))
+	d.started.Store(true)
+	return d.wait(ctx)
+}
+
+func (d *demo) cleanup(f func()) {
+	if f != nil {
+		d.cleanups = append(d.cleanups, f)
+	}
+}
+
+// end stops what was started, the last first.
+func (d *demo) end() {
+	if d.started.Load() {
+		d.screen.say("\nEnding ...")
+	}
+	for i := len(d.cleanups) - 1; i >= 0; i-- {
+		d.cleanups[i]()
+	}
+}
+
+// stopper makes a cleanup of a Stop method.
+func (d *demo) stopper(stop func() error) func() {
+	return func() {
+		if err := stop(); err != nil {
+			d.screen.say("demo: %v", err)
+		}
+	}
+}
+
+func (d *demo) startServices(ctx context.Context, o options) (err error) {
+	if d.dir, err = os.MkdirTemp("", "scopeward-demo-"); err != nil {
+		return err
+	}
+	d.cleanup(func() { os.RemoveAll(d.dir) })
+	if err := d.startProvider(o.self); err != nil {
+		return err
+	}
+	if err := d.startScopeward(ctx, o.scopeward); err != nil {
+		return err
+	}
+	if d.tokens, err = getTokens(ctx, d.provider); err != nil {
+		return err
+	}
+	spare, err := deviceToken(ctx, d.provider.url, idp.Profile)
+	d.spare.Store(&spare)
+	return err
+}
+
+func (d *demo) startProvider(self string) error {
+	port, err := envoy.FreePort()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(d.dir, "provider")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	listen := loopback(port)
+	d.provider = &provider{self: self, dir: dir, listen: listen, url: "http://" + listen, died: func(err error) {
+		d.screen.say("%s\nStart it again with: %s provider up", d.screen.paint(red, err.Error()), d.name)
+	}}
+	d.cleanup(d.stopper(d.provider.stop))
+	return d.provider.start()
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// scopewardConfig fills scopeward.yaml.tmpl.
+type scopewardConfig struct{ GRPC, Admin, Provider, Audience, ClientID string }
+
+func (d *demo) startScopeward(ctx context.Context, path string) error {
+	grpc, err := envoy.FreePort()
+	if err != nil {
+		return err
+	}
+	admin, err := envoy.FreePort()
+	if err != nil {
+		return err
+	}
+	d.grpc, d.admin = loopback(grpc), loopback(admin)
+	var config bytes.Buffer
+	values := scopewardConfig{d.grpc, d.admin, d.provider.url, idp.Audience, idp.MachineClient}
+	if err := template.Must(template.New("").Parse(configTemplate)).Execute(&config, values); err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{"scopeward.yaml": config.Bytes(), "policy.yaml": policyFile, "introspection.secret": []byte(d.provider.secret)} {
+		if err := os.WriteFile(filepath.Join(d.dir, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	d.scopeward, err = process.Start(process.Options{
+		Name: "scopeward", Path: path, Args: []string{"serve", "--config", filepath.Join(d.dir, "scopeward.yaml")},
+		Stdout: &lines{each: d.screen.decision},
+		Stderr: &lines{each: func(line []byte) { d.screen.logLine(line, d.started.Load()) }},
+	})
+	if err != nil {
+		return err
+	}
+	d.cleanup(d.stopper(d.scopeward.Stop))
+	return d.scopeward.Ready(15*time.Second, func() error { return ready(ctx, d.admin) })
+}
+
+// ready asks Scopeward's admin listener.
+func ready(ctx context.Context, admin string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz says %s", res.Status)
+	}
+	return nil
+}
+
+func (d *demo) startEnvoy(ctx context.Context, o options, binary string) error {
+	address, server, err := serveUpstream()
+	if err != nil {
+		return err
+	}
+	d.cleanup(func() { server.Close() })
+	port, err := d.choosePort(o.port)
+	if err != nil {
+		return err
+	}
+	config, err := envoy.Bootstrap{Listen: loopback(port), Admin: "127.0.0.1:0", Upstream: address, Authz: d.grpc}.YAML()
+	if err != nil {
+		return err
+	}
+	if d.envoy, err = envoy.Start(ctx, envoy.Options{Path: binary, Config: config}); err != nil {
+		return err
+	}
+	d.cleanup(d.stopper(d.envoy.Stop))
+	d.base = "http://" + loopback(port)
+	return nil
+}
+
+// choosePort returns the port asked for, or the default one, or a free one if that is taken.
+func (d *demo) choosePort(asked int) (int, error) {
+	want := asked
+	if want == 0 {
+		want = defaultPort
+	}
+	l, err := net.Listen("tcp", loopback(want))
+	if err == nil {
+		return want, l.Close()
+	}
+	if asked != 0 {
+		return 0, fmt.Errorf("port %d is taken (%w); choose another with --port, or leave it out and the demo finds a free one", asked, err)
+	}
+	free, err := envoy.FreePort()
+	if err == nil {
+		d.screen.say("Port %d is taken; Envoy listens on %d instead.", defaultPort, free)
+	}
+	return free, err
+}
+
+func (d *demo) introduce(command string, took time.Duration) {
+	s := d.screen
+	title := func(text string) { s.say("\n%s\n", s.paint(bold, text)) }
+	title(fmt.Sprintf("Ready after %.1f s. Paste these into another shell; every decision shows up here.", took.Seconds()))
+	for _, r := range requests(d.tokens) {
+		s.say("%s\n", r.render(d.base))
+	}
+	title("Edit the policy; a saved edit is live at once:")
+	s.say("  %s", filepath.Join(d.dir, "policy.yaml"))
+	title("Break the identity provider and mend it:")
+	s.say("  %s down      its port closes: 503 for new tokens, 200 for those in the cache", command)
+	s.say("  %s up        no restart needed", command)
+	s.say("  %s rotate    it signs with a new key", command)
+	s.say("  also: slow, 500, 429, html, drop (older keys), kill")
+	title("Look around:")
+	s.say("  Envoy       %s        its admin interface %s", d.base, d.envoy.AdminURL())
+	s.say("  Scopeward   http://%s/metrics   /readyz   /config   its configuration %s", d.admin, filepath.Join(d.dir, "scopeward.yaml"))
+	s.say("  Provider    %s/keys/.well-known/openid-configuration   (process %d; device flow with client id %s)", d.provider.url, d.provider.pid(), idp.DeviceClient)
+	s.say("\nCtrl-C ends everything and leaves nothing behind.\n")
+}
+
+// wait returns nil when ctx ends, and an error when Scopeward or Envoy ends first. The demo goes on without its identity provider.
+func (d *demo) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.scopeward.Done():
+	case <-d.envoy.Done():
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.Join(d.scopeward.Err(), d.envoy.Err())
+}

@@ -1,0 +1,89 @@
+// Command demo runs a whole system on one machine: an identity provider, a service to protect, Scopeward, and a real Envoy in front.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+const usage = `Usage:
+  demo [--scopeward FILE] [--port N]      run everything until Ctrl-C
+  demo provider ACTION                    break or mend the identity provider of the running demo
+  demo idp --dir DIR --listen HOST:PORT   the identity provider alone
+`
+
+func main() {
+	// A terminal that closes (SIGHUP) and a reader that goes away (SIGPIPE) end the demo as Ctrl-C does: in order.
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	context.AfterFunc(ctx, restore) // a second Ctrl-C ends at once
+	err := command(ctx, os.Args[1:])
+	var wrong usageError
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.As(err, &wrong):
+		fmt.Fprintf(os.Stderr, "demo: %v\n%s", err, usage)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func command(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "idp":
+			return idpCommand(ctx, args[1:])
+		case "provider":
+			return providerCommand(ctx, args[1:], os.Stdout)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o := options{self: self}
+	flags := newFlags("demo")
+	flags.StringVar(&o.scopeward, "scopeward", filepath.Join(filepath.Dir(self), "scopeward"), "the scopeward `program`")
+	flags.IntVar(&o.port, "port", 0, "Envoy's `port`; default 8080, or a free one where that is taken")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return usageError{fmt.Errorf("unknown command %q", flags.Arg(0))}
+	}
+	if o.port < 0 || o.port > 65535 {
+		return usageError{fmt.Errorf("--port %d is no port", o.port)}
+	}
+	return run(ctx, o, newScreen(os.Stdout))
+}
+
+func newFlags(name string) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints errors, once
+	return flags
+}
+
+func parse(flags *flag.FlagSet, args []string) error {
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Print(usage)
+		flags.SetOutput(os.Stdout)
+		flags.PrintDefaults()
+		return err
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}

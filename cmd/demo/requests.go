@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"scopeward/cmd/demo/idp"
+)
+
+// request is one line to paste: what will be answered, why, and the command.
+type request struct {
+	status int
+	why    string
+	token  string // none if empty
+	method string // GET if empty
+	path   string
+}
+
+// requests are what a newcomer should see, in this order.
+func requests(t tokens) []request {
+	return []request{
+		{200, "GET /users asks for the scope read:users, and this token has it (signature checked with the provider's keys)", t.keys, "", "/users"},
+		{401, "the same without a token", "", "", "/users"},
+		{401, "the token expired an hour ago", t.expired, "", "/users"},
+		{403, "POST /users asks for the scope write:users, which this token lacks", t.keys, "POST", "/users"},
+		{200, "a machine's token, by client credentials, has write:users", t.machine, "POST", "/users"},
+		{200, "everything below /public/ is public", "", "", "/public/hello"},
+		{200, "the provider vouches for this token: validated by profile lookup (user_profile)", t.profile, "", "/users"},
+		{200, "signature and profile lookup agree on this token", t.both, "", "/users"},
+		{200, "an opaque token, validated by introspection (RFC 7662)", t.introspection, "", "/users"},
+		{200, "the condition path.id == identity.subject holds", t.keys, "", "/users/" + idp.Subject},
+		{403, "the same condition does not hold for another user", t.keys, "", "/users/kp_somebody_else"},
+		{403, "no rule matches, so nobody may", t.keys, "", "/elsewhere"},
+		{400, "two parties could read this path differently", t.keys, "", "/public/../users"},
+	}
+}
+
+// render writes the comment and the command. The command exits 0 whatever the status is, and holds all that it needs.
+func (r request) render(base string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %d: %s\ncurl -sS -i --noproxy '*' --path-as-is", r.status, r.why)
+	if r.method != "" {
+		fmt.Fprintf(&b, " -X %s", r.method)
+	}
+	if r.token != "" {
+		fmt.Fprintf(&b, " -H 'Authorization: Bearer %s'", r.token)
+	}
+	fmt.Fprintf(&b, " '%s%s'", base, r.path)
+	return b.String()
+}
