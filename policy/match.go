@@ -86,6 +86,15 @@ func newTable() *table {
 	return t
 }
 
+// muxReadsPatterns reports whether ServeMux knows methods and wildcards. A Go
+// debug setting, read at start, makes it take them literally.
+func muxReadsPatterns() bool {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{segment}", &route{})
+	_, pattern := mux.Handler(&http.Request{Method: "GET", URL: &url.URL{Path: "/x"}})
+	return pattern != ""
+}
+
 // route is what the mux serves for a pattern: it notes that it was found.
 type route struct {
 	rule    *Rule

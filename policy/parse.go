@@ -37,13 +37,13 @@ type pathsYAML struct {
 }
 
 type ruleYAML struct {
-	Match     strictyaml.OneOrMore[strictyaml.Located[string]] `yaml:"match,required" doc:"Patterns: [METHOD ][HOST]/PATH with {name}, {name...} and {$}."`
-	Name      strictyaml.Located[string]                       `yaml:"name" doc:"The action in audit events; else the pattern."`
-	Public    strictyaml.Located[bool]                         `yaml:"public" doc:"true: no token is needed."`
-	Deny      strictyaml.Located[bool]                         `yaml:"deny" doc:"true: nobody may."`
-	Scopes    strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The token needs all of these scopes."`
-	AnyScopes strictyaml.Located[[]strictyaml.Located[string]] `yaml:"any_scopes" doc:"The token needs one of these scopes."`
-	When      strictyaml.Text                                  `yaml:"when" doc:"A CEL expression that must be true."`
+	Match     strictyaml.Located[strictyaml.OneOrMore[strictyaml.Located[string]]] `yaml:"match,required" doc:"Patterns: [METHOD ][HOST]/PATH with {name}, {name...} and {$}."`
+	Name      strictyaml.Located[string]                                           `yaml:"name" doc:"The action in audit events; else the pattern."`
+	Public    strictyaml.Located[bool]                                             `yaml:"public" doc:"true: no token is needed."`
+	Deny      strictyaml.Located[bool]                                             `yaml:"deny" doc:"true: nobody may."`
+	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes."`
+	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs one of these scopes."`
+	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL expression that must be true."`
 }
 
 // testCaseYAML is a test of a policy, in its form only: it is not run here.
@@ -60,9 +60,12 @@ type testCaseYAML struct {
 // Parse compiles policy files into a set. Its error is strictyaml.Problems with
 // all mistakes of all files; there is no set then.
 func Parse(files ...File) (*Set, error) {
-	p := &parser{sum: sha256.New()}
+	p := &parser{sum: sha256.New(), unreadable: map[strictyaml.Pos]bool{}}
 	if len(files) == 0 {
 		p.problem(strictyaml.Pos{File: "policy"}, "no policy file")
+	}
+	if !muxReadsPatterns() {
+		p.problem(strictyaml.Pos{File: "policy"}, "GODEBUG=httpmuxgo121=1 takes the meaning from patterns: unset it")
 	}
 	for _, f := range files {
 		p.file(f)
@@ -80,6 +83,10 @@ type parser struct {
 	files    []*parsedFile
 	compiler compiler
 	sum      hash.Hash
+
+	// unreadable are the places of values that could not be decoded: what is
+	// wrong with them has been said.
+	unreadable map[strictyaml.Pos]bool
 }
 
 type parsedFile struct {
@@ -89,7 +96,9 @@ type parsedFile struct {
 }
 
 func (p *parser) problem(pos strictyaml.Pos, format string, args ...any) {
-	p.problems = append(p.problems, strictyaml.Problem{Pos: pos, Message: fmt.Sprintf(format, args...)})
+	if !p.unreadable[pos] {
+		p.problems = append(p.problems, strictyaml.Problem{Pos: pos, Message: fmt.Sprintf(format, args...)})
+	}
 }
 
 func (p *parser) rules() []*Rule {
@@ -155,9 +164,9 @@ func (p *parser) file(f File) {
 		p.sum.Write(part)
 	}
 	var in fileYAML
-	if problems := strictyaml.Decode(f.Name, f.Data, &in); len(problems) > 0 {
-		// What could not be read has been reported; what could is checked below.
-		p.problems = append(p.problems, problems...)
+	for _, problem := range strictyaml.Decode(f.Name, f.Data, &in) {
+		p.problems = append(p.problems, problem)
+		p.unreadable[problem.Pos] = true
 	}
 	if in.Version.Pos.Line != 0 && in.Version.Value != 1 {
 		p.problem(in.Version.Pos, "version %d is not known: this Scopeward reads version 1", in.Version.Value)
@@ -194,10 +203,7 @@ func (p *parser) rule(in strictyaml.Located[ruleYAML]) *Rule {
 	rule.Scopes = p.scopes("scopes", y.Scopes)
 	rule.AnyScopes = p.scopes("any_scopes", y.AnyScopes)
 	rule.prepare()
-	for _, text := range y.Match {
-		if text.Pos.Line == 0 {
-			continue // not text: reported
-		}
+	for _, text := range y.Match.Value {
 		pattern, err := parsePattern(text)
 		if err != nil {
 			p.problem(text.Pos, "%v", err)
@@ -206,12 +212,12 @@ func (p *parser) rule(in strictyaml.Located[ruleYAML]) *Rule {
 		rule.Patterns = append(rule.Patterns, pattern)
 	}
 	switch {
-	case y.Match != nil && len(y.Match) == 0:
-		p.problem(in.Pos, "match is empty: a rule needs a pattern")
+	case y.Match.Pos.Line != 0 && len(y.Match.Value) == 0:
+		p.problem(y.Match.Pos, "match is empty: a rule needs a pattern")
 	case y.When.Pos.Line == 0:
 	case strings.TrimSpace(y.When.Value) == "":
 		p.problem(y.When.Pos, "when is empty: write a condition, or remove the key")
-	case len(rule.Patterns) == len(y.Match): // else its variables are not known
+	case len(rule.Patterns) == len(y.Match.Value): // else its variables are not known
 		var problems strictyaml.Problems
 		rule.condition, problems = p.compiler.compile(y.When, commonWildcards(rule.Patterns))
 		p.problems = append(p.problems, problems...)
@@ -249,13 +255,12 @@ func (p *parser) access(rule *Rule, y ruleYAML) {
 }
 
 func (p *parser) scopes(key string, in strictyaml.Located[[]strictyaml.Located[string]]) []string {
-	if in.Pos.Line != 0 && in.Value != nil && len(in.Value) == 0 {
+	if in.Pos.Line != 0 && len(in.Value) == 0 {
 		p.problem(in.Pos, "%s is empty: name a scope, or remove the key", key)
 	}
 	var scopes []string
 	for _, scope := range in.Value {
 		switch {
-		case scope.Pos.Line == 0: // not text: reported
 		case !isScope(scope.Value):
 			p.problem(scope.Pos, "%q is not a scope: it must be one word of ASCII characters, without quotes and backslashes (RFC 6749 section 3.3)", scope.Value)
 		case slices.Contains(scopes, scope.Value):

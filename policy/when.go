@@ -305,8 +305,16 @@ func unknownName(name string, wildcards []string) string {
 		known = append(known, variable)
 	}
 	slices.Sort(known)
-	if near := strictyaml.Nearest(name, known); near != "" && strings.Contains(name, ".") {
-		return fmt.Sprintf("unknown name %s; did you mean %s?", name, near)
+	// Only the last part can be a slip: the first decides what it is about.
+	prefix, last := name[:strings.LastIndexByte(name, '.')+1], name[strings.LastIndexByte(name, '.')+1:]
+	var parts []string
+	for _, k := range known {
+		if part, ok := strings.CutPrefix(k, prefix); ok && prefix != "" {
+			parts = append(parts, part)
+		}
+	}
+	if near := strictyaml.Nearest(last, parts); near != "" {
+		return fmt.Sprintf("unknown name %s; did you mean %s%s?", name, prefix, near)
 	}
 	return fmt.Sprintf("unknown name %s; known are %s", name, strings.Join(known, ", "))
 }

@@ -3,27 +3,27 @@ package strictyaml
 import "strings"
 
 // Nearest gives the known word that someone who wrote word may have meant, ""
-// if none is near.
+// if none is near: one that differs by a slip, else one that starts like it,
+// else one that differs in up to a third of it.
 func Nearest(word string, known []string) string {
-	best, bestDistance := "", max(1, len(word)/3)+1
 	if len(word) > 100 {
 		return ""
 	}
+	best, bestDistance := "", max(1, len(word)/3)+1
 	for _, k := range known {
-		d := distance(strings.ToLower(word), strings.ToLower(k))
-		if d < bestDistance {
+		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}
-	if best != "" || len(word) < 3 {
+	if bestDistance <= 1 || len(word) < 3 {
 		return best
 	}
 	for _, k := range known {
-		if strings.HasPrefix(k, word) || strings.HasPrefix(word, k) {
+		if strings.HasPrefix(k, word) || len(k) >= 3 && strings.HasPrefix(word, k) {
 			return k
 		}
 	}
-	return ""
+	return best
 }
 
 // distance counts the insertions, deletions, substitutions and swaps of
