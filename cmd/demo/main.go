@@ -11,12 +11,15 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"scopeward/envoy"
 )
 
 const usage = `Usage:
   demo [--scopeward FILE] [--port N]      run everything until Ctrl-C
   demo provider ACTION                    break or mend the identity provider of the running demo
   demo idp --dir DIR --listen HOST:PORT   the identity provider alone
+  demo envoy                              get an Envoy ready and print its path
 `
 
 func main() {
@@ -46,6 +49,12 @@ func command(ctx context.Context, args []string) error {
 			return idpCommand(ctx, args[1:])
 		case "provider":
 			return providerCommand(ctx, args[1:], os.Stdout)
+		case "envoy": // so that the install can run while the rest is still being built
+			path, err := envoy.Find(ctx, os.Stderr)
+			if err == nil {
+				fmt.Println(path)
+			}
+			return err
 		}
 	}
 	self, err := os.Executable()
