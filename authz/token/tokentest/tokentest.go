@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 )
 
 // The paths that the provider serves.
@@ -17,69 +18,123 @@ const (
 	IntrospectionPath = "/oauth2/introspect"
 )
 
-// The credentials that the introspection endpoint asks for.
+// What good tokens and requests have.
 const (
+	Audience     = "https://api.example.com"
+	Subject      = "alice"
+	Scope        = "read:users"
 	ClientID     = "scopeward"
-	ClientSecret = "s3cret:with/odd+characters"
+	ClientSecret = "s3cret:with/odd+characters" // shows whether it is encoded as RFC 6749 §2.3.1 asks
 )
 
-// Fault is a way to fail.
-type Fault string
-
-// The faults. The empty one is none.
-const (
-	Down      Fault = "down"      // the connection is closed without an answer
-	Error     Fault = "error"     // 500
-	TooMany   Fault = "too many"  // 429 with Retry-After: 7
-	HTML      Fault = "html"      // 200 with a web page
-	Empty     Fault = "empty"     // 200 without body
-	Truncated Fault = "truncated" // the connection ends within the body
-	Huge      Fault = "huge"      // 200 with 10 MiB of JSON
-	Redirect  Fault = "redirect"  // 302 to another host
-	Slow      Fault = "slow"      // no answer until Release, or until the client leaves
-)
-
-// Provider is a fake identity provider.
+// Provider is a fake identity provider. All methods may be called concurrently.
 type Provider struct {
 	URL string // also the issuer
 
-	server *httptest.Server
-	mu     sync.Mutex
+	t         testing.TB
+	elsewhere *httptest.Server
+
+	mu       sync.Mutex
+	keys     []key // the last one signs
+	keyCount int
+	document string // served instead of the keys if not empty
+	tokens   map[string]map[string]any
+	faults   map[string]Fault
+	handlers map[string]http.Handler
+	requests map[string]int
+	release  chan struct{}
 }
 
-// New starts a provider with one RSA key, which is stopped when the test ends.
+// New starts a provider with one RSA key. It stops when the test ends.
 func New(t testing.TB) *Provider {
-	p := &Provider{}
-	p.server = httptest.NewServer(http.NotFoundHandler())
-	p.URL = p.server.URL
-	t.Cleanup(p.server.Close)
+	t.Helper()
+	p := &Provider{
+		t:        t,
+		tokens:   map[string]map[string]any{},
+		faults:   map[string]Fault{},
+		handlers: map[string]http.Handler{},
+		requests: map[string]int{},
+		release:  make(chan struct{}),
+	}
+	p.Rotate()
+	server := httptest.NewServer(http.HandlerFunc(p.serve))
+	p.URL = server.URL
+	p.elsewhere = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { p.count("elsewhere") }))
+	t.Cleanup(func() {
+		p.Release()
+		server.CloseClientConnections()
+		server.Close()
+		p.elsewhere.Close()
+	})
 	return p
 }
 
-// Claims are those of a good token of the user alice with these changes; a nil value removes a claim.
-func (p *Provider) Claims(changes map[string]any) map[string]any { return maps.Clone(changes) }
+// Claims are those of a good token with these changes; a nil value removes a
+// claim.
+func (p *Provider) Claims(changes map[string]any) map[string]any {
+	now := time.Now()
+	return changed(map[string]any{
+		"iss": p.URL, "aud": []string{Audience}, "sub": Subject, "scope": Scope,
+		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}, changes)
+}
 
-// Mint signs a token with the current key. Both maps change the good defaults:
-// a nil value removes a member.
-func (p *Provider) Mint(claims, header map[string]any) string { return "" }
+// Mint signs a token with the current key. Both maps change what a good token
+// has; a nil value removes a member. The provider knows the token from then on.
+func (p *Provider) Mint(claims, header map[string]any) string {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.Claims(claims)
+	raw := p.keys[len(p.keys)-1].sign(p.t, changed(map[string]any{"typ": "JWT"}, header), all)
+	p.tokens[raw] = all
+	return raw
+}
 
-// Opaque registers a token that is no JWT, with the profile that it has.
-func (p *Provider) Opaque(raw string, profile map[string]any) {}
+// Opaque registers a token that is no JWT, with what its profile and its
+// introspection say.
+func (p *Provider) Opaque(raw string, profile map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens[raw] = maps.Clone(profile)
+}
 
-// Revoke makes the profile and introspection endpoints find the token invalid.
-func (p *Provider) Revoke(raw string) {}
+// Revoke makes the profile and introspection endpoints refuse the token.
+func (p *Provider) Revoke(raw string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.tokens, raw)
+}
 
-// Rotate signs new tokens with a new key. The old keys stay published until Drop.
-func (p *Provider) Rotate() {}
-
-// Drop withdraws all published keys but the current one.
-func (p *Provider) Drop() {}
-
-// Fail sets the fault of a path; the empty path means every path.
-func (p *Provider) Fail(path string, f Fault) {}
-
-// Release answers all requests that Slow holds.
-func (p *Provider) Release() {}
+// Handle replaces what a path serves; nil brings it back.
+func (p *Provider) Handle(path string, h http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h == nil {
+		delete(p.handlers, path)
+		return
+	}
+	p.handlers[path] = h
+}
 
 // Requests is how often a path was asked for.
-func (p *Provider) Requests(path string) int { return 0 }
+func (p *Provider) Requests(path string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.requests[path]
+}
+
+// Elsewhere is how often somebody followed the fault Redirect.
+func (p *Provider) Elsewhere() int { return p.Requests("elsewhere") }
+
+func (p *Provider) count(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests[path]++
+}
+
+func changed(m, changes map[string]any) map[string]any {
+	maps.Copy(m, changes)
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
+	return m
+}
