@@ -1,0 +1,46 @@
+# Everything that a person types. `make demo` and `make test` need Go, Python 3
+# (with venv) and nothing else: Envoy comes from $ENVOY or is installed into the
+# user's cache folder.
+
+GO ?= go
+FUZZTIME ?= 5s
+
+.PHONY: all build demo test lint race fuzz clean
+
+all: build
+
+build: bin/scopeward bin/demo
+
+# go build decides itself what is out of date.
+.PHONY: bin/scopeward bin/demo
+bin/scopeward bin/demo:
+	@$(GO) build -o $@ ./cmd/$(@F)
+
+# A whole system on this machine: identity provider, upstream, Scopeward, Envoy.
+demo:
+	@$(GO) build -o bin/ ./cmd/demo ./cmd/scopeward
+	@exec bin/demo --scopeward bin/scopeward $(DEMO)
+
+# Every test: format, vet, staticcheck, unit and end-to-end tests with the race
+# detector and a real Envoy, and a short fuzz of each target.
+test: lint race fuzz
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
+	$(GO) mod verify
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+race:
+	$(GO) test -race -timeout 9m ./...
+
+# Each fuzz target for FUZZTIME (make fuzz FUZZTIME=10m runs long).
+fuzz:
+	@$(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
+		for target in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //'); do \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin

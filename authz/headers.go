@@ -1,0 +1,134 @@
+package authz
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"scopeward/authz/token"
+)
+
+// Header is a header that an allowed request carries upstream. A client's own
+// copies of it never pass.
+type Header struct {
+	name  string
+	value func(*token.Identity) string
+}
+
+// identityFields are the names that a header's value may have.
+var identityFields = map[string]func(*token.Identity) string{
+	"identity.subject":   func(id *token.Identity) string { return id.Subject },
+	"identity.email":     func(id *token.Identity) string { return id.Email },
+	"identity.client_id": func(id *token.Identity) string { return id.ClientID },
+	"identity.issuer":    func(id *token.Identity) string { return id.Issuer },
+	"identity.provider":  func(id *token.Identity) string { return id.Provider },
+	"identity.scopes":    func(id *token.Identity) string { return strings.Join(id.Scopes, " ") },
+}
+
+const claimPrefix = "identity.claims."
+
+// NewHeader returns the header name with the value of a field of the identity:
+// identity.subject, .scopes (separated by spaces), .email, .client_id, .issuer,
+// .provider, or .claims.NAME for a claim that is a string, a number, a boolean
+// or a list of strings.
+func NewHeader(name, field string) (Header, error) {
+	name = strings.ToLower(name)
+	if err := checkHeaderName(name); err != nil {
+		return Header{}, err
+	}
+	if value, ok := identityFields[field]; ok {
+		return Header{name, value}, nil
+	}
+	if claim, ok := strings.CutPrefix(field, claimPrefix); ok && claim != "" {
+		return Header{name, func(id *token.Identity) string { return claimText(id.Claims[claim]) }}, nil
+	}
+	known := []string{claimPrefix + "NAME"}
+	for f := range identityFields {
+		known = append(known, f)
+	}
+	slices.Sort(known)
+	return Header{}, fmt.Errorf("header %s: %q is no field of an identity; use one of %s", name, field, strings.Join(known, ", "))
+}
+
+// checkHeaderName accepts a field name (RFC 9110 section 5.1) that an
+// authorization service may set. Envoy ignores or mishandles the others.
+func checkHeaderName(name string) error {
+	notToken := func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	}
+	if name == "" || strings.ContainsFunc(name, notToken) {
+		return fmt.Errorf("%q is not a header name", name)
+	}
+	switch name {
+	case "host", "authorization", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer":
+		return fmt.Errorf("header %s belongs to the request itself; choose a name of your own, such as x-auth-subject", name)
+	}
+	return nil
+}
+
+// claimText is a claim as a header value; what has no plain text form is empty.
+func claimText(claim any) string {
+	switch v := claim.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				return ""
+			}
+			parts[i] = s
+		}
+		return strings.Join(parts, " ")
+	default:
+		return ""
+	}
+}
+
+// identityHeaders returns the headers to set, and those to remove: each that
+// is configured and not set, and each spelling of the client's that some
+// servers read as one of them (x_auth_subject). A name is never in both lists,
+// for Envoy would remove it.
+func (s *Snapshot) identityHeaders(e *Event) (set []*corev3.HeaderValueOption, remove []string) {
+	id := e.result.Identity
+	for _, h := range s.Headers {
+		value := ""
+		if id != nil {
+			value = h.value(id)
+		}
+		// A claim that could end the header line, or that a log reader
+		// could take for one, is not passed on.
+		if value == "" || strings.ContainsFunc(value, unicode.IsControl) {
+			remove = append(remove, h.name)
+			continue
+		}
+		set = append(set, overwrite(h.name, value))
+	}
+	for name := range e.request.Headers {
+		if strings.ContainsRune(name, '_') && s.shadowsHeader(name) {
+			remove = append(remove, name)
+		}
+	}
+	return set, remove
+}
+
+// shadowsHeader reports whether the name differs from a configured header's
+// only by underscores for hyphens.
+func (s *Snapshot) shadowsHeader(name string) bool {
+	hyphens := strings.ReplaceAll(name, "_", "-")
+	for _, h := range s.Headers {
+		if h.name != name && strings.ReplaceAll(h.name, "_", "-") == hyphens {
+			return true
+		}
+	}
+	return false
+}

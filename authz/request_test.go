@@ -1,0 +1,94 @@
+package authz
+
+import (
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestClientIP(t *testing.T) {
+	for _, test := range []struct {
+		name, downstream, forwardedFor string
+		hops                           int
+		want                           string
+	}{
+		{"nobody's word but Envoy's", "198.51.100.1", "203.0.113.9", 0, "198.51.100.1"},
+		{"one proxy in front", "10.0.0.1", "203.0.113.9", 1, "203.0.113.9"},
+		{"Envoy has appended the proxy", "10.0.0.1", "203.0.113.9, 10.0.0.1", 1, "203.0.113.9"},
+		{"what the client made up lies further left", "10.0.0.1", "6.6.6.6, 203.0.113.9, 10.0.0.1", 1, "203.0.113.9"},
+		{"two proxies in front", "10.0.0.1", "6.6.6.6, 203.0.113.9, 10.0.0.2, 10.0.0.1", 2, "203.0.113.9"},
+		{"fewer entries than proxies", "10.0.0.1", "203.0.113.9", 2, "10.0.0.1"},
+		{"no header", "10.0.0.1", "", 1, "10.0.0.1"},
+		{"an entry that is no address", "10.0.0.1", "unknown", 1, "10.0.0.1"},
+		{"an entry with a port is no address", "10.0.0.1", "203.0.113.9:80", 1, "10.0.0.1"},
+		{"IPv6", "10.0.0.1", "2001:DB8::1", 1, "2001:db8::1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := clientIP(test.downstream, test.forwardedFor, test.hops); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func peer(address string) *authv3.AttributeContext_Peer {
+	return &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
+		SocketAddress: &corev3.SocketAddress{Address: address},
+	}}}
+}
+
+func TestNewRequest(t *testing.T) {
+	in := func(http *authv3.AttributeContext_HttpRequest) *authv3.CheckRequest {
+		return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+			Source:            peer("198.51.100.1"),
+			Request:           &authv3.AttributeContext_Request{Http: http},
+			ContextExtensions: map[string]string{"policy": "admin"},
+		}}
+	}
+	headers := map[string]string{"authorization": "Bearer a,Bearer b", "x-request-id": "id-1", "cookie": "c"}
+	raw := &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
+		{Key: "authorization", RawValue: []byte("Bearer a")},
+		{Key: "Authorization", RawValue: []byte("Bearer b")},
+		{Key: "x-request-id", Value: "id-1"},
+		{Key: "cookie", Value: "c"},
+	}}
+	for name, http := range map[string]*authv3.AttributeContext_HttpRequest{
+		"headers as a map":   {Method: "GET", Host: "API.example.com:443", Path: "/users?q=1", Headers: headers},
+		"headers one by one": {Method: "GET", Host: "API.example.com:443", Path: "/users?q=1", HeaderMap: raw},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := newRequest(in(http), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{r.Method, r.Host, r.Path.String(), r.Query, r.ClientIP, r.policyName, r.authorization, r.id}
+			want := []string{"GET", "api.example.com", "/users", "q=1", "198.51.100.1", "admin", "Bearer a,Bearer b", "id-1"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(headers, r.Headers); diff != "" {
+				t.Errorf("headers (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNewRequestRefuses(t *testing.T) {
+	for name, in := range map[string]*authv3.CheckRequest{
+		"nothing":       nil,
+		"no attributes": {},
+		"no HTTP":       {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{}}},
+		"no path": {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+			Http: &authv3.AttributeContext_HttpRequest{Method: "GET"},
+		}}},
+		"no method": {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+			Http: &authv3.AttributeContext_HttpRequest{Path: "/"},
+		}}},
+	} {
+		if _, err := newRequest(in, 0); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package authz
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// answer is a row of the table of answers: what the client gets for a code.
+type answer struct {
+	status     typev3.StatusCode
+	grpc       codes.Code // only has to differ from OK: Envoy answers by status
+	error      string
+	code       string
+	message    string
+	challenge  bool
+	retryAfter bool
+}
+
+var internalError = answer{status: 500, grpc: codes.Internal, error: "Authentication error", code: "internal_error"}
+
+// answer returns the row of a denial. What is no denial, or unknown, is an
+// internal error.
+func (c code) answer() answer {
+	switch c {
+	case codeMissingToken:
+		return answer{status: 401, grpc: codes.Unauthenticated, error: "Access token required", code: "missing_token", message: "Access token required", challenge: true}
+	case codeInvalidRequest:
+		return answer{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_request", challenge: true}
+	case codeInvalidToken:
+		return answer{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_token", message: "Please re-authenticate", challenge: true}
+	case codeInsufficientScope:
+		return answer{status: 403, grpc: codes.PermissionDenied, error: "Insufficient scope", code: "insufficient_scope", message: "Insufficient permissions", challenge: true}
+	case codeAccessDenied:
+		return answer{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "access_denied"}
+	case codeInvalidPath:
+		return answer{status: 400, grpc: codes.InvalidArgument, error: "Invalid request path", code: "invalid_path"}
+	case codeRateLimited:
+		return answer{status: 429, grpc: codes.ResourceExhausted, error: "Too many token validation requests", code: "rate_limited", retryAfter: true}
+	case codeUnavailable:
+		return answer{status: 503, grpc: codes.Unavailable, error: "Authentication error", code: "unavailable", retryAfter: true}
+	default:
+		return internalError
+	}
+}
+
+// respond builds the CheckResponse for a verdict. Everything but an explicit
+// codeAllow is denied.
+func (s *Snapshot) respond(e *Event) *authv3.CheckResponse {
+	if e.verdict.code == codeAllow {
+		return s.allow(e)
+	}
+	return s.deny(e)
+}
+
+// allow lets the request pass, with the identity's headers in place of the
+// client's own.
+func (s *Snapshot) allow(e *Event) *authv3.CheckResponse {
+	set, remove := s.identityHeaders(e)
+	return &authv3.CheckResponse{
+		Status: &rpcstatus.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+			Headers: set, HeadersToRemove: remove,
+		}},
+		DynamicMetadata: e.metadata(),
+	}
+}
+
+// deny refuses the request. It always carries a DeniedResponse: a denial
+// without one would be a bare 403, and failure_mode_allow could open it.
+func (s *Snapshot) deny(e *Event) *authv3.CheckResponse {
+	row := e.verdict.code.answer()
+	headers := []*corev3.HeaderValueOption{overwrite("content-type", "application/json")}
+	if row.challenge {
+		headers = append(headers, overwrite("www-authenticate", s.challenge(e.verdict)))
+	}
+	if row.retryAfter {
+		headers = append(headers, retryHeaders(e.verdict)...)
+	}
+	return &authv3.CheckResponse{
+		Status: &rpcstatus.Status{Code: int32(row.grpc)},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+			Status: &typev3.HttpStatus{Code: row.status}, Headers: headers, Body: row.body(e.verdict),
+		}},
+		DynamicMetadata: e.metadata(),
+	}
+}
+
+// body is the JSON that the client gets.
+func (a answer) body(v verdict) string {
+	if v.code == codeInvalidRequest {
+		a.message = v.reason
+	}
+	b, err := json.Marshal(struct {
+		Error   string `json:"error"`
+		Code    string `json:"code"`
+		Message string `json:"message,omitempty"`
+	}{a.error, a.code, a.message})
+	if err != nil { // three strings always marshal
+		return `{"error":"Authentication error","code":"internal_error"}`
+	}
+	return string(b)
+}
+
+// challenge is the WWW-Authenticate value (RFC 6750 section 3, RFC 9728
+// section 5.1). A request without a token gets no error code (RFC 6750
+// section 3.1).
+func (s *Snapshot) challenge(v verdict) string {
+	var b strings.Builder
+	b.WriteString("Bearer realm=" + quote(s.Realm))
+	if v.code != codeMissingToken {
+		b.WriteString(", error=" + quote(v.code.String()))
+	}
+	if len(v.scopes) > 0 {
+		b.WriteString(", scope=" + quote(strings.Join(v.scopes, " ")))
+	}
+	if s.ResourceMetadata != "" {
+		b.WriteString(", resource_metadata=" + quote(s.ResourceMetadata))
+	}
+	return b.String()
+}
+
+// quote makes a quoted-string (RFC 9110 section 5.6.4).
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// defaultRetryAfter is for a provider that does not say when to come back.
+const defaultRetryAfter = 5 * time.Second
+
+// retryHeaders tell the client when to try again: Retry-After (RFC 9110
+// section 10.2.3), and the RateLimit fields of the client's window.
+func retryHeaders(v verdict) []*corev3.HeaderValueOption {
+	if v.code != codeRateLimited {
+		wait := v.retryAfter
+		if wait <= 0 {
+			wait = defaultRetryAfter
+		}
+		return []*corev3.HeaderValueOption{overwrite("retry-after", seconds(wait))}
+	}
+	limit := strconv.Itoa(v.limit.Limit)
+	return []*corev3.HeaderValueOption{
+		overwrite("retry-after", seconds(v.limit.Reset)),
+		overwrite("ratelimit-limit", limit),
+		overwrite("ratelimit-remaining", strconv.Itoa(v.limit.Remaining)),
+		overwrite("ratelimit-reset", seconds(v.limit.Reset)),
+		overwrite("ratelimit-policy", limit+";w="+seconds(v.limit.Window)),
+	}
+}
+
+// seconds rounds up: a client that comes back a moment early is refused again.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
+}
+
+func overwrite(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// metadata is what Envoy's access log and later filters see under
+// envoy.filters.http.ext_authz.
+func (e *Event) metadata() *structpb.Struct {
+	fields := map[string]*structpb.Value{
+		"code": structpb.NewStringValue(e.verdict.code.String()),
+		"rule": structpb.NewStringValue(e.match.Action()),
+	}
+	if id := e.result.Identity; id != nil {
+		scopes := make([]*structpb.Value, len(id.Scopes))
+		for i, s := range id.Scopes {
+			scopes[i] = structpb.NewStringValue(s)
+		}
+		fields["subject"] = structpb.NewStringValue(id.Subject)
+		fields["scopes"] = structpb.NewListValue(&structpb.ListValue{Values: scopes})
+		fields["provider"] = structpb.NewStringValue(id.Provider)
+	}
+	return &structpb.Struct{Fields: fields}
+}

@@ -1,0 +1,154 @@
+// Package authz answers Envoy's external authorization requests
+// (envoy.service.auth.v3.Authorization/Check).
+//
+// The way of a request, one step a file:
+//
+//	CheckRequest -> request     request.go    what Envoy asked, in canonical form
+//	             -> rule        policy        the one rule that matches; none denies
+//	             -> credential  token         the bearer token, or why there is none
+//	             -> identity    token         cache, then the provider's verifier
+//	             -> verdict     verdict.go    the rule against the identity, or an error translated
+//	             -> response    response.go   the only place that builds a CheckResponse
+//	             -> event       audit.go      one audit line and one set of metrics
+package authz
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"scopeward/authz/ratelimit"
+	"scopeward/authz/token"
+	"scopeward/policy"
+)
+
+// Snapshot is all that a decision depends on. It is immutable: a change is a
+// new Snapshot, and a request sees one of them from its beginning to its end.
+type Snapshot struct {
+	Policy    *policy.Set
+	Validator *token.Validator
+	Limit     Limit
+	// Headers are what an allowed request carries upstream.
+	Headers []Header
+	// Realm and ResourceMetadata go into challenges (RFC 6750 section 3,
+	// RFC 9728 section 5.1). ResourceMetadata may be empty.
+	Realm            string
+	ResourceMetadata string
+	// TrustedHops is the number of proxies in front of Envoy whose
+	// X-Forwarded-For entries are believed. 0 believes none.
+	TrustedHops int
+}
+
+// Limit bounds the token validations of one client. Its zero value sets no
+// bound.
+type Limit struct {
+	Limiter ratelimit.Limiter
+	// EveryRequest counts each request that needs a token; otherwise only
+	// those whose token is not in the cache.
+	EveryRequest bool
+}
+
+// Server implements authv3.AuthorizationServer.
+type Server struct {
+	authv3.UnimplementedAuthorizationServer
+	snapshot atomic.Pointer[Snapshot]
+	audit    *AuditWriter
+	metrics  *Metrics
+	log      *slog.Logger
+}
+
+// NewServer returns a server that decides by the snapshot. Audit events go to
+// audit; log is for what an operator must see.
+func NewServer(s *Snapshot, audit *AuditWriter, metrics *Metrics, log *slog.Logger) *Server {
+	server := &Server{audit: audit, metrics: metrics, log: log}
+	server.snapshot.Store(s)
+	return server
+}
+
+// Snapshot returns what the server decides by now.
+func (s *Server) Snapshot() *Snapshot { return s.snapshot.Load() }
+
+// Swap makes the server decide by another snapshot. Requests under way end by
+// the one that they began with.
+func (s *Server) Swap(next *Snapshot) { s.snapshot.Store(next) }
+
+// Check answers one request. It never returns a gRPC error: Envoy would turn
+// one into a plain 403, or into an allow under failure_mode_allow.
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	snapshot, event := s.snapshot.Load(), &Event{start: time.Now()}
+	event.verdict = s.decide(ctx, snapshot, in, event)
+	response := snapshot.respond(event)
+	s.record(event)
+	return response, nil
+}
+
+// decide is the request's way up to the verdict. It notes what it learns in
+// the event as it goes, so that a denial is recorded with all that was known.
+func (s *Server) decide(ctx context.Context, snapshot *Snapshot, in *authv3.CheckRequest, event *Event) (v verdict) {
+	defer s.denyOnPanic(&v)
+
+	var err error
+	if event.request, err = newRequest(in, snapshot.TrustedHops); err != nil {
+		return denied(err)
+	}
+	if event.match, err = snapshot.Policy.Match(event.request.policyName, &event.request.Request); err != nil {
+		return denied(err)
+	}
+	switch event.match.Access() {
+	case policy.AccessPublic:
+		return verdict{code: codeAllow}
+	case policy.AccessToken:
+		if event.result, err = snapshot.identify(ctx, event.request); err != nil {
+			return denied(err)
+		}
+		return judged(event.match.Decide(policyIdentity(event.result.Identity)))
+	default:
+		return judged(event.match.Decide(nil))
+	}
+}
+
+// identify finds out who asks: from the bearer token, within the rate limit.
+func (s *Snapshot) identify(ctx context.Context, r request) (token.Result, error) {
+	admit := s.Limit.admit(r.ClientIP)
+	if s.Limit.EveryRequest {
+		if err := admit(); err != nil {
+			return token.Result{}, err
+		}
+		admit = func() error { return nil }
+	}
+	raw, err := token.FromAuthorization(r.authorization)
+	if err != nil {
+		return token.Result{}, err
+	}
+	return s.Validator.Validate(ctx, raw, admit)
+}
+
+// admit returns the question that the validator asks before it works: may this
+// client have a token validated? A client without an IP address (a Unix
+// socket) is not limited, for it could only be limited together with all others.
+func (l Limit) admit(clientIP string) func() error {
+	return func() error {
+		key := ratelimit.Key(clientIP)
+		if l.Limiter == nil || key == "" {
+			return nil
+		}
+		if r := l.Limiter.Allow(key); !r.OK {
+			return &limitedError{r}
+		}
+		return nil
+	}
+}
+
+// policyIdentity is the identity as the policy sees it.
+func policyIdentity(id *token.Identity) *policy.Identity {
+	if id == nil {
+		return nil
+	}
+	return &policy.Identity{
+		Subject: id.Subject, Email: id.Email, ClientID: id.ClientID, Issuer: id.Issuer,
+		Provider: id.Provider, Scopes: id.Scopes, Claims: id.Claims,
+	}
+}

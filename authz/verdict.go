@@ -1,0 +1,110 @@
+package authz
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"scopeward/authz/ratelimit"
+	"scopeward/authz/token"
+	"scopeward/policy"
+)
+
+// code is what became of a request. The zero value denies.
+type code uint8
+
+const (
+	codeInternalError code = iota
+	codeAllow
+	codeMissingToken
+	codeInvalidRequest
+	codeInvalidToken
+	codeInsufficientScope
+	codeAccessDenied
+	codeInvalidPath
+	codeRateLimited
+	codeUnavailable
+)
+
+// String is the code's name in bodies, audit events and metrics.
+func (c code) String() string {
+	if c == codeAllow {
+		return "allow"
+	}
+	return c.answer().code
+}
+
+// verdict is the outcome of a request. Its zero value denies.
+type verdict struct {
+	code   code
+	reason string // for people who operate the service; never holds a token
+	err    error  // a fault of ours or of the policy, to be logged
+
+	scopes     []string         // codeInsufficientScope: what the challenge asks for
+	retryAfter time.Duration    // codeUnavailable
+	limit      ratelimit.Result // codeRateLimited
+}
+
+// limitedError refuses work for a client that has had its share.
+type limitedError struct{ ratelimit.Result }
+
+func (e *limitedError) Error() string {
+	return fmt.Sprintf("more than %d token validations in %v", e.Limit, e.Window)
+}
+
+// malformedRequestError is a CheckRequest that no Envoy sends.
+type malformedRequestError struct{ reason string }
+
+func (e *malformedRequestError) Error() string { return e.reason }
+
+// denied translates an error into the answer that it means. It is the only
+// such place, and an error that it does not know denies.
+func denied(err error) verdict {
+	var (
+		badRequest  *policy.RequestError
+		missing     *token.MissingError
+		malformed   *token.MalformedError
+		invalid     *token.InvalidError
+		limited     *limitedError
+		unavailable *token.UnavailableError
+	)
+	switch {
+	case errors.As(err, &badRequest):
+		return verdict{code: codeInvalidPath, reason: badRequest.Error()}
+	case errors.As(err, &missing):
+		return verdict{code: codeMissingToken, reason: missing.Error()}
+	case errors.As(err, &malformed):
+		return verdict{code: codeInvalidRequest, reason: malformed.Reason}
+	case errors.As(err, &invalid):
+		return verdict{code: codeInvalidToken, reason: invalid.Reason}
+	case errors.As(err, &limited):
+		return verdict{code: codeRateLimited, reason: limited.Error(), limit: limited.Result}
+	case errors.As(err, &unavailable):
+		return verdict{code: codeUnavailable, reason: unavailable.Reason, retryAfter: unavailable.RetryAfter}
+	default:
+		return verdict{code: codeInternalError, reason: "internal error", err: err}
+	}
+}
+
+// judged translates the policy's decision.
+func judged(d policy.Decision) verdict {
+	v := verdict{code: codeAccessDenied, reason: d.Reason, err: d.Err}
+	switch d.Code {
+	case policy.Allowed:
+		v.code = codeAllow
+	case policy.InsufficientScope:
+		v.code, v.scopes = codeInsufficientScope, d.Scopes
+	}
+	return v
+}
+
+// denyOnPanic turns a panic into a denial: one request fails, not the service.
+func (s *Server) denyOnPanic(v *verdict) {
+	if p := recover(); p != nil {
+		s.log.Error("a request made the service panic; it was denied",
+			slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		*v = verdict{code: codeInternalError, reason: "internal error"}
+	}
+}

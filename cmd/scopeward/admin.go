@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.yaml.in/yaml/v4"
+)
+
+// newAdmin is the HTTP server of the admin listener.
+func (s *service) newAdmin() *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "Scopeward\n\n/healthz  is the process alive?\n/readyz   can it decide, and if not, why?\n/metrics  for Prometheus\n/config   the configuration in force, without secrets\n")
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /config", s.showConfig)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+// readiness is the body of /readyz.
+type readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons"` // why it is not ready, or what is wrong although it is
+}
+
+// readiness says whether the service can decide. A provider that was tried and
+// is down does not make it unready: cached tokens and other providers' go on.
+func (s *service) readiness() readiness {
+	r := readiness{Ready: true, Reasons: []string{}}
+	if s.draining.Load() {
+		r.Ready = false
+		r.Reasons = append(r.Reasons, "draining: the process was told to end")
+	}
+	for name, keys := range s.keySets {
+		tried, reason := keys.Ready()
+		if !tried {
+			r.Ready = false
+		}
+		if reason != "" {
+			r.Reasons = append(r.Reasons, "provider "+name+": "+reason)
+		}
+	}
+	if err, _ := s.reloads.last(); err != nil {
+		r.Reasons = append(r.Reasons, "the policy on disk is broken, the last good one serves: "+err.Error())
+	}
+	return r
+}
+
+func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
+	r := s.readiness()
+	status := http.StatusOK
+	if !r.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, r)
+}
+
+// showConfig shows the configuration in force. Secrets hide themselves.
+func (s *service) showConfig(w http.ResponseWriter, _ *http.Request) {
+	var shown map[string]any
+	b, err := yaml.Marshal(s.config)
+	if err == nil {
+		err = yaml.Unmarshal(b, &shown)
+	}
+	if err != nil {
+		http.Error(w, "the configuration can't be shown", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, http.StatusOK, shown)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // the client has gone away
+}

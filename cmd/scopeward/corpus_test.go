@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"scopeward/authz/token/tokentest"
+	"scopeward/e2e/corpus"
+)
+
+// TestCorpus runs the cases in process; package e2e runs them through Envoy.
+func TestCorpus(t *testing.T) {
+	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
+		if !slices.Contains(c.Runs, "process") {
+			continue
+		}
+		for _, mode := range c.Modes {
+			t.Run(c.Name+"/"+mode, func(t *testing.T) {
+				t.Parallel()
+				runCase(t, c, mode)
+			})
+		}
+	}
+}
+
+func runCase(t *testing.T, c *corpus.Case, mode string) {
+	idp := tokentest.New(t)
+	s, audit := startService(t, c.Setup(t, t.TempDir(), mode, idp))
+	tokens := c.Mint(t, idp)
+	var responses []*authv3.CheckResponse
+	for _, step := range c.Steps {
+		wire := c.Wire(t, step, tokens)
+		request := corpus.Read(t, wire)
+		response, err := s.server.Check(t.Context(), checkRequest(request, c.Policy))
+		if err != nil {
+			t.Fatalf("%s: %v", step.Name, err)
+		}
+		responses = append(responses, response)
+	}
+	s.audit.Close(10 * time.Second)
+	events := json.NewDecoder(audit)
+	for i, step := range c.Steps {
+		t.Run(step.Name, func(t *testing.T) {
+			request := corpus.Read(t, c.Wire(t, step, tokens))
+			step.Answer.Compare(t, outcome(request, responses[i]))
+			corpus.CompareMembers(t, "metadata", step.Answer.Metadata, responses[i].GetDynamicMetadata().AsMap())
+			var event map[string]any
+			if err := events.Decode(&event); err != nil {
+				t.Fatalf("no audit event: %v", err)
+			}
+			corpus.CompareMembers(t, "audit", step.Answer.Audit, event)
+		})
+	}
+}
+
+// startService runs a configuration without its listeners until the test ends.
+func startService(t *testing.T, config string) (*service, *bytes.Buffer) {
+	t.Helper()
+	c, set, err := load(options{config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var audit bytes.Buffer // read only after the audit is closed
+	s, err := newService(c, set, slog.New(slog.NewTextHandler(testWriter{t}, nil)), &audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range s.keySets {
+		go keys.Run(t.Context())
+	}
+	if err := s.waitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, &audit
+}
+
+// testWriter shows a log with the test that wrote it.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Logf("%s", bytes.TrimRight(b, "\n"))
+	}
+	return len(b), nil
+}
+
+// checkRequest is what Envoy would ask.
+func checkRequest(r corpus.Request, policyName string) *authv3.CheckRequest {
+	request := &authv3.AttributeContext_Request{}
+	if r.Method != "TCP" {
+		request.Http = &authv3.AttributeContext_HttpRequest{Method: r.Method, Path: r.Target, Host: r.Host, Headers: r.Headers}
+	}
+	attributes := &authv3.AttributeContext{
+		Source: &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
+			SocketAddress: &corev3.SocketAddress{Address: "127.0.0.1"},
+		}}},
+		Request: request,
+	}
+	if policyName != "" {
+		attributes.ContextExtensions = map[string]string{"policy": policyName}
+	}
+	return &authv3.CheckRequest{Attributes: attributes}
+}
+
+// outcome does to the request what Envoy does by the response: set headers,
+// then remove some; an OK without a denial passes.
+func outcome(r corpus.Request, response *authv3.CheckResponse) corpus.Outcome {
+	if denied := response.GetDeniedResponse(); denied != nil {
+		o := corpus.Outcome{Status: int(denied.GetStatus().GetCode()), Headers: http.Header{}, Body: []byte(denied.GetBody())}
+		for _, h := range denied.GetHeaders() {
+			o.Headers.Set(h.GetHeader().GetKey(), h.GetHeader().GetValue())
+		}
+		if response.GetStatus().GetCode() == 0 {
+			o.Status = http.StatusOK // Envoy ignores the denial
+		}
+		return o
+	}
+	o := corpus.Outcome{Status: http.StatusOK, Headers: http.Header{}, Upstream: http.Header{}}
+	for name, value := range r.Headers {
+		o.Upstream.Set(name, value)
+	}
+	for _, h := range response.GetOkResponse().GetHeaders() {
+		o.Upstream.Set(h.GetHeader().GetKey(), h.GetHeader().GetValue())
+	}
+	for _, name := range response.GetOkResponse().GetHeadersToRemove() {
+		o.Upstream.Del(name)
+	}
+	return o
+}
+
+// TestEveryAnswerHasACase holds the corpus against the table of answers.
+func TestEveryAnswerHasACase(t *testing.T) {
+	table := map[string]int{
+		"missing_token": 401, "invalid_request": 401, "invalid_token": 401, "insufficient_scope": 403, "access_denied": 403,
+		"invalid_path": 400, "rate_limited": 429, "unavailable": 503, "internal_error": 500, "allow": 200,
+	}
+	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
+		for _, step := range c.Steps {
+			code, ok := step.Answer.Body["code"].(string)
+			if !ok {
+				code, _ = step.Answer.Audit["code"].(string)
+			}
+			if table[code] == step.Answer.Status {
+				delete(table, code)
+			}
+		}
+	}
+	for code, status := range table {
+		t.Errorf("no case shows %d %s", status, code)
+	}
+}

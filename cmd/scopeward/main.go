@@ -1,0 +1,144 @@
+// Command scopeward is an Envoy external authorization service: Envoy asks it
+// about every request over gRPC, it validates the OAuth bearer token, applies
+// the scope policy, and answers allow or deny.
+//
+//	scopeward serve --config scopeward.yaml     run the service
+//	scopeward check --config scopeward.yaml     validate configuration and policy
+//	scopeward version
+//
+// The configuration is documented at Config, the policy file in package
+// policy. Without a configuration file, KINDE_ISSUER_URL, KINDE_AUDIENCE and
+// --policy are enough.
+//
+// The service's own log goes to standard error, audit events (one JSON line
+// for each decision) to standard output. SIGTERM and SIGINT drain: health
+// turns NOT_SERVING, requests in flight are answered, and the process ends
+// within 10 s. SIGHUP reads the policy files again, as does any change to them.
+//
+// The exit status is 0 if all is well, 1 if the thing checked or run is bad,
+// and 2 for wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings passed in; it returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage *usageError
+	switch {
+	case errors.Is(err, errReported):
+		return 1
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "scopeward: %v\nRun 'scopeward --help' for how to use it.\n", err)
+		return 2
+	default:
+		fmt.Fprintf(stderr, "scopeward: %v\n", err)
+		return 1
+	}
+}
+
+// usageError is a command line that says nothing sensible: exit status 2.
+type usageError struct{ error }
+
+// errReported is an error whose details have been printed already.
+var errReported = errors.New("reported")
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "scopeward",
+		Short: "An Envoy external authorization service for OAuth scopes",
+		Long: `Scopeward answers Envoy's external authorization requests: it validates the OAuth
+bearer token of each request and applies the scope policy that you keep in files.`,
+		Example: `  scopeward serve --config scopeward.yaml
+  KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml
+  scopeward check --config scopeward.yaml`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(newServe(), newCheck(), newVersion())
+	return root
+}
+
+// unknownCommand refuses arguments, with a suggestion where one is near.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		message += fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
+	}
+	return &usageError{errors.New(message)}
+}
+
+// noArguments is for commands that are told everything by flags.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("%s takes no arguments, only flags; what is %q?", cmd.CommandPath(), args[0])}
+	}
+	return nil
+}
+
+// configFlags are the flags of every command that reads a configuration.
+func configFlags(cmd *cobra.Command, o *options) {
+	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file`")
+	cmd.Flags().StringArrayVarP(&o.policy, "policy", "p", nil, "a policy `file` or directory; replaces those of the configuration (repeatable)")
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  scopeward version",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "scopeward %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// version is the module's, or the commit's where it was built from a checkout.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return v
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+)
+
+// drainPatience is how long requests in flight and open health watches may
+// keep a process that was told to end.
+const drainPatience = 8 * time.Second
+
+func newServe() *cobra.Command {
+	var o options
+	var reflect bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service",
+		Long: `serve answers Envoy's authorization requests over gRPC until it is told to end by SIGTERM or
+SIGINT. It starts even while an identity provider is down, and serves its tokens once it is back.
+A change to a policy file is live at once; a broken one is reported and the last good one serves on.`,
+		Example: `  scopeward serve --config scopeward.yaml
+  KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.adminSet = cmd.Flags().Changed("admin")
+			return serve(cmd.Context(), o, reflect, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	configFlags(cmd, &o)
+	cmd.Flags().StringVar(&o.listen, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
+	cmd.Flags().StringVar(&o.admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+defaultAdmin+")")
+	cmd.Flags().BoolVar(&reflect, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
+	return cmd
+}
+
+// serve runs the service until ctx ends.
+func serve(ctx context.Context, o options, reflect bool, stdout, stderr io.Writer) error {
+	c, set, err := load(o)
+	if err != nil {
+		return err
+	}
+	log := newLogger(c.Log, stderr)
+	s, err := newService(c, set, log, stdout)
+	if err != nil {
+		return err
+	}
+	defer s.audit.Close(time.Second)
+
+	listener, err := listen("listen.grpc", string(c.Listen.GRPC.Value))
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	var admin net.Listener
+	if c.Listen.Admin.Value != "" {
+		if admin, err = listen("listen.admin", string(c.Listen.Admin.Value)); err != nil {
+			return err
+		}
+		defer admin.Close()
+	}
+	return s.run(ctx, listener, admin, reflect)
+}
+
+// run serves until ctx ends or a part fails, then drains.
+func (s *service) run(ctx context.Context, listener, admin net.Listener, reflect bool) error {
+	healthServer := health.NewServer()
+	setHealth(healthServer, healthv1.HealthCheckResponse_NOT_SERVING)
+	g := grpc.NewServer(
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(10*time.Second),
+	)
+	authv3.RegisterAuthorizationServer(g, s.server)
+	healthv1.RegisterHealthServer(g, healthServer)
+	if reflect {
+		reflection.Register(g)
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	for _, keys := range s.keySets {
+		group.Go(func() error { keys.Run(ctx); return nil })
+	}
+	group.Go(func() error { return s.watchPolicy(ctx) })
+	group.Go(func() error {
+		if s.waitReady(ctx) == nil {
+			setHealth(healthServer, healthv1.HealthCheckResponse_SERVING)
+			s.log.Info("ready")
+		}
+		return nil
+	})
+	group.Go(func() error { return g.Serve(listener) })
+	s.log.Info("listening", slog.String("grpc", listener.Addr().String()), slog.String("version", version()),
+		slog.String("policy", s.server.Snapshot().Policy.Version()))
+	var web *http.Server
+	if admin != nil {
+		web = s.newAdmin()
+		group.Go(func() error { return ignoreClosed(web.Serve(admin)) })
+		s.log.Info("listening", slog.String("admin", admin.Addr().String()))
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		s.draining.Store(true)
+		healthServer.Shutdown()
+		s.log.Info("draining")
+		drain(g)
+		if web != nil {
+			return web.Close()
+		}
+		return nil
+	})
+	err := group.Wait()
+	s.log.Info("ended")
+	return err
+}
+
+func setHealth(h *health.Server, status healthv1.HealthCheckResponse_ServingStatus) {
+	h.SetServingStatus("", status)
+	h.SetServingStatus(authv3.Authorization_ServiceDesc.ServiceName, status)
+}
+
+// drain answers what is in flight, then stops; what takes too long is cut off.
+func drain(g *grpc.Server) {
+	cut := time.AfterFunc(drainPatience, g.Stop)
+	defer cut.Stop()
+	g.GracefulStop()
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// listen opens host:port or unix:///path; what names the setting in errors.
+func listen(what, address string) (net.Listener, error) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		network, address = "unix", path
+		if err := removeStale(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	l, err := net.Listen(network, address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: %s is in use by another process; stop it or choose another address", what, address)
+	case err != nil:
+		return nil, fmt.Errorf("%s: can't listen: %w", what, err)
+	}
+	return l, nil
+}
+
+// removeStale removes a socket file that a killed process left behind. One
+// that somebody answers on, and a file that is no socket, stay.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return fmt.Errorf("%s exists and is no socket", path)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("%s is in use by another process; stop it or choose another path", path)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return os.Remove(path)
+	}
+	return err
+}
+
+func newLogger(l Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level.Value)); err != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if l.Format.Value == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"scopeward/authz"
+	"scopeward/policy/strictyaml"
+)
+
+// The ways to validate a token.
+const (
+	validateJWKS          = "jwks"
+	validateProfile       = "profile"
+	validateJWKSProfile   = "jwks+profile"
+	validateIntrospection = "introspection"
+)
+
+// asymmetric are the algorithms of RFC 7518 section 3.1 and RFC 8037 whose
+// verification key can't sign.
+var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+// setDefaults fills in what the file leaves out.
+func (c *Config) setDefaults() {
+	setDefault(&c.Listen.GRPC, defaultGRPC)
+	if c.Listen.Admin == nil {
+		c.Listen.Admin = &located{Value: defaultAdmin}
+	}
+	for i := range c.Providers {
+		c.Providers[i].Value.setDefaults()
+	}
+	setPointer(&c.Cache.TTL, 5*time.Minute)
+	setPointer(&c.Cache.NegativeTTL, 10*time.Second)
+	setPointer(&c.Cache.MaxEntries, 100_000)
+	setPointer(&c.RateLimit.Max, 100)
+	setPointer(&c.RateLimit.Window, 15*time.Minute)
+	setDefault(&c.RateLimit.Count, "validations")
+	setDefault(&c.Realm, "api")
+	setDefault(&c.Log.Level, "info")
+	setDefault(&c.Log.Format, "json")
+}
+
+func (p *Provider) setDefaults() {
+	setDefault(&p.Validation, validateJWKS)
+	if len(p.Algorithms) == 0 {
+		p.Algorithms = []located{{Value: "RS256"}}
+	}
+	if p.ClockSkew == nil {
+		p.ClockSkew = new(30 * time.Second)
+	}
+	if p.Timeout == nil {
+		p.Timeout = new(2 * time.Second)
+	}
+	if len(p.ScopeClaims) == 0 {
+		p.ScopeClaims = []text{"scope", "scp"}
+	}
+	if p.Opaque == nil {
+		p.Opaque = new(p.Validation.Value == validateProfile || p.Validation.Value == validateIntrospection)
+	}
+	issuer := text(strings.TrimRight(string(p.Issuer.Value), "/"))
+	if p.JWKS.File.Value == "" {
+		setDefault(&p.JWKS.URL, issuer+"/.well-known/jwks")
+	}
+	setDefault(&p.Profile.URL, issuer+"/oauth2/v2/user_profile")
+	setDefault(&p.Introspection.URL, issuer+"/oauth2/introspect")
+}
+
+func setDefault(l *located, value text) {
+	if l.Value == "" && l.Pos.Line == 0 {
+		l.Value = value
+	}
+}
+
+func setPointer[T any](p **strictyaml.Located[T], value T) {
+	if *p == nil {
+		*p = &strictyaml.Located[T]{Value: value}
+	}
+}
+
+// validator collects mistakes.
+type validator struct {
+	file     string
+	problems strictyaml.Problems
+}
+
+func (v *validator) add(pos strictyaml.Pos, format string, args ...any) {
+	if pos.File == "" {
+		pos.File = v.file
+	}
+	v.problems = append(v.problems, strictyaml.Problem{Pos: pos, Message: fmt.Sprintf(format, args...)})
+}
+
+func (v *validator) oneOf(what string, l located, allowed ...string) {
+	if !slices.Contains(allowed, string(l.Value)) {
+		v.add(l.Pos, "%s is %q; it must be one of %s", what, l.Value, strings.Join(allowed, ", "))
+	}
+}
+
+// validate returns every mistake that the form of the file doesn't show.
+func (c *Config) validate() strictyaml.Problems {
+	v := &validator{file: c.file}
+	if v.file == "" {
+		v.file = "environment"
+	}
+	v.listen(c.Listen)
+	v.providers(c.Providers)
+	if c.Cache.TTL.Value <= 0 {
+		v.add(c.Cache.TTL.Pos, "cache.ttl must be longer than 0s")
+	}
+	if c.Cache.NegativeTTL.Value < 0 {
+		v.add(c.Cache.NegativeTTL.Pos, "cache.negative_ttl can't be negative; 0s keeps no invalid tokens")
+	}
+	if c.Cache.MaxEntries.Value < 1 {
+		v.add(c.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
+	}
+	v.rateLimit(c.RateLimit)
+	for name, field := range c.Headers {
+		if _, err := authz.NewHeader(name, string(field.Value)); err != nil {
+			v.add(field.Pos, "%v", err)
+		}
+	}
+	if strings.ContainsFunc(string(c.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
+		v.add(c.Realm.Pos, "realm must be printable ASCII")
+	}
+	if c.ResourceMetadata.Value != "" {
+		v.url("resource_metadata", c.ResourceMetadata, true)
+	}
+	if len(c.Policy) == 0 {
+		v.add(strictyaml.Pos{}, "policy is missing: name the policy files, as in policy: [policy.yaml]")
+	}
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "json", "text")
+	return v.problems
+}
+
+func (v *validator) listen(l Listen) {
+	if !strings.HasPrefix(string(l.GRPC.Value), "unix://") {
+		v.address("listen.grpc", l.GRPC)
+	} else if path := strings.TrimPrefix(string(l.GRPC.Value), "unix://"); !strings.HasPrefix(path, "/") {
+		v.add(l.GRPC.Pos, "listen.grpc: a Unix socket is written with three slashes, unix:///path/to.sock")
+	}
+	if l.Admin.Value != "" {
+		v.address("listen.admin", *l.Admin)
+	}
+}
+
+func (v *validator) address(what string, l located) {
+	if _, _, err := net.SplitHostPort(string(l.Value)); err != nil {
+		v.add(l.Pos, "%s: %q is not host:port, as in 127.0.0.1:9191", what, l.Value)
+	}
+}
+
+func (v *validator) rateLimit(r RateLimit) {
+	v.oneOf("rate_limit.count", r.Count, "validations", "requests", "off")
+	if r.Max.Value < 1 {
+		v.add(r.Max.Pos, "rate_limit.max must be at least 1; count: off turns the limit off")
+	}
+	if r.Window.Value < time.Second {
+		v.add(r.Window.Pos, "rate_limit.window must be at least 1s")
+	}
+	if r.TrustedHops.Value < 0 {
+		v.add(r.TrustedHops.Pos, "rate_limit.trusted_hops can't be negative")
+	}
+}
+
+func (v *validator) providers(ps []strictyaml.Located[Provider]) {
+	if len(ps) == 0 {
+		v.add(strictyaml.Pos{}, "providers is missing: name at least one identity provider")
+	}
+	var names, issuers, opaque []string
+	for _, l := range ps {
+		p := l.Value
+		pos := func(field located) strictyaml.Pos {
+			if field.Pos.Line > 0 {
+				return field.Pos
+			}
+			return l.Pos
+		}
+		name, issuer := string(p.Name.Value), string(p.Issuer.Value)
+		switch {
+		case name == "":
+			v.add(pos(p.Name), "a provider needs a name: it appears in metrics and audit events")
+		case slices.Contains(names, name):
+			v.add(pos(p.Name), "there are two providers named %q", name)
+		}
+		switch {
+		case issuer == "":
+			v.add(pos(p.Issuer), "provider %q has no issuer: it is the iss of its tokens, as in https://<subdomain>.kinde.com", name)
+		case slices.Contains(issuers, issuer):
+			v.add(pos(p.Issuer), "two providers have the issuer %q; a token could belong to either", issuer)
+		}
+		names, issuers = append(names, name), append(issuers, issuer)
+		if *p.Opaque {
+			opaque = append(opaque, name)
+		}
+		v.provider(p, pos)
+	}
+	if len(opaque) > 1 {
+		v.add(ps[0].Pos, "a token that is no JWT could go to any of the providers %s; set opaque: false on all but one", strings.Join(opaque, ", "))
+	}
+}
+
+func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
+	mode := string(p.Validation.Value)
+	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validateJWKS, validateProfile, validateJWKSProfile, validateIntrospection)
+	jwks := mode == validateJWKS || mode == validateJWKSProfile
+	if jwks && len(p.Audiences) == 0 {
+		v.add(pos(located{}), "provider %q has no audiences: without one a token that was meant for another API would pass", p.Name.Value)
+	}
+	if slices.Contains(p.Audiences, "") {
+		v.add(pos(located{}), "provider %q has an empty audience", p.Name.Value)
+	}
+	for _, alg := range p.Algorithms {
+		if !slices.Contains(asymmetric, string(alg.Value)) {
+			v.add(pos(alg), "algorithm %q can't be used: it must be one of the asymmetric ones, %s", alg.Value, strings.Join(asymmetric, ", "))
+		}
+	}
+	if *p.ClockSkew < 0 || *p.ClockSkew > 10*time.Minute {
+		v.add(pos(located{}), "provider %q: clock_skew must lie between 0s and 10m", p.Name.Value)
+	}
+	if *p.Timeout <= 0 {
+		v.add(pos(located{}), "provider %q: timeout must be longer than 0s", p.Name.Value)
+	}
+	if *p.Opaque && jwks {
+		v.add(pos(located{}), "provider %q: opaque: true needs validation: profile or introspection; keys say nothing of a token that is no JWT", p.Name.Value)
+	}
+	if p.Issuer.Value == "" {
+		return // the URLs that come from it would only repeat the mistake
+	}
+	endpoint := func(what string, l located) {
+		if l.Pos.Line == 0 { // it comes from the issuer
+			what, l.Pos = "issuer", pos(p.Issuer)
+		}
+		v.url(what, l, p.Insecure)
+	}
+	if jwks && p.JWKS.File.Value == "" {
+		endpoint("jwks.url", p.JWKS.URL)
+	}
+	if jwks && p.JWKS.File.Value != "" && p.JWKS.URL.Value != "" {
+		v.add(pos(p.JWKS.File), "jwks has a url and a file; keep one")
+	}
+	if mode == validateProfile || mode == validateJWKSProfile {
+		endpoint("profile.url", p.Profile.URL)
+	}
+	if mode == validateIntrospection {
+		endpoint("introspection.url", p.Introspection.URL)
+		if p.Introspection.ClientID.Value == "" || p.Introspection.ClientSecret.Value.value == "" {
+			v.add(pos(p.Introspection.ClientID), "introspection needs client_id and client_secret (file:PATH or ${NAME}): the provider answers only clients that it knows")
+		}
+	}
+}
+
+// url accepts an absolute URL, over TLS unless it stays on this machine.
+func (v *validator) url(what string, l located, insecure bool) {
+	u, err := url.Parse(string(l.Value))
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		v.add(l.Pos, "%s: %q is not an http(s) URL", what, l.Value)
+		return
+	}
+	if u.User != nil {
+		v.add(l.Pos, "%s must not hold a user name or password", what)
+	}
+	if u.Scheme == "http" && !insecure && !loopback(u.Hostname()) {
+		v.add(l.Pos, "%s: http:// sends tokens readable over the network; use https:// (insecure: true on the provider allows it nevertheless)", what)
+	}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,117 @@
+package corpus
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"scopeward/authz/token/tokentest"
+)
+
+// Token says how a token of a case differs from a good one.
+type Token struct {
+	// Claims replace those of a good token; null removes one. A string for
+	// exp, nbf or iat is a duration from now.
+	Claims map[string]any `yaml:"claims"`
+	Header map[string]any `yaml:"header"`
+	// Opaque makes a token that is no JWT, with this profile.
+	Opaque map[string]any `yaml:"opaque"`
+	// Forge says how an attacker made it.
+	Forge string `yaml:"forge" enum:"none|hmac|stranger|tampered|stripped"`
+	Raw   string `yaml:"raw"`
+	// Length makes a token of that many bytes which is none.
+	Length int `yaml:"length"`
+}
+
+func (s Token) mint(t testing.TB, idp *tokentest.Provider) string {
+	t.Helper()
+	switch {
+	case s.Raw != "":
+		return s.Raw
+	case s.Length > 0:
+		return strings.Repeat("a", s.Length)
+	case s.Opaque != nil:
+		raw := "opaque-" + rand.Text()
+		idp.Opaque(raw, s.Opaque)
+		return raw
+	}
+	claims := map[string]any{}
+	for name, value := range s.Claims {
+		if text, ok := value.(string); ok && (name == "exp" || name == "nbf" || name == "iat") {
+			if d, err := time.ParseDuration(text); err == nil {
+				value = time.Now().Add(d).Unix()
+			}
+		}
+		claims[name] = value
+	}
+	good := idp.Mint(claims, s.Header)
+	if s.Forge == "" {
+		return good
+	}
+	return forge(t, s.Forge, good)
+}
+
+// forge changes a good token as an attacker without the provider's key could.
+func forge(t testing.TB, how, good string) string {
+	t.Helper()
+	parts := strings.Split(good, ".")
+	header := decode(t, parts[0])
+	var method jwt.SigningMethod
+	var key any
+	switch how {
+	case "stripped":
+		return parts[0] + "." + parts[1] + "."
+	case "tampered":
+		claims := decode(t, parts[1])
+		claims["scope"] = "admin"
+		return parts[0] + "." + encode(t, claims) + "." + parts[2]
+	case "none":
+		header["alg"] = "none"
+		return encode(t, header) + "." + parts[1] + "."
+	case "hmac":
+		header["alg"] = "HS256"
+		method, key = jwt.SigningMethodHS256, []byte("the public key, as everybody knows it")
+	case "stranger":
+		k, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		method, key = jwt.SigningMethodRS256, k
+	default:
+		t.Fatalf("unknown forgery %q", how)
+	}
+	input := encode(t, header) + "." + parts[1]
+	signature, err := method.Sign(input, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func decode(t testing.TB, part string) map[string]any {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func encode(t testing.TB, m map[string]any) string {
+	t.Helper()
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}

@@ -1,0 +1,268 @@
+// Package e2e shows what Scopeward does through a real Envoy.
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"scopeward/envoy"
+	"scopeward/internal/process"
+)
+
+// binaries are what the tests run: the product, as `go build` makes it, and Envoy.
+type binaries struct{ scopeward, envoy string }
+
+// built is filled by TestMain, before any test, and read only after that.
+var built binaries
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "scopeward-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built.scopeward = filepath.Join(dir, "scopeward")
+	build := exec.Command("go", "build", "-race", "-o", built.scopeward, "scopeward/cmd/scopeward")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "scopeward can't be built: %v\n%s", err, out)
+		return 1
+	}
+	if built.envoy, err = envoy.Find(context.Background(), os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// scopeward is a running product.
+type scopeward struct {
+	*process.Process
+	grpc, admin    string // host:port
+	stdout, stderr *output
+}
+
+var listening = regexp.MustCompile(`msg=listening (grpc|admin)=(\S+)`)
+
+// serve runs the product until the test ends. Its configuration must ask for
+// log format text.
+func serve(t *testing.T, args ...string) *scopeward {
+	t.Helper()
+	s := &scopeward{stdout: &output{}, stderr: &output{}}
+	child, err := process.Start(process.Options{
+		Path: built.scopeward, Args: append([]string{"serve"}, args...), Stdout: s.stdout, Stderr: s.stderr,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Process = child
+	t.Cleanup(func() {
+		if err := child.Stop(); err != nil {
+			t.Error(err)
+		}
+		if code := child.ExitCode(); code != 0 && !t.Failed() {
+			t.Errorf("scopeward ended with status %d:\n%s", code, child.Tail())
+		}
+		if t.Failed() {
+			t.Logf("scopeward's log:\n%s", s.stderr)
+		}
+	})
+	err = child.Ready(20*time.Second, func() error {
+		for _, m := range listening.FindAllStringSubmatch(s.stderr.String(), -1) {
+			switch m[1] {
+			case "grpc":
+				s.grpc = m[2]
+			case "admin":
+				s.admin = m[2]
+			}
+		}
+		if s.admin == "" {
+			return fmt.Errorf("it does not listen yet")
+		}
+		return s.get("/readyz", http.StatusOK)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// get asks the admin listener, and wants a status.
+func (s *scopeward) get(path string, status int) error {
+	res, err := http.Get("http://" + s.admin + path)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != status {
+		err = fmt.Errorf("%s answered %s: %s", path, res.Status, body)
+	}
+	return err
+}
+
+// output collects what a process writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// upstream remembers the headers of each request by a header that the tests add.
+type upstream struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen map[string]http.Header
+}
+
+// stepHeader tells the upstream which step a request belongs to.
+const stepHeader = "X-Step"
+
+func newUpstream(t *testing.T) *upstream {
+	u := &upstream{seen: map[string]http.Header{}}
+	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u.mu.Lock()
+		u.seen[r.Header.Get(stepHeader)] = r.Header.Clone()
+		u.mu.Unlock()
+		fmt.Fprintln(w, "upstream")
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
+
+func (u *upstream) headers(step string) http.Header {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.seen[step]
+}
+
+// target is a listener of Envoy's and the Scopeward behind it.
+type target struct {
+	name, authz, policy string
+}
+
+// startEnvoy runs one Envoy with a listener for each target, and returns the
+// listeners' addresses by name.
+func startEnvoy(t *testing.T, upstream string, targets []target) map[string]string {
+	t.Helper()
+	config, err := combine(upstream, targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: config, Log: testLog{t}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	addresses := map[string]string{}
+	for _, target := range targets {
+		if addresses[target.name], err = p.Address(t.Context(), target.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return addresses
+}
+
+// combine makes one bootstrap of envoy/minimal.yaml for each target.
+func combine(upstream string, targets []target) ([]byte, error) {
+	var all map[string]any
+	var listeners, clusters []any
+	for _, target := range targets {
+		b := envoy.Local(upstream, target.authz)
+		b.Policy = target.policy
+		text, err := b.YAML()
+		if err != nil {
+			return nil, err
+		}
+		// Each target has clusters of its own.
+		text = bytes.ReplaceAll(text, []byte("cluster_name: "), []byte("cluster_name: "+target.name+"-"))
+		text = bytes.ReplaceAll(text, []byte("cluster: "), []byte("cluster: "+target.name+"-"))
+		var doc map[string]any
+		if err := yaml.Unmarshal(text, &doc); err != nil {
+			return nil, err
+		}
+		resources := doc["static_resources"].(map[string]any)
+		for _, l := range resources["listeners"].([]any) {
+			l.(map[string]any)["name"] = target.name
+			listeners = append(listeners, l)
+		}
+		for _, c := range resources["clusters"].([]any) {
+			cluster := c.(map[string]any)
+			cluster["name"] = target.name + "-" + cluster["name"].(string)
+			clusters = append(clusters, c)
+		}
+		all = doc
+	}
+	all["static_resources"] = map[string]any{"listeners": listeners, "clusters": clusters}
+	return yaml.Marshal(all)
+}
+
+// exchange sends a request as it stands, byte for byte, and reads the answer.
+func exchange(t *testing.T, address string, wire []byte) (*http.Response, []byte) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(wire); err != nil {
+		t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(string(wire), " ")
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("no answer to %q: %v", bytes.SplitN(wire, []byte("\r\n"), 2)[0], err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, body
+}
+
+// testLog shows what a process writes with the test that runs it.
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	if l.t.Context().Err() == nil {
+		l.t.Logf("%s", bytes.TrimRight(b, "\n"))
+	}
+	return len(b), nil
+}
