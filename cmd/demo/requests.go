@@ -38,7 +38,10 @@ func requests(t tokens) []request {
 // render writes the comment and the command. The command exits 0 whatever the status is, and holds all that it needs.
 func (r request) render(base string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %d: %s\ncurl -sS -i --noproxy '*' --path-as-is", r.status, r.why)
+	fmt.Fprintf(&b, "# %d: %s\ncurl -sS -i --noproxy '*'", r.status, r.why)
+	if strings.Contains(r.path, "..") {
+		b.WriteString(" --path-as-is")
+	}
 	if r.method != "" {
 		fmt.Fprintf(&b, " -X %s", r.method)
 	}

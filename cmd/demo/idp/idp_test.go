@@ -248,8 +248,8 @@ func TestIntrospection(t *testing.T) {
 	s := serve(t, t.TempDir(), "127.0.0.1:0")
 	issuer := s.URL() + "/introspection"
 	opaque := token(t, issuer, "read:users")
-	if strings.Count(opaque, ".") == 2 {
-		t.Fatalf("the token is a JWT")
+	if strings.Contains(opaque, ".") {
+		t.Fatalf("the token looks like a JWT or a JWE")
 	}
 	introspect := func(tok, secret string) (int, string) {
 		return post(t, issuer+"/oauth2/introspect", url.Values{"token": {tok}}, idp.MachineClient, secret)

@@ -73,9 +73,11 @@ const (
 
 func (p *Provider) issuer(i Issuer) (http.Handler, error) {
 	storage := p.storage(i)
+	sealer, err := newSealer(p.state.data.CryptoKey)
+	if err != nil {
+		return nil, err
+	}
 	config := &op.Config{
-		CryptoKey:       p.state.data.CryptoKey,
-		CryptoKeyId:     "demo",
 		SupportedScopes: scopes(),
 		DeviceAuthorization: op.DeviceAuthorizationConfig{
 			Lifetime: 5 * time.Minute, PollInterval: time.Second, UserFormPath: "/" + string(i) + devicePath, UserCode: op.UserCodeBase20,
@@ -83,6 +85,7 @@ func (p *Provider) issuer(i Issuer) (http.Handler, error) {
 	}
 	library, err := op.NewProvider(config, storage, op.StaticIssuer(storage.issuer),
 		op.WithAllowInsecure(), // plain HTTP, on loopback
+		op.WithCrypto(sealer),
 		op.WithCustomKeysEndpoint(op.NewEndpoint(jwksPath)),
 		op.WithCustomUserinfoEndpoint(op.NewEndpoint(profilePath)),
 		op.WithCustomAuthEndpoint(op.NewEndpoint("/oauth2/auth")),
