@@ -1,59 +1,54 @@
-// Package jwks verifies JWTs locally, with the provider's published keys
+// Package jwks verifies JWTs locally, with the keys that the provider publishes
 // (RFC 7515, RFC 7517).
 package jwks
 
 import (
 	"context"
-	"log/slog"
-	"time"
+	"slices"
 
 	"scopeward/authz/token"
-	"scopeward/authz/token/provider"
 )
 
-// Options configure a [KeySet]: exactly one of URL and File is set.
-type Options struct {
-	URL      string
-	File     string
-	Refresh  time.Duration    // between background fetches; default 15 min
-	MaxStale time.Duration    // how long the last good set serves; default 24 h
-	Client   *provider.Client // default provider.New(provider.Options{})
-	Logger   *slog.Logger     // default: discard
-	Now      func() time.Time // default time.Now
-}
-
-// KeySet holds the keys that a provider publishes.
-type KeySet struct{ opts Options }
-
-// New makes an empty key set; Run fills it.
-func New(opts Options) *KeySet { return &KeySet{opts} }
-
-// Run fetches the keys now and then in the background until ctx ends.
-func (s *KeySet) Run(ctx context.Context) { <-ctx.Done() }
-
-// Ready tells whether a fetch has been tried, and why the keys are not good
-// ("" if they are).
-func (s *KeySet) Ready() (tried bool, reason string) { return false, "not implemented" }
-
-// Age is the time since the last good fetch; ok is false if there was none.
-func (s *KeySet) Age() (age time.Duration, ok bool) { return 0, false }
-
-// Supported tells whether alg is a signature algorithm that a [Verifier] knows:
-// asymmetric ones only (RFC 7518 §3.1, RFC 8037).
-func Supported(alg string) bool { return false }
-
-// Verifier verifies JWTs with the keys of a [KeySet]. The zero value denies.
+// Verifier verifies JWTs with the keys of a [KeySet]. The zero value refuses
+// every token.
 type Verifier struct {
 	Keys       *KeySet
 	Rules      token.Rules
-	Algorithms []string // accepted alg values; none: nothing is accepted
-	RequireTyp bool     // only typ at+jwt (RFC 9068 §4)
+	Algorithms []string // accepted values of alg; see [Supported]
+	// RequireTyp accepts only tokens that say that they are access tokens, by typ
+	// at+jwt (RFC 9068 §4). Many providers do not say so.
+	RequireTyp bool
 }
 
 // Verify implements [token.Verifier].
 func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, error) {
-	return nil, token.Invalidf("not implemented")
+	t, err := token.ParseJWT(raw)
+	if err != nil {
+		return nil, err
+	}
+	if v.Keys == nil || !Supported(t.Alg) || !slices.Contains(v.Algorithms, t.Alg) {
+		return nil, token.Invalidf("its algorithm (alg) is not among the accepted ones")
+	}
+	if v.RequireTyp && !t.IsAccessTokenType() {
+		return nil, token.Invalidf("it does not say that it is an access token (typ at+jwt)")
+	}
+	// Cheap, and what has expired needs no key: it must not cause a fetch.
+	id, err := v.Rules.Identity(t.Claims)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := v.Keys.find(ctx, t.Kid, t.Alg)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if k.verifies(t) {
+			id.KeyID = k.id
+			return id, nil
+		}
+	}
+	return nil, token.Invalidf("its signature is wrong")
 }
 
 // HasKey implements [token.KeyHolder].
-func (v *Verifier) HasKey(id string) bool { return false }
+func (v *Verifier) HasKey(id string) bool { return v.Keys != nil && v.Keys.has(id) }

@@ -1,0 +1,424 @@
+package jwks_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/hmac"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"scopeward/authz/token"
+	"scopeward/authz/token/jwks"
+	"scopeward/authz/token/tokentest"
+)
+
+var allAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+func newVerifier(idp *tokentest.Provider) *jwks.Verifier {
+	return &jwks.Verifier{
+		Keys:       jwks.New(jwks.Options{URL: idp.URL + tokentest.KeysPath}),
+		Rules:      token.Rules{Provider: "idp", Issuer: idp.URL, Audiences: []string{tokentest.Audience}},
+		Algorithms: allAlgorithms,
+	}
+}
+
+func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
+
+// craft makes a token of any header and payload, signed by any function.
+func craft(header, payload string, sign func(input string) []byte) string {
+	input := b64([]byte(header)) + "." + b64([]byte(payload))
+	return input + "." + b64(sign(input))
+}
+
+func payload(t *testing.T, idp *tokentest.Provider) string {
+	t.Helper()
+	data, err := json.Marshal(idp.Claims(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// signer signs with the provider's real current key by any algorithm.
+func signer(t *testing.T, idp *tokentest.Provider, alg string) func(string) []byte {
+	t.Helper()
+	_, private := idp.Signer()
+	return func(input string) []byte {
+		sig, err := jwt.GetSigningMethod(alg).Sign(input, private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sig
+	}
+}
+
+func mustBeInvalid(t *testing.T, name string, id *token.Identity, err error) {
+	t.Helper()
+	if invalid := (*token.InvalidError)(nil); id != nil || !errors.As(err, &invalid) {
+		t.Errorf("%s: got %v, %v; want *token.InvalidError", name, id, err)
+	}
+}
+
+func TestGoodTokens(t *testing.T) {
+	idp := tokentest.New(t)
+	v := newVerifier(idp)
+	for _, alg := range allAlgorithms {
+		idp.RotateTo(alg)
+		v.Keys = jwks.New(jwks.Options{URL: idp.URL + tokentest.KeysPath})
+		raw := idp.Mint(nil, nil)
+		id, err := v.Verify(t.Context(), raw)
+		if err != nil || id.Subject != tokentest.Subject || id.Scopes[0] != tokentest.Scope || id.KeyID == "" {
+			t.Errorf("%s: got %+v, %v", alg, id, err)
+		}
+		for i := range 3 { // a bit of each part
+			parts := strings.Split(raw, ".")
+			parts[i] = flip(parts[i])
+			id, err := v.Verify(t.Context(), strings.Join(parts, "."))
+			mustBeInvalid(t, fmt.Sprint(alg, " with a changed part ", i), id, err)
+		}
+		v.Algorithms = []string{map[bool]string{true: "ES256", false: "RS256"}[alg == "RS256"]}
+		id, err = v.Verify(t.Context(), raw)
+		mustBeInvalid(t, alg+" is not configured", id, err)
+		v.Algorithms = allAlgorithms
+	}
+}
+
+// flip changes one character in the middle.
+func flip(s string) string {
+	b := []byte(s)
+	i := len(b) / 2
+	if b[i]++; !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", rune(b[i])) {
+		b[i] = 'A'
+	}
+	return string(b)
+}
+
+func TestAttackersHeaders(t *testing.T) {
+	idp := tokentest.New(t)
+	v := newVerifier(idp)
+	claims := payload(t, idp)
+	kid, private := idp.Signer()
+	public := private.Public().(*rsa.PublicKey)
+	good := signer(t, idp, "RS256")
+	if _, err := v.Verify(t.Context(), craft(`{"alg":"RS256","kid":"`+kid+`"}`, claims, good)); err != nil {
+		t.Fatalf("the good one: %v", err)
+	}
+
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hmacWith := func(secret []byte) func(string) []byte {
+		return func(input string) []byte {
+			h := hmac.New(sha256.New, secret)
+			h.Write([]byte(input))
+			return h.Sum(nil)
+		}
+	}
+	evil := tokentest.New(t)
+	evilKid, _ := evil.Signer()
+	evilSigned := signer(t, evil, "RS256")
+	evilKey := strings.TrimSuffix(strings.TrimPrefix(evil.JWKS(), `{"keys":[`), `]}`)
+	v.Algorithms = append([]string{"none", "None", "", "HS256", "HS384", "HS512", "dir"}, allAlgorithms...) // even if configured
+
+	for name, raw := range map[string]string{
+		"HMAC with the PEM":        craft(`{"alg":"HS256","kid":"`+kid+`"}`, claims, hmacWith(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))),
+		"HMAC with the DER":        craft(`{"alg":"HS256","kid":"`+kid+`"}`, claims, hmacWith(der)),
+		"HMAC with n":              craft(`{"alg":"HS256","kid":"`+kid+`"}`, claims, hmacWith(public.N.Bytes())),
+		"HMAC with nothing":        craft(`{"alg":"HS256","kid":"`+kid+`"}`, claims, hmacWith(nil)),
+		"HMAC called RS256":        craft(`{"alg":"RS256","kid":"`+kid+`"}`, claims, hmacWith(der)),
+		"none":                     craft(`{"alg":"none"}`, claims, func(string) []byte { return nil }),
+		"none with a signature":    craft(`{"alg":"none","kid":"`+kid+`"}`, claims, good),
+		"None":                     craft(`{"alg":"None","kid":"`+kid+`"}`, claims, good),
+		"nOnE":                     craft(`{"alg":"nOnE","kid":"`+kid+`"}`, claims, good),
+		"no alg":                   craft(`{"kid":"`+kid+`"}`, claims, good),
+		"alg in another case":      craft(`{"alg":"rs256","kid":"`+kid+`"}`, claims, good),
+		"Alg member":               craft(`{"Alg":"RS256","kid":"`+kid+`"}`, claims, good),
+		"alg twice":                craft(`{"alg":"RS256","alg":"RS256","kid":"`+kid+`"}`, claims, good),
+		"signature stripped":       craft(`{"alg":"RS256","kid":"`+kid+`"}`, claims, func(string) []byte { return nil }),
+		"signature of zeros":       craft(`{"alg":"RS256","kid":"`+kid+`"}`, claims, func(string) []byte { return make([]byte, 256) }),
+		"crit":                     craft(`{"alg":"RS256","kid":"`+kid+`","crit":["x"],"x":1}`, claims, good),
+		"b64":                      craft(`{"alg":"RS256","kid":"`+kid+`","crit":["b64"],"b64":false}`, claims, good),
+		"PSS called PKCS1":         craft(`{"alg":"RS256","kid":"`+kid+`"}`, claims, signer(t, idp, "PS256")),
+		"PKCS1 called PSS":         craft(`{"alg":"PS256","kid":"`+kid+`"}`, claims, good),
+		"the key's own alg":        craft(`{"alg":"RS512","kid":"`+kid+`"}`, claims, signer(t, idp, "RS512")),
+		"the key's own alg, PSS":   craft(`{"alg":"PS256","kid":"`+kid+`"}`, claims, signer(t, idp, "PS256")),
+		"logout token":             craft(`{"alg":"RS256","kid":"`+kid+`","typ":"logout+jwt"}`, claims, good),
+		"jwk header":               craft(`{"alg":"RS256","jwk":`+evilKey+`}`, claims, evilSigned),
+		"jwk header, our kid":      craft(`{"alg":"RS256","kid":"`+kid+`","jwk":`+evilKey+`}`, claims, evilSigned),
+		"jku header":               craft(`{"alg":"RS256","kid":"`+evilKid+`x","jku":"`+evil.URL+tokentest.KeysPath+`"}`, claims, evilSigned),
+		"x5u header":               craft(`{"alg":"RS256","kid":"`+kid+`","x5u":"`+evil.URL+`/x5u"}`, claims, evilSigned),
+		"x5c header":               craft(`{"alg":"RS256","kid":"`+kid+`","x5c":["`+base64.StdEncoding.EncodeToString(der)+`"]}`, claims, evilSigned),
+		"kid as a path":            craft(`{"alg":"RS256","kid":"../../../dev/null"}`, claims, good),
+		"kid as SQL":               craft(`{"alg":"RS256","kid":"x' UNION SELECT '`+kid+`"}`, claims, good),
+		"kid of 10 KB":             craft(`{"alg":"RS256","kid":"`+strings.Repeat("k", 10_000)+`"}`, claims, good),
+		"kid of 1 MB":              craft(`{"alg":"RS256","kid":"`+strings.Repeat("k", 1<<20)+`"}`, claims, good),
+		"kid of another type":      craft(`{"alg":"RS256","kid":["`+kid+`"]}`, claims, good),
+		"nested":                   craft(`{"alg":"RS256","kid":"`+kid+`","cty":"JWT"}`, idp.Mint(nil, nil), good),
+		"of another provider":      evil.Mint(nil, nil),
+		"of another provider, iss": evil.Mint(map[string]any{"iss": idp.URL}, nil),
+		"expired":                  idp.Mint(map[string]any{"exp": 1}, nil),
+		"iss with a slash":         idp.Mint(map[string]any{"iss": idp.URL + "/"}, nil),
+		"no aud":                   idp.Mint(map[string]any{"aud": nil}, nil),
+		"ID token":                 idp.Mint(map[string]any{"at_hash": "x"}, nil),
+		"exp twice":                craft(`{"alg":"RS256","kid":"`+kid+`"}`, `{"exp":1,`+claims[1:], good),
+	} {
+		id, err := v.Verify(t.Context(), raw)
+		mustBeInvalid(t, name, id, err)
+	}
+	if n := evil.Requests(tokentest.KeysPath) + evil.Requests("/x5u"); n != 0 {
+		t.Errorf("the attacker's server was asked %d times", n)
+	}
+}
+
+func TestECDSASignatures(t *testing.T) {
+	idp := tokentest.New(t)
+	idp.RotateTo("ES256")
+	v := newVerifier(idp)
+	claims := payload(t, idp)
+	kid, private := idp.Signer()
+	header := `{"alg":"ES256","kid":"` + kid + `"}`
+	n := private.Public().(*ecdsa.PublicKey).Params().N.Bytes()
+	good := signer(t, idp, "ES256")
+	der := func(input string) []byte {
+		sig := good(input)
+		out := []byte{0x30, 0, 2, 33, 0}
+		out = append(append(append(out, sig[:32]...), 2, 33, 0), sig[32:]...)
+		out[1] = byte(len(out) - 2)
+		return out
+	}
+	for name, sign := range map[string]func(string) []byte{
+		"(0,0)":            func(string) []byte { return make([]byte, 64) },
+		"(n,n)":            func(string) []byte { return append(append([]byte{}, n...), n...) },
+		"(1,0)":            func(string) []byte { return append(append(make([]byte, 31), 1), make([]byte, 32)...) },
+		"(1,1)":            func(string) []byte { return append(append(make([]byte, 31), 1), append(make([]byte, 31), 1)...) },
+		"DER":              der,
+		"one byte more":    func(in string) []byte { return append(good(in), 0) },
+		"one byte less":    func(in string) []byte { return good(in)[:63] },
+		"padded to 132":    func(in string) []byte { return append(make([]byte, 68), good(in)...) },
+		"of another input": func(in string) []byte { return good(in + "x") },
+	} {
+		id, err := v.Verify(t.Context(), craft(header, claims, sign))
+		mustBeInvalid(t, name, id, err)
+	}
+	// (r, n-s) is as valid as (r, s): it is another spelling of the same token and
+	// gives nobody more than the token itself.
+	malleable := func(in string) []byte {
+		sig := good(in)
+		s := new(big.Int).Sub(new(big.Int).SetBytes(n), new(big.Int).SetBytes(sig[32:]))
+		return append(sig[:32:32], s.FillBytes(make([]byte, 32))...)
+	}
+	if id, err := v.Verify(t.Context(), craft(header, claims, malleable)); err != nil || id.Subject != tokentest.Subject {
+		t.Errorf("(r, n-s): got %v, %v", id, err)
+	}
+	for _, alg := range []string{"ES384", "ES512", "RS256", "EdDSA"} {
+		raw := craft(`{"alg":"`+alg+`","kid":"`+kid+`"}`, claims, good)
+		id, err := v.Verify(t.Context(), raw)
+		mustBeInvalid(t, alg+" with a P-256 key", id, err)
+	}
+}
+
+// TestTamperedJWK publishes the good key with changed members: nothing may
+// verify with it then.
+func TestKeysThatDoNotCount(t *testing.T) {
+	idp := tokentest.New(t)
+	raw := idp.Mint(nil, nil)
+	var own struct{ Keys []map[string]any }
+	if err := json.Unmarshal([]byte(idp.JWKS()), &own); err != nil {
+		t.Fatal(err)
+	}
+	type m = map[string]any
+	for name, c := range map[string]struct {
+		changes m
+		good    bool
+	}{
+		"as it is":                     {m{}, true},
+		"without alg":                  {m{"alg": nil}, true},
+		"without use":                  {m{"use": nil}, true},
+		"with key_ops verify":          {m{"use": nil, "key_ops": []string{"sign", "verify"}}, true},
+		"with unknown members":         {m{"x5t": 7, "x5c": "odd", "ext": true, "nbf": 1}, true},
+		"use: enc":                     {m{"use": "enc"}, false},
+		"use: SIG":                     {m{"use": "SIG"}, false},
+		"use of another type":          {m{"use": []string{"sig"}}, false},
+		"key_ops without verify":       {m{"key_ops": []string{"encrypt"}}, false},
+		"key_ops empty":                {m{"key_ops": []string{}}, false},
+		"key_ops a string":             {m{"key_ops": "verify"}, false},
+		"another alg":                  {m{"alg": "RS384"}, false},
+		"alg for encryption":           {m{"alg": "RSA-OAEP"}, false},
+		"alg HS256":                    {m{"alg": "HS256"}, false},
+		"alg none":                     {m{"alg": "none"}, false},
+		"alg empty":                    {m{"alg": ""}, false},
+		"Alg and Use in another case":  {m{"alg": nil, "use": nil, "Alg": "HS256", "USE": "enc"}, true},
+		"KTY only":                     {m{"kty": nil, "KTY": "RSA"}, false},
+		"another kid":                  {m{"kid": "other"}, false},
+		"kid in another case":          {m{"kid": "KEY-1"}, false},
+		"without kid":                  {m{"kid": nil}, false},
+		"exponent 1":                   {m{"e": "AQ"}, false},
+		"exponent 2":                   {m{"e": "Ag"}, false},
+		"exponent 0":                   {m{"e": "AA"}, false},
+		"exponent even":                {m{"e": "AQAA"}, false},
+		"exponent that wraps to 65537": {m{"e": b64(append([]byte{1, 0, 0, 0, 0, 0}, 1, 0, 1))}, false},
+		"exponent negative":            {m{"e": "_____w"}, false},
+		"no exponent":                  {m{"e": nil}, false},
+		"modulus of 1024 bits":         {m{"n": b64(append([]byte{0x80}, append(make([]byte, 126), 1)...))}, false},
+		"modulus of 2047 bits":         {m{"n": b64(append([]byte{0x40}, append(make([]byte, 254), 1)...))}, false},
+		"modulus of 64 kbit":           {m{"n": b64(append([]byte{0x80}, append(make([]byte, 8190), 1)...))}, false},
+		"modulus not base64":           {m{"n": "!"}, false},
+		"modulus empty":                {m{"n": ""}, false},
+		"a symmetric key":              {m{"kty": "oct", "k": "c2VjcmV0"}, false},
+		"a key of an unknown kind":     {m{"kty": "AKP", "alg": "ML-DSA-65"}, false},
+		"another kind":                 {m{"kty": "EC"}, false},
+		"with its private part":        {m{"d": "AQAB"}, false},
+	} {
+		key := maps.Clone(own.Keys[0])
+		maps.Copy(key, c.changes)
+		maps.DeleteFunc(key, func(_ string, v any) bool { return v == nil })
+		data, err := json.Marshal(m{"keys": []any{key}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		idp.Publish(string(data))
+		id, err := newVerifier(idp).Verify(t.Context(), raw)
+		if c.good && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !c.good && id != nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestOneBadKeyNeverCostsTheOthers(t *testing.T) {
+	idp := tokentest.New(t)
+	raw := idp.Mint(nil, nil)
+	for _, bad := range []string{
+		`{}`, `null`, `7`, `"key"`, `[]`,
+		`{"kty":"XYZ","kid":"x"}`,
+		`{"kty":"AKP","alg":"ML-DSA-44","kid":"pq","pub":"AA"}`,
+		`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA","kid":"k"}`,
+		`{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ","kid":"off the curve"}`,
+		`{"kty":"EC","crv":"P-256","x":"AA","y":"AA","kid":"zero"}`,
+		`{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 10_000) + `","y":"AA"}`,
+		`{"kty":"OKP","crv":"Ed448","x":"AA"}`,
+		`{"kty":"OKP","crv":"X25519","x":"` + strings.Repeat("A", 43) + `"}`,
+		`{"kty":"OKP","crv":"Ed25519","x":"AA"}`,
+		`{"kty":"RSA","kid":7}`,
+		`{"kty":"RSA","n":"AQ","e":"AQAB"}`,
+		`{"kty":"oct","k":"AA"}`,
+		`{"kty":"RSA","kty":"EC"}`,
+		"{\"kty\":\"\xff\"}",
+		`{"kty":"RSA","x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`,
+		`{"kty":"RSA","n":"` + strings.Repeat("x", 100_000) + `","e":"AQAB"}`,
+	} {
+		idp.Publish(idp.JWKS(bad))
+		if _, err := newVerifier(idp).Verify(t.Context(), raw); err != nil {
+			t.Errorf("%.60s cost the good key: %v", bad, err)
+		}
+	}
+}
+
+func TestTokensWithoutKid(t *testing.T) {
+	idp := tokentest.New(t)
+	verify := func(alg string) (*token.Identity, error) {
+		raw := craft(`{"alg":"`+alg+`"}`, payload(t, idp), signer(t, idp, alg))
+		return newVerifier(idp).Verify(t.Context(), raw)
+	}
+	if _, err := verify("RS256"); err != nil {
+		t.Errorf("one key: %v", err)
+	}
+	idp.RotateTo("ES256")
+	if _, err := verify("ES256"); err != nil {
+		t.Errorf("one key that fits: %v", err)
+	}
+	idp.Rotate()
+	id, err := verify("RS256")
+	mustBeInvalid(t, "two keys that fit", id, err)
+	id, err = newVerifier(idp).Verify(t.Context(), craft(`{"alg":"RS256","kid":""}`, payload(t, idp), signer(t, idp, "RS256")))
+	mustBeInvalid(t, "an empty kid is none", id, err)
+}
+
+func TestRequireTyp(t *testing.T) {
+	idp := tokentest.New(t)
+	v := newVerifier(idp)
+	v.RequireTyp = true
+	for typ, good := range map[any]bool{"at+jwt": true, "application/at+jwt": true, "AT+JWT": true, "JWT": false, nil: false} {
+		if _, err := v.Verify(t.Context(), idp.Mint(nil, map[string]any{"typ": typ})); (err == nil) != good {
+			t.Errorf("typ %v: %v", typ, err)
+		}
+	}
+}
+
+func TestZeroVerifierDenies(t *testing.T) {
+	idp := tokentest.New(t)
+	raw := idp.Mint(nil, nil)
+	full := newVerifier(idp)
+	for name, v := range map[string]*jwks.Verifier{
+		"zero":          {},
+		"no keys":       {Rules: full.Rules, Algorithms: full.Algorithms},
+		"no rules":      {Keys: full.Keys, Algorithms: full.Algorithms},
+		"no algorithms": {Keys: full.Keys, Rules: full.Rules},
+	} {
+		id, err := v.Verify(t.Context(), raw)
+		mustBeInvalid(t, name, id, err)
+		if v.HasKey("x") {
+			t.Errorf("%s: has a key", name)
+		}
+	}
+}
+
+// Through the cache: an identity does not outlive the key that signed it.
+func TestDroppedKeyEndsCachedIdentities(t *testing.T) {
+	idp := tokentest.New(t)
+	v := newVerifier(idp)
+	validator := token.NewValidator(token.Options{Providers: []token.Provider{{Name: "idp", Issuer: idp.URL, Verifier: v}}})
+	validate := func(raw string) (string, error) {
+		r, err := validator.Validate(t.Context(), raw, nil)
+		return r.Cache, err
+	}
+	old := idp.Mint(nil, nil)
+	_, _ = validate(old)
+	if cache, err := validate(old); err != nil || cache != token.CacheHit {
+		t.Fatalf("before: %s, %v", cache, err)
+	}
+	idp.Rotate()
+	idp.Drop()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go v.Keys.Run(ctx)
+	for { // until the background fetch has been
+		_, err := validate(old)
+		if err != nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the old token is still valid")
+		}
+	}
+	if _, err := validate(idp.Mint(nil, nil)); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	idp := tokentest.New(b)
+	v := newVerifier(idp)
+	raw := idp.Mint(nil, nil)
+	for b.Loop() {
+		if _, err := v.Verify(b.Context(), raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package jwks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"scopeward/authz/token"
+	"scopeward/authz/token/provider"
+)
+
+// The times that are not configured.
+const (
+	refetchInterval = 10 * time.Second // between fetches for an unknown kid
+	minBackoff      = time.Second      // after the first failed fetch
+	maxBackoff      = time.Minute
+)
+
+// Options configure a [KeySet]: exactly one of URL and File is set.
+type Options struct {
+	URL      string
+	File     string           // read again like the URL
+	Refresh  time.Duration    // between background fetches; default 15 min
+	MaxStale time.Duration    // how long the last good set serves; default 24 h
+	Client   *provider.Client // default provider.New(provider.Options{})
+	Logger   *slog.Logger     // default: discard
+	Now      func() time.Time // default time.Now
+}
+
+// KeySet holds the keys that a provider publishes. A fetch that fails, or that
+// gives no usable key, leaves the last good set in place for MaxStale. A key that
+// a good fetch no longer has is gone with it.
+type KeySet struct {
+	opts     Options
+	current  atomic.Pointer[set] // nil until the first good fetch
+	fetching chan struct{}       // held while fetching, so that an old answer never replaces a newer one
+
+	mu        sync.Mutex
+	tried     bool
+	lastErr   error    // of the latest fetch
+	refetch   *refetch // for an unknown kid, while it runs
+	refetchAt time.Time
+}
+
+type set struct {
+	keys []key
+	data []byte
+	at   time.Time
+}
+
+type refetch struct {
+	done chan struct{}
+	err  error
+}
+
+// New makes an empty key set, which Run or the first token fills.
+func New(opts Options) *KeySet {
+	if opts.Refresh <= 0 {
+		opts.Refresh = 15 * time.Minute
+	}
+	if opts.MaxStale <= 0 {
+		opts.MaxStale = 24 * time.Hour
+	}
+	if opts.Client == nil {
+		opts.Client = provider.New(provider.Options{Now: opts.Now})
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &KeySet{opts: opts, fetching: make(chan struct{}, 1)}
+}
+
+// Run fetches the keys at once and then every Refresh, until ctx ends. After a
+// failure it tries again after 1 s, 2 s and so on up to 1 min, or when the
+// provider's Retry-After says.
+func (s *KeySet) Run(ctx context.Context) {
+	for failures := 0; ; {
+		wait := jittered(s.opts.Refresh)
+		if err := s.fetch(ctx); err != nil {
+			wait = min(wait, jittered(min(minBackoff<<min(failures, 10), maxBackoff)))
+			failures++
+			if unavailable := (*token.UnavailableError)(nil); errors.As(err, &unavailable) {
+				wait = max(wait, unavailable.RetryAfter)
+			}
+		} else {
+			failures = 0
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// jittered adds up to a tenth, so that many instances do not ask in step.
+func jittered(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
+
+// Ready tells whether a fetch has been tried, and why no key is there to verify
+// tokens with ("" if there is one).
+func (s *KeySet) Ready() (tried bool, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch set := s.current.Load(); {
+	case s.fresh(set):
+		return true, ""
+	case !s.tried:
+		return false, "the keys have not been fetched yet"
+	case s.lastErr == nil:
+		return true, "the keys are older than allowed"
+	default:
+		return true, "no keys: " + s.lastErr.Error()
+	}
+}
+
+// Age is the time since the last good fetch; ok is false if there was none.
+func (s *KeySet) Age() (age time.Duration, ok bool) {
+	set := s.current.Load()
+	if set == nil {
+		return 0, false
+	}
+	return since(s.opts.Now(), set.at), true
+}
+
+// since is the longer of what the monotonic and the wall clock say: the first
+// stands still while the machine sleeps, the second may be set back.
+func since(now, then time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)), 0)
+}
+
+func (s *KeySet) fresh(set *set) bool {
+	return set != nil && since(s.opts.Now(), set.at) <= s.opts.MaxStale
+}
+
+func (s *KeySet) has(id string) bool {
+	set := s.current.Load()
+	return set != nil && slices.ContainsFunc(set.keys, func(k key) bool { return k.id == id })
+}
+
+// find returns the keys that may have signed a token: those of its kid, or, if
+// it has none, the only one that fits. It fetches the keys again for a kid that
+// it does not know, at most once in 10 s. The error is an *[token.InvalidError]
+// if the provider has no such key, else an *[token.UnavailableError].
+func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
+	if keys, err := s.held(kid, alg); err != nil || len(keys) > 0 {
+		return keys, err
+	}
+	fetched, err := s.fetchForUnknown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if keys, err := s.held(kid, alg); err != nil || len(keys) > 0 {
+		return keys, err
+	}
+	unknown := token.Invalidf("the provider has no key for it (kid, alg)")
+	if fetched {
+		return nil, unknown
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastErr == nil && s.fresh(s.current.Load()) {
+		// The key may be one that was published since.
+		unknown.NoCache = true
+		return nil, unknown
+	}
+	wait := max(time.Second, refetchInterval-s.opts.Now().Sub(s.refetchAt))
+	return nil, &token.UnavailableError{Reason: "the provider's keys cannot be fetched", RetryAfter: min(wait, refetchInterval), Err: s.lastErr}
+}
+
+func (s *KeySet) held(kid, alg string) ([]key, error) {
+	set := s.current.Load()
+	if !s.fresh(set) {
+		return nil, nil
+	}
+	var keys []key
+	for _, k := range set.keys {
+		if (kid == "" || k.kid == kid) && k.fits(alg) {
+			keys = append(keys, k)
+		}
+	}
+	if kid == "" && len(keys) > 1 {
+		return nil, token.Invalidf("it names no key (kid), and the provider has more than one for its algorithm")
+	}
+	return keys, nil
+}
+
+// fetchForUnknown fetches the keys unless that was done in the last 10 s, and
+// tells whether it got them. Concurrent callers wait for one fetch.
+func (s *KeySet) fetchForUnknown(ctx context.Context) (fetched bool, err error) {
+	s.mu.Lock()
+	f := s.refetch
+	if f == nil {
+		now := s.opts.Now()
+		if age := now.Sub(s.refetchAt); !s.refetchAt.IsZero() && 0 <= age && age < refetchInterval {
+			s.mu.Unlock()
+			return false, nil
+		}
+		f = &refetch{done: make(chan struct{})}
+		s.refetch, s.refetchAt = f, now
+		go func(ctx context.Context) {
+			defer close(f.done)
+			f.err = s.fetch(ctx)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.refetch = nil
+		}(context.WithoutCancel(ctx))
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.err == nil, nil
+	case <-ctx.Done():
+		return false, &token.UnavailableError{Reason: "the provider's keys did not arrive in time", RetryAfter: time.Second, Err: ctx.Err()}
+	}
+}
+
+// fetch gets the set once. Whatever goes wrong, the last good set stays.
+func (s *KeySet) fetch(ctx context.Context) error {
+	select {
+	case s.fetching <- struct{}{}:
+		defer func() { <-s.fetching }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	data, err := s.read(ctx)
+	var keys []key
+	var unusable []string
+	if err == nil {
+		keys, unusable, err = parseSet(data)
+	}
+	if ctx.Err() != nil && err != nil {
+		return err // we are stopping; that says nothing about the provider
+	}
+	old := s.current.Load()
+	s.log(old, data, len(keys), unusable, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried, s.lastErr = true, err
+	if err == nil {
+		s.current.Store(&set{keys: keys, data: data, at: s.opts.Now()})
+	}
+	return err
+}
+
+// log tells of failures, and of a set that differs from the one before.
+func (s *KeySet) log(old *set, data []byte, usable int, unusable []string, err error) {
+	source := slog.String("source", s.opts.URL+s.opts.File)
+	if err != nil {
+		s.opts.Logger.Warn("cannot fetch the provider's keys; the last good ones stay in use", source, "error", err, "unusable", unusable)
+		return
+	}
+	if old != nil && bytes.Equal(old.data, data) {
+		return
+	}
+	s.opts.Logger.Info("fetched the provider's keys", source, "keys", usable)
+	if len(unusable) > 0 {
+		s.opts.Logger.Warn("some of the provider's keys are not used", source, "unusable", unusable)
+	}
+}
+
+func (s *KeySet) read(ctx context.Context) ([]byte, error) {
+	if s.opts.File != "" {
+		return readFile(s.opts.File)
+	}
+	req, err := http.NewRequest(http.MethodGet, s.opts.URL, nil)
+	if err != nil {
+		return nil, errors.New("the URL of the keys is not valid")
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	resp, err := s.opts.Client.Do(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.Status != http.StatusOK {
+		return nil, resp.Unavailable("the provider answers %d instead of its keys", resp.Status)
+	}
+	return resp.Body, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, provider.MaxBody+1))
+	if err == nil && len(data) > provider.MaxBody {
+		err = fmt.Errorf("%s is larger than 1 MiB", name)
+	}
+	return data, err
+}
