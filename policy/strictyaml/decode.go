@@ -75,7 +75,7 @@ func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
 		n = n.Alias
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.problem(n, "tag %s is not supported: remove it (quotes make text of a value)", n.Tag)
+		d.problem(n, "tag %q is not supported: remove it (quotes make text of a value)", n.Tag)
 		return nil, false
 	}
 	d.depth++
@@ -170,7 +170,7 @@ func (d *decoder) text(n *yaml.Node, s slot, set func(string) error) {
 		d.problem(n, "%s cannot be %q%s", s.key, n.Value, suggest(n.Value, s.enum))
 	default:
 		if err := set(n.Value); err != nil {
-			d.problem(n, "%s: %v", s.key, err)
+			d.problem(n, "%s: %s", s.key, oneLine(err.Error()))
 		}
 	}
 }

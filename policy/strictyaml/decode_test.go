@@ -138,8 +138,8 @@ func TestDecodeProblems(t *testing.T) {
 		"list for map":       {"labels: [a]", `f:1:9: labels must be a mapping of keys to values, not a list`},
 		"unmarshaler":        {"addr: 10.0.0.256", `f:1:7: addr: ParseAddr("10.0.0.256")`},
 		"merge key":          {"inner: &i {address: a}\nlisten: {<<: *i, address: b}", `f:2:10: merge keys (<<) are not supported`},
-		"tag":                {"name: !!str 12", `f:1:7: tag !!str is not supported`},
-		"own tag":            {"name: !x y", `f:1:7: tag !x is not supported`},
+		"tag":                {"name: !!str 12", `f:1:7: tag "!!str" is not supported`},
+		"own tag":            {"name: !x y", `f:1:7: tag "!x" is not supported`},
 		"list as key":        {"any: {? [a] : b}", `f:1:9: a key must be text`},
 		"number as key":      {"labels: {1: a}", `f:1:10: a key must be text, not the number 1: quote it: "1"`},
 		"octal any":          {"any: 0x10", `f:1:6: number 0x10 cannot be read`},
@@ -279,7 +279,7 @@ func FuzzDecode(f *testing.F) {
 		"name: x\ntags: [a, b]\n", "expr: |\n  a\n  b\n", "any: {a: [1, null]}\n", "a: &a [*a]\n", "expr: 'a''b'\n",
 		"expr: >-\n  a\n\n  b\n", "expr: \"\\u00e9 \\\n  x\"\n", "\uFEFFname: x\r\n", "<<: {name: x}\n", "? [a]\n: b\n",
 		"name: !!binary aGk=\n", "%YAML 1.2\n---\nname: x\n", "count: 1e400\n", "wheres:\n- a\n-\tb\n", "blocks: {value: 1}\n",
-		"expr: a\u2028b\n", "name: x\n...\n---\n",
+		"expr: a\u2028b\n", "name: x\n...\n---\n", "!%0DD",
 	} {
 		f.Add([]byte(seed))
 	}

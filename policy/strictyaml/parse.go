@@ -131,7 +131,7 @@ func (s *source) parse() (*yaml.Node, *Problem) {
 func (s *source) syntaxProblem(err error) *Problem {
 	var load *yaml.LoadError
 	if !errors.As(err, &load) {
-		return &Problem{Pos{s.file, 1, 1}, "not YAML: " + strings.Join(strings.Fields(err.Error()), " ")}
+		return &Problem{Pos{s.file, 1, 1}, "not YAML: " + oneLine(err.Error())}
 	}
 	at := Pos{s.file, load.Mark.Line, load.Mark.Column}
 	if at.Line == 0 {
@@ -168,3 +168,5 @@ func (s *source) tabIndented(line int) bool {
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
