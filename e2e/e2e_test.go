@@ -266,3 +266,10 @@ func (l testLog) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// run runs the product until it ends, and gives what it wrote.
+func run(t *testing.T, args ...string) string {
+	t.Helper()
+	out, _ := exec.CommandContext(t.Context(), built.scopeward, args...).CombinedOutput()
+	return string(out)
+}

@@ -44,16 +44,8 @@ file:line:column: message. With --policy alone it checks policy files without a 
 
 // report is what check found.
 type report struct {
-	OK       bool      `json:"ok"`
-	Rules    int       `json:"rules"`
-	Problems []problem `json:"problems"`
-}
-
-type problem struct {
-	File    string `json:"file"`
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Message string `json:"message"`
+	rules    int
+	problems strictyaml.Problems
 }
 
 // check loads everything that serve loads, and starts nothing.
@@ -70,48 +62,59 @@ func check(o options) (report, error) {
 			_, err = newProviders(c, environment{})
 		}
 	}
-	r := report{OK: err == nil, Problems: []problem{}}
-	if err == nil {
-		r.Rules = len(set.Rules())
-		return r, nil
-	}
 	var problems strictyaml.Problems
-	if !errors.As(err, &problems) {
-		return r, err
+	switch {
+	case errors.As(err, &problems):
+		return report{problems: problems}, nil
+	case err != nil:
+		return report{}, err
+	default:
+		return report{rules: len(set.Rules())}, nil
 	}
-	for _, p := range problems {
-		r.Problems = append(r.Problems, problem{p.File, p.Line, p.Column, p.Message})
-	}
-	return r, nil
 }
 
 func (r report) print(stdout, stderr io.Writer, output string) error {
-	if output == "json" {
-		enc := json.NewEncoder(stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(r); err != nil {
+	switch {
+	case output == "json":
+		if err := r.printJSON(stdout); err != nil {
 			return err
 		}
-	} else {
-		r.printText(stdout, stderr)
+	case len(r.problems) > 0:
+		printProblems(stderr, r.problems)
+	default:
+		fmt.Fprintf(stdout, "All is well: %s.\n", count(r.rules, "rule"))
 	}
-	if !r.OK {
+	if len(r.problems) > 0 {
 		return errReported
 	}
 	return nil
 }
 
-func (r report) printText(stdout, stderr io.Writer) {
-	if r.OK {
-		fmt.Fprintf(stdout, "All is well: %s.\n", count(r.Rules, "rule"))
-		return
+func (r report) printJSON(w io.Writer) error {
+	type problem struct {
+		File    string `json:"file"`
+		Line    int    `json:"line,omitempty"`
+		Column  int    `json:"column,omitempty"`
+		Message string `json:"message"`
 	}
-	for _, p := range r.Problems {
-		pos := strictyaml.Pos{File: p.File, Line: p.Line, Column: p.Column}
-		fmt.Fprintln(stderr, strictyaml.Problem{Pos: pos, Message: p.Message}.Error())
+	problems := []problem{}
+	for _, p := range r.problems {
+		problems = append(problems, problem{p.File, p.Line, p.Column, p.Message})
 	}
-	fmt.Fprintf(stderr, "%s found.\n", count(len(r.Problems), "mistake"))
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		OK       bool      `json:"ok"`
+		Rules    int       `json:"rules"`
+		Problems []problem `json:"problems"`
+	}{len(problems) == 0, r.rules, problems})
+}
+
+// printProblems is how every command shows mistakes in files.
+func printProblems(w io.Writer, problems strictyaml.Problems) {
+	fmt.Fprintln(w, problems.Error())
+	fmt.Fprintf(w, "%s found.\n", count(len(problems), "mistake"))
 }
 
 func count(n int, what string) string {

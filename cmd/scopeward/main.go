@@ -32,6 +32,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"scopeward/policy/strictyaml"
 )
 
 func main() {
@@ -52,8 +54,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	var usage *usageError
+	var problems strictyaml.Problems
 	switch {
 	case errors.Is(err, errReported):
+		return 1
+	case errors.As(err, &problems):
+		printProblems(stderr, problems)
 		return 1
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "scopeward: %v\nRun 'scopeward --help' for how to use it.\n", err)

@@ -11,20 +11,27 @@ import (
 	"scopeward/authz/token/tokentest"
 )
 
-// Audience is what good tokens are meant for.
-const Audience = tokentest.Audience
-
-// Setup writes scopeward.yaml for a mode, its secret and the case's policies
-// into dir, and returns the configuration's path. The listeners are on free
-// ports of 127.0.0.1.
+// Setup writes the configuration of the case for a mode, with its policies,
+// into dir, and returns the configuration's path.
 func (c *Case) Setup(t testing.TB, dir, mode string, idp *tokentest.Provider) string {
 	t.Helper()
 	for path, fault := range c.Faults {
 		idp.Fail(path, tokentest.Fault(fault))
 	}
+	policies := map[string]string{}
+	for _, f := range c.files {
+		policies[f.Name] = string(f.Data)
+	}
+	return Configure(t, dir, mode, idp, c.Config, policies)
+}
+
+// Configure writes scopeward.yaml for a mode, its secret and policies into dir,
+// and returns the configuration's path. The keys of changes replace those of
+// the usual configuration. The listeners are on free ports of 127.0.0.1.
+func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes map[string]any, policies map[string]string) string {
+	t.Helper()
 	provider := map[string]any{
-		"name": "idp", "issuer": idp.URL, "validation": mode, "audiences": []string{Audience},
-		"timeout": "500ms",
+		"name": "idp", "issuer": idp.URL, "validation": mode, "audiences": []string{tokentest.Audience}, "timeout": "1s",
 	}
 	if mode == "introspection" {
 		provider["introspection"] = map[string]any{"client_id": tokentest.ClientID, "client_secret": "file:secret"}
@@ -38,15 +45,15 @@ func (c *Case) Setup(t testing.TB, dir, mode string, idp *tokentest.Provider) st
 		"policy": "policies",
 		"log":    map[string]any{"format": "text"},
 	}
-	maps.Copy(config, c.Config)
+	maps.Copy(config, changes)
 	text, err := yaml.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "scopeward.yaml"), text)
 	write(t, filepath.Join(dir, "secret"), []byte(tokentest.ClientSecret+"\n"))
-	for _, f := range c.files {
-		write(t, filepath.Join(dir, "policies", f.Name), f.Data)
+	for name, text := range policies {
+		write(t, filepath.Join(dir, "policies", name), []byte(text))
 	}
 	return filepath.Join(dir, "scopeward.yaml")
 }

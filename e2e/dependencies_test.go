@@ -1,0 +1,34 @@
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestDependencies holds the borders between the packages.
+func TestDependencies(t *testing.T) {
+	for _, border := range []struct {
+		name, of  string
+		forbidden []string
+	}{
+		{"policy knows no tokens and no Envoy", "scopeward/policy/...", []string{"scopeward/authz", "scopeward/envoy", "github.com/envoyproxy", "github.com/golang-jwt", "google.golang.org/grpc"}},
+		{"token knows no policy and no Envoy", "scopeward/authz/token/...", []string{"scopeward/policy", "scopeward/envoy", "github.com/envoyproxy", "google.golang.org/grpc", "cel.dev/cel-go"}},
+		{"production links no demo or test code", "scopeward/cmd/scopeward", []string{"scopeward/cmd/demo", "scopeward/envoy", "scopeward/e2e", "scopeward/authz/token/tokentest", "github.com/zitadel", "testing"}},
+	} {
+		t.Run(border.name, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", border.of).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for dep := range strings.FieldsSeq(string(out)) {
+				// tokentest is for tests; what it needs is no business of token's.
+				for _, f := range border.forbidden {
+					if dep == f || strings.HasPrefix(dep, f+"/") {
+						t.Errorf("%s depends on %s", border.of, dep)
+					}
+				}
+			}
+		})
+	}
+}
