@@ -1,0 +1,208 @@
+package policy
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"scopeward/policy/strictyaml"
+)
+
+// eachArchive runs a test for each txtar file that matches a glob: its policy
+// files, and the one section that is none.
+func eachArchive(t *testing.T, glob, section string, test func(t *testing.T, files []File, text string)) {
+	t.Helper()
+	names, err := filepath.Glob(glob)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no test in %s: %v", glob, err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var files []File
+			text, found := "", false
+			for _, f := range archive.Files {
+				if f.Name == section {
+					text, found = string(f.Data), true
+					continue
+				}
+				files = append(files, File{f.Name, f.Data})
+			}
+			if !found {
+				t.Fatalf("%s has no section %s", name, section)
+			}
+			test(t, files, text)
+		})
+	}
+}
+
+func TestParse(t *testing.T) {
+	eachArchive(t, "testdata/parse/*.txtar", "problems", func(t *testing.T, files []File, want string) {
+		set, err := Parse(files...)
+		got := ""
+		if err != nil {
+			var problems strictyaml.Problems
+			if !errors.As(err, &problems) || set != nil {
+				t.Fatalf("got set %v and %T", set, err)
+			}
+			got = err.Error() + "\n"
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+func TestParseWithoutFiles(t *testing.T) {
+	if set, err := Parse(); err == nil || set != nil {
+		t.Errorf("got %v and %v", set, err)
+	}
+}
+
+// TestParseUnderGODEBUG runs itself with the ServeMux of Go 1.21.
+func TestParseUnderGODEBUG(t *testing.T) {
+	const setting = "httpmuxgo121=1"
+	if os.Getenv("GODEBUG") == setting {
+		if _, err := Parse(File{"p.yaml", []byte("version: 1\nrules: [{match: /}]")}); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	command := exec.Command(os.Args[0], "-test.run=^TestParseUnderGODEBUG$")
+	command.Env = append(os.Environ(), "GODEBUG="+setting)
+	if out, err := command.CombinedOutput(); err == nil || !strings.Contains(string(out), "unset it") {
+		t.Errorf("patterns without meaning were accepted: %v\n%s", err, out)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	version := func(files ...File) string {
+		set, err := Parse(files...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set.Version()
+	}
+	a := File{"a.yaml", []byte("version: 1\nrules: [{match: /a}]")}
+	b := File{"b.yaml", []byte("version: 1\nrules: [{match: /b}]")}
+	elsewhere := File{"/etc/a.yaml", a.Data}
+	if got := version(a); len(got) != 12 || got != version(a) || got != version(elsewhere) {
+		t.Errorf("got %q, then %q and %q", got, version(a), version(elsewhere))
+	}
+	for _, other := range [][]File{{b}, {a, b}, {b, a}, {{"c.yaml", a.Data}}} {
+		if version(other...) == version(a) {
+			t.Errorf("%v has the version of a.yaml", other)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, data string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("b.yaml", "version: 1\nrules: [{match: /b}]")
+	write("a.yml", "version: 1\nrules: [{match: /a}]")
+	write(".hidden.yaml", "no policy")
+	write("README.md", "no policy")
+	set, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, rule := range set.Rules() {
+		got = append(got, rule.Patterns[0].Text+" "+filepath.Base(rule.Pos.String()))
+	}
+	if diff := cmp.Diff([]string{"/a a.yml:2:9", "/b b.yaml:2:9"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	bad := write("bad.yaml", "version: 1\nrules: [{match: x}]")
+	empty := t.TempDir()
+	missing := filepath.Join(dir, "missing.yaml")
+	_, err = Load(missing, bad, empty)
+	want := []string{
+		missing + ": cannot be read: no such file or directory",
+		bad + `:2:17: pattern "x" has no path: it needs a /`,
+		empty + ": the folder has no *.yaml or *.yml file",
+	}
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("got\n%v\nwithout\n%s", err, w)
+		}
+	}
+	if set, err := Load(missing); err == nil || set != nil || strings.Contains(err.Error(), "no policy file") {
+		t.Errorf("got %v and %v", set, err)
+	}
+	if set, err := Load(missing, filepath.Join(dir, "a.yml")); err == nil || set != nil {
+		t.Errorf("one good file of two: got %v and %v", set, err)
+	}
+}
+
+// FuzzParse checks that no file makes the parser panic or hang, that problems
+// have places, and that what is accepted decides without a panic.
+func FuzzParse(f *testing.F) {
+	seeds, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil || len(seeds) == 0 {
+		f.Fatal("no seeds", err)
+	}
+	for _, name := range append(seeds, "examples/policy.yaml") {
+		archive, err := txtar.ParseFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if len(archive.Files) == 0 {
+			f.Add(archive.Comment)
+		}
+		for _, file := range archive.Files {
+			f.Add(file.Data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		set, err := Parse(File{"p.yaml", data})
+		if err != nil {
+			var problems strictyaml.Problems
+			if !errors.As(err, &problems) || len(problems) == 0 {
+				t.Fatalf("error %T has no problems", err)
+			}
+			for _, p := range problems {
+				if p.File != "p.yaml" || strings.ContainsAny(p.Message, "\r\n") || p.Message == "" || p.Line < 1 || p.Column < 1 {
+					t.Errorf("problem without a good place or message: %q", p)
+				}
+			}
+			return
+		}
+		for _, target := range []string{"/", "/users/42", "/a%2Fb", "/public/a/b?c=d&e=%zz"} {
+			r, err := NewRequest("GET", "example.com", target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := set.Match("", &r)
+			if err != nil {
+				continue
+			}
+			if m.Rule() == nil != (m.Action() == "") {
+				t.Errorf("action %q of rule %v", m.Action(), m.Rule())
+			}
+			if d := m.Decide(nil); d.Code == Allowed && m.Access() != AccessPublic {
+				t.Errorf("%s is allowed without a token", target)
+			}
+			if d := m.Decide(&Identity{Subject: "42", Scopes: []string{"a"}}); d.Code == Allowed && m.Access() == AccessDeny {
+				t.Errorf("%s is allowed by a rule that denies", target)
+			}
+		}
+	})
+}
