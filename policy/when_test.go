@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestConditions(t *testing.T) {
+	id := &Identity{
+		Subject: "u1", Email: "u1@example.com", ClientID: "app", Issuer: "https://id.example", Provider: "kinde", Scopes: []string{"read:users", "admin"},
+		Claims: map[string]any{"org_code": "org_1", "level": 3.0, "roles": []any{"editor"}, "none": nil, "flags": map[string]any{"beta": true}, "sub": "u1"},
+	}
+	tests := map[string]string{ // condition to "true", "false", or what the error has
+		`path.id == "42" && path.rest == "x/y"`:                                  "true",
+		`path.id == identity.subject`:                                            "false",
+		`identity.subject == "u1" && identity.email.endsWith("@example.com")`:    "true",
+		`identity.client_id == "app" && identity.issuer == "https://id.example"`: "true",
+		`identity.provider == "kinde"`:                                           "true",
+		`"admin" in identity.scopes`:                                             "true",
+		`"Admin" in identity.scopes`:                                             "false",
+		`identity.claims.org_code == "org_1"`:                                    "true",
+		`identity.claims["org_code"] == "org_2"`:                                 "false",
+		`identity.claims.level == 3 && identity.claims.level >= 2`:               "true",
+		`identity.claims.level > 3`:                                              "false",
+		`"editor" in identity.claims.roles`:                                      "true",
+		`identity.claims.roles.exists(r, r.startsWith("edit"))`:                  "true",
+		`has(identity.claims.flags.beta) && identity.claims.flags.beta == true`:  "true",
+		`has(identity.claims.missing)`:                                           "false",
+		`has(identity.claims.missing) && identity.claims.missing == "x"`:         "false",
+		`identity.claims.missing == "x"`:                                         "no such key: missing",
+		`identity.claims.missing == "x" || true`:                                 "true",
+		`identity.claims.none == null`:                                           "true",
+		`identity.claims.org_code == 3`:                                          "false",
+		`identity.claims.org_code > 3`:                                           "no such overload",
+		`request.method == "GET" && request.host == "api.example.com"`:           "true",
+		`request.path == "/u/42/x/y"`:                                            "true",
+		`request.query["a"] == ["1", "2 3"] && !("b" in request.query)`:          "true",
+		`request.query.a[0] == "1"`:                                              "true",
+		`request.query.b[0] == "1"`:                                              "no such key: b",
+		`request.headers["x-tenant"] == "org_1"`:                                 "true",
+		`request.headers["x-missing"] == "org_1"`:                                "no such key: x-missing",
+		`request.client_ip == "10.0.0.1"`:                                        "true",
+		`identity.subject.upperAscii() == "U1"`:                                  "true",
+		`identity.subject.matches("^u[0-9]$")`:                                   "true",
+		`1 / (size(identity.scopes) - 2) == 1`:                                   "division by zero",
+		`[0,1,2,3,4,5,6,7,8,9].all(a, [0,1,2,3,4,5,6,7,8,9].all(b, [0,1,2,3,4,5,6,7,8,9].all(c, [0,1,2,3,4,5,6,7,8,9].all(d, [0,1,2,3,4,5,6,7,8,9].all(e, a+b+c+d+e+size(path.id) > 0)))))`: "cost limit exceeded",
+		`true`:  "true",
+		`false`: "false",
+	}
+	for condition, want := range tests {
+		t.Run(condition, func(t *testing.T) {
+			set := mustParse(t, fmt.Sprintf("version: 1\nrules:\n  - match: '/u/{id}/{rest...}'\n    when: %q\n", condition))
+			r, err := NewRequest("GET", "API.example.com:80", "/u/42/x/y?a=1&a=2+3")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.ClientIP, r.Headers = "10.0.0.1", map[string]string{"x-tenant": "org_1"}
+			m, err := set.Match("", &r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := m.Decide(id)
+			got := fmt.Sprint(d.Code == Allowed)
+			if d.Err != nil {
+				got = d.Err.Error()
+				if d.Code != AccessDenied || d.Reason == "" {
+					t.Errorf("an error must deny, got %v", d)
+				}
+			}
+			if got != want && (d.Err == nil || !strings.Contains(got, want)) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if d.Code != Allowed && d.Code != AccessDenied || d.Scopes != nil {
+				t.Errorf("got %v", d)
+			}
+		})
+	}
+}
+
+// TestConditionWithoutValues: an empty identity and request have empty values.
+func TestConditionWithoutValues(t *testing.T) {
+	set := mustParse(t, `
+version: 1
+rules:
+  - match: /
+    when: >-
+      identity.subject == "" && size(identity.scopes) == 0 && size(identity.claims) == 0 && !has(identity.claims.x) &&
+      size(request.headers) == 0 && size(request.query) == 0 && request.client_ip == ""
+`)
+	if got := answer(set, "GET - / sub="); got != "allowed /" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestConditionOnMalformedQuery: a query that two parties could read
+// differently makes the conditions that look at it fail, and no others.
+func TestConditionOnMalformedQuery(t *testing.T) {
+	set := mustParse(t, `
+version: 1
+rules:
+  - {match: /looks, when: 'size(request.query) >= 0'}
+  - {match: /looks-not, when: 'request.path == "/looks-not"'}
+  - {match: /negated, when: '!("admin" in request.query)'}
+`)
+	for _, query := range []string{"a=%zz", "a;b", "%"} {
+		for path, want := range map[string]string{"/looks": "denied /looks", "/negated": "denied /negated", "/looks-not": "allowed /looks-not"} {
+			if got := answer(set, "GET a "+path+"?"+query+" sub=x"); got != want {
+				t.Errorf("%s?%s: got %q, want %q", path, query, got, want)
+			}
+		}
+	}
+}
+
+// TestConditionAfterScopes: what scopes refuse is not worth an evaluation, and
+// its challenge must not depend on it.
+func TestConditionAfterScopes(t *testing.T) {
+	set := mustParse(t, `
+version: 1
+rules:
+  - {match: /, scopes: [a, b], any_scopes: [c, d], when: 'identity.claims.x == "y"'}
+`)
+	for scopes, want := range map[string]string{
+		"":      "scopes[a,b,c,d] /",
+		"a,b":   "scopes[a,b,c,d] /",
+		"a,c":   "scopes[a,b,c,d] /",
+		"a,b,c": "denied /",
+	} {
+		if got := answer(set, "GET a / scopes="+scopes); got != want {
+			t.Errorf("scopes %q: got %q, want %q", scopes, got, want)
+		}
+	}
+}
