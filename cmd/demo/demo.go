@@ -15,6 +15,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"scopeward/cmd/demo/idp"
 	"scopeward/envoy"
 	"scopeward/internal/process"
@@ -58,30 +60,7 @@ func run(ctx context.Context, o options, s *screen) (err error) {
 	start := time.Now()
 	d := &demo{screen: s, name: os.Args[0]}
 	defer d.end()
-	finding, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	found := make(chan error, 1)
-	var binary string
-	go func() { // the longest wait on a fresh machine: first, and beside all the rest
-		var err error
-		binary, err = envoy.Find(finding, s)
-		found <- err
-	}()
-	if err = d.startServices(ctx, o); err != nil {
-		giveUp()
-	}
-	if found := <-found; err == nil {
-		err = found
-	}
-	if err == nil {
-		err = d.startEnvoy(ctx, o, binary)
-	}
-	var command string
-	if err == nil {
-		var remove func()
-		command, remove, err = d.publishControl(ctx, d.name)
-		d.cleanup(remove)
-	}
+	command, err := d.start(ctx, o)
 	if ctx.Err() != nil {
 		return nil // told to end while it started
 	}
@@ -93,11 +72,33 @@ func run(ctx context.Context, o options, s *screen) (err error) {
 	return d.wait(ctx)
 }
 
-func (d *demo) cleanup(f func()) {
-	if f != nil {
-		d.cleanups = append(d.cleanups, f)
+// start starts everything and returns the command that controls the identity provider.
+func (d *demo) start(ctx context.Context, o options) (command string, err error) {
+	port, err := d.choosePort(o.port)
+	if err != nil {
+		return "", err
 	}
+	var binary string
+	group, starting := errgroup.WithContext(ctx)
+	group.Go(func() (err error) { // the longest wait on a fresh machine, so beside all the rest
+		binary, err = envoy.Find(starting, d.screen)
+		return err
+	})
+	group.Go(func() error { return d.startServices(starting, o) })
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	if err := d.startEnvoy(ctx, binary, port); err != nil {
+		return "", err
+	}
+	command, remove, err := d.publishControl(ctx, d.name)
+	if err == nil {
+		d.cleanup(remove)
+	}
+	return command, err
 }
+
+func (d *demo) cleanup(f func()) { d.cleanups = append(d.cleanups, f) }
 
 // end stops what was started, the last first.
 func (d *demo) end() {
@@ -129,11 +130,8 @@ func (d *demo) startServices(ctx context.Context, o options) (err error) {
 	if err := d.startScopeward(ctx, o.scopeward); err != nil {
 		return err
 	}
-	if d.tokens, err = getTokens(ctx, d.provider); err != nil {
-		return err
-	}
-	spare, err := deviceToken(ctx, d.provider.url, idp.Profile)
-	d.spare.Store(&spare)
+	d.tokens, err = getTokens(ctx, d.provider)
+	d.spare.Store(&d.tokens.spare)
 	return err
 }
 
@@ -208,16 +206,12 @@ func ready(ctx context.Context, admin string) error {
 	return nil
 }
 
-func (d *demo) startEnvoy(ctx context.Context, o options, binary string) error {
+func (d *demo) startEnvoy(ctx context.Context, binary string, port int) error {
 	address, server, err := serveUpstream()
 	if err != nil {
 		return err
 	}
 	d.cleanup(func() { server.Close() })
-	port, err := d.choosePort(o.port)
-	if err != nil {
-		return err
-	}
 	config, err := envoy.Bootstrap{Listen: loopback(port), Admin: "127.0.0.1:0", Upstream: address, Authz: d.grpc}.YAML()
 	if err != nil {
 		return err

@@ -219,7 +219,7 @@ func breakProvider(t *testing.T, d *running, bin string) {
 		provider("up")
 		eventually(t, c.command, "200")
 	}
-	for _, fault := range []string{"down", "500", "html", "429", "kill"} {
+	for _, fault := range []string{"down", "slow", "500", "html", "429", "kill"} {
 		for i, c := range provider(fault) {
 			check(t, c)
 			if i == 0 {
@@ -281,7 +281,11 @@ func TestTroubleAtTheStart(t *testing.T) {
 
 // TestADeadDemoTakesItsChildrenAlong kills the demo as nothing can prepare for.
 func TestADeadDemoTakesItsChildrenAlong(t *testing.T) {
+	if l, err := net.Listen("tcp", "127.0.0.1:8080"); err == nil { // else it is taken already
+		defer l.Close()
+	}
 	d := startDemo(t, build(t), t.TempDir())
+	d.until("^Port 8080 is taken; Envoy listens on ")
 	line := d.until(`\(process \d+`)
 	var pid int
 	fmt.Sscanf(line[strings.Index(line, "(process ")+len("(process "):], "%d", &pid)

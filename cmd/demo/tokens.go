@@ -15,12 +15,14 @@ import (
 // tokens are the access tokens in the lines that the demo prints.
 type tokens struct {
 	keys, machine, profile, both, introspection, expired string
+	spare                                                string // of profile; not printed until the provider is broken
 }
 
 // getTokens runs real OAuth flows at the provider, all at once, for each takes the second that a device must wait before it polls.
 func getTokens(ctx context.Context, p *provider) (t tokens, err error) {
 	group, ctx := errgroup.WithContext(ctx)
-	for issuer, token := range map[idp.Issuer]*string{idp.Keys: &t.keys, idp.Profile: &t.profile, idp.Both: &t.both, idp.Introspection: &t.introspection} {
+	for token, issuer := range map[*string]idp.Issuer{
+		&t.keys: idp.Keys, &t.profile: idp.Profile, &t.spare: idp.Profile, &t.both: idp.Both, &t.introspection: idp.Introspection} {
 		group.Go(func() (err error) {
 			*token, err = deviceToken(ctx, p.url, issuer)
 			return err
