@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"io/fs"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,40 +16,29 @@ import (
 func Load(paths ...string) (*Set, error) {
 	var files []File
 	var problems strictyaml.Problems
-	unreadable := func(path string, err error) {
-		reason := err.Error()
-		if e, ok := err.(*fs.PathError); ok {
-			reason = e.Err.Error()
-		}
-		problems = append(problems, strictyaml.Problem{Pos: strictyaml.Pos{File: path}, Message: "cannot be read: " + reason})
-	}
 	for _, path := range paths {
 		names, err := expand(path)
-		if err != nil {
-			unreadable(path, err)
-			continue
-		}
-		if len(names) == 0 {
+		switch {
+		case err != nil:
+			problems = append(problems, strictyaml.Unreadable(path, err)...)
+		case len(names) == 0:
 			problems = append(problems, strictyaml.Problem{Pos: strictyaml.Pos{File: path}, Message: "the folder has no *.yaml or *.yml file"})
 		}
 		for _, name := range names {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				unreadable(name, err)
-				continue
+			data, unread := strictyaml.ReadFile(name)
+			if problems = append(problems, unread...); unread == nil {
+				files = append(files, File{Name: name, Data: data})
 			}
-			files = append(files, File{Name: name, Data: data})
 		}
 	}
-	if len(files) == 0 && len(problems) > 0 {
-		return nil, problems.Err()
-	}
-	set, err := Parse(files...)
 	if len(problems) == 0 {
-		return set, err
+		return Parse(files...)
 	}
-	if more, ok := err.(strictyaml.Problems); ok {
-		problems = append(problems, more...)
+	if len(files) > 0 {
+		var more strictyaml.Problems
+		if _, err := Parse(files...); errors.As(err, &more) {
+			problems = append(problems, more...)
+		}
 	}
 	return nil, problems.Err()
 }
@@ -57,8 +46,11 @@ func Load(paths ...string) (*Set, error) {
 // expand gives the files that a path stands for, sorted.
 func expand(path string) ([]string, error) {
 	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		return []string{path}, err
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {

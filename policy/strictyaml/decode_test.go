@@ -3,6 +3,8 @@ package strictyaml
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,26 +19,25 @@ type listen struct {
 }
 
 type config struct {
-	Name     string                    `yaml:"name"`
-	Mode     string                    `yaml:"mode" enum:"fast|safe"`
-	Debug    bool                      `yaml:"debug"`
-	Count    int                       `yaml:"count"`
-	Ratio    float64                   `yaml:"ratio"`
-	Timeout  time.Duration             `yaml:"timeout"`
-	Tags     []string                  `yaml:"tags"`
-	Match    OneOrMore[string]         `yaml:"match"`
-	Labels   map[string]string         `yaml:"labels"`
-	Listen   *listen                   `yaml:"listen"`
-	Inner    listen                    `yaml:"inner"`
-	Addr     netip.Addr                `yaml:"addr"`
-	Where    Located[string]           `yaml:"where"`
-	Wheres   []Located[string]         `yaml:"wheres"`
-	Expr     Text                      `yaml:"expr"`
-	Any      any                       `yaml:"any"`
-	Claims   map[string]any            `yaml:"claims"`
-	Blocks   OneOrMore[Located[inner]] `yaml:"blocks"`
-	Ignored  string
-	internal string //nolint:unused // must not be touched
+	Name    string                    `yaml:"name"`
+	Mode    string                    `yaml:"mode" enum:"fast|safe"`
+	Debug   bool                      `yaml:"debug"`
+	Count   int                       `yaml:"count"`
+	Ratio   float64                   `yaml:"ratio"`
+	Timeout time.Duration             `yaml:"timeout"`
+	Tags    []string                  `yaml:"tags"`
+	Match   OneOrMore[string]         `yaml:"match"`
+	Labels  map[string]string         `yaml:"labels"`
+	Listen  *listen                   `yaml:"listen"`
+	Inner   listen                    `yaml:"inner"`
+	Addr    netip.Addr                `yaml:"addr"`
+	Where   Located[string]           `yaml:"where"`
+	Wheres  []Located[string]         `yaml:"wheres"`
+	Expr    Text                      `yaml:"expr"`
+	Any     any                       `yaml:"any"`
+	Claims  map[string]any            `yaml:"claims"`
+	Blocks  OneOrMore[Located[inner]] `yaml:"blocks"`
+	Ignored string
 }
 
 type inner struct {
@@ -44,7 +45,7 @@ type inner struct {
 }
 
 var ignorePlaces = cmp.Options{
-	cmpopts.IgnoreUnexported(config{}, Text{}),
+	cmpopts.IgnoreUnexported(Text{}),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
 
@@ -271,6 +272,31 @@ func TestNearest(t *testing.T) {
 		if got := Nearest(word, known); got != want {
 			t.Errorf("Nearest(%q): got %q, want %q", word, got, want)
 		}
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "x.yaml")
+	if err := os.WriteFile(name, []byte("name: x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if data, problems := ReadFile(name); problems != nil || string(data) != "name: x" {
+		t.Errorf("got %q and %v", data, problems)
+	}
+	missing := filepath.Join(dir, "missing")
+	for name, want := range map[string]string{missing: missing + ": cannot be read: no such file or directory", dir: dir + ": cannot be read: is a directory"} {
+		if _, problems := ReadFile(name); problems.Err() == nil || problems.Error() != want {
+			t.Errorf("got %v, want %s", problems, want)
+		}
+	}
+	if err := os.Truncate(name, 100<<20); err != nil {
+		t.Fatal(err)
+	}
+	data, _ := ReadFile(name)
+	var got config
+	if problems := Decode("x", data, &got); len(problems) != 1 || !strings.Contains(problems.Error(), "too large") {
+		t.Errorf("got %v", problems)
 	}
 }
 
