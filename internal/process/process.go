@@ -3,6 +3,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -116,7 +117,8 @@ func (p *Process) Stop() error {
 	}
 }
 
-// Ready polls until probe returns nil. It fails when the program ends first or when timeout has passed.
+// Ready polls until probe returns nil. It fails when the program ends first, when timeout has passed, and when the probe's
+// error is [context.Canceled]: then nobody waits any more.
 func (p *Process) Ready(timeout time.Duration, probe func() error) error {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
@@ -130,8 +132,8 @@ func (p *Process) Ready(timeout time.Duration, probe func() error) error {
 		case <-deadline.C:
 			return fmt.Errorf("%s was not ready within %s (%w); its last output:\n%s", p.name, timeout, last, p.Tail())
 		case <-poll.C:
-			if last = probe(); last == nil {
-				return nil
+			if last = probe(); last == nil || errors.Is(last, context.Canceled) {
+				return last
 			}
 		}
 	}

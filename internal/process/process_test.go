@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -48,6 +49,15 @@ func TestReadySaysWhatWasMissing(t *testing.T) {
 	p := shell(t, "exec sleep 60")
 	err := p.Ready(100*time.Millisecond, func() error { return errors.New("no answer") })
 	if err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestReadyGivesUpWhenCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := shell(t, "exec sleep 60")
+	if err := p.Ready(time.Minute, ctx.Err); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 }
