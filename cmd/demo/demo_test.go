@@ -214,22 +214,19 @@ func breakProvider(t *testing.T, d *running, bin string) {
 		d.until("identity provider: " + action)
 		return commands(t, strings.Split(string(out), "\n"))
 	}
-	mended := func(c pasted) {
-		t.Helper()
-		provider("up")
-		eventually(t, c.command, "200")
-	}
 	for _, fault := range []string{"down", "slow", "500", "html", "429", "kill"} {
-		for i, c := range provider(fault) {
+		promised := provider(fault)
+		if len(promised) != 2 {
+			t.Fatalf("%s: %v", fault, promised)
+		}
+		for _, c := range promised {
 			check(t, c)
-			if i == 0 {
-				defer mended(c)
-			}
 		}
 		if fault == "kill" {
 			d.until("the identity provider ended .signal: killed.")
 		}
 		provider("up")
+		eventually(t, promised[0].command, "200")
 	}
 	for _, c := range provider("rotate") {
 		check(t, c)
