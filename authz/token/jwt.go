@@ -159,10 +159,11 @@ func boundDepth(d *jsontext.Decoder, _ *any) error {
 	return errors.ErrUnsupported
 }
 
-// looksLikeJWT tells whether a lenient reader could take the token for a JWT.
-// Such a token is never treated as an opaque one: what a provider would vouch
-// for after a lenient reading would escape the checks of its claims.
-func looksLikeJWT(raw string) bool {
+// LooksLikeJWT tells whether a lenient reader could take the token for a JWT
+// (or for an encrypted one). Such a token must never be treated as an opaque
+// one: what a provider vouches for after a lenient reading would escape the
+// checks of its claims.
+func LooksLikeJWT(raw string) bool {
 	if dots := strings.Count(raw, "."); dots != 2 && dots != 4 {
 		return false
 	}

@@ -30,6 +30,10 @@ type Rules struct {
 	Optional bool
 }
 
+// DefaultScopeClaims are where scopes are looked for if nothing else is
+// configured: scope (RFC 8693 §4.2, RFC 9068 §2.2.3), then scp.
+func DefaultScopeClaims() []string { return []string{"scope", "scp"} }
+
 // Identity checks the claims and makes an identity of them. The error is an
 // *[InvalidError].
 func (r Rules) Identity(claims map[string]any) (*Identity, error) {
@@ -201,7 +205,7 @@ func isControl(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unico
 func (r Rules) scopes(claims map[string]any) ([]string, error) {
 	names := r.ScopeClaims
 	if len(names) == 0 {
-		names = []string{"scope", "scp"}
+		names = DefaultScopeClaims()
 	}
 	i := slices.IndexFunc(names, func(name string) bool { return has(claims, name) })
 	if i < 0 {

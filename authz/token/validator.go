@@ -239,7 +239,7 @@ func (v *Validator) route(raw string) (*Provider, error) {
 	t, err := ParseJWT(raw)
 	if err != nil {
 		for i := range v.opts.Providers {
-			if p := &v.opts.Providers[i]; p.Opaque && len(raw) <= MaxLength && !looksLikeJWT(raw) {
+			if p := &v.opts.Providers[i]; p.Opaque && len(raw) <= MaxLength && !LooksLikeJWT(raw) {
 				return p, nil
 			}
 		}

@@ -1,9 +1,11 @@
-// Package profile validates tokens by asking the provider.
+// Package profile validates a token by asking the provider for the profile of
+// its user: the provider vouches for exactly this token by answering.
 package profile
 
 import (
 	"context"
 	"log/slog"
+	"net/http"
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
@@ -11,19 +13,140 @@ import (
 
 // Options configure a [Verifier].
 type Options struct {
-	URL    string
+	URL string // of the provider's user profile or userinfo endpoint
+	// Rules are for tokens that are JWTs. Without Audiences any audience is good.
 	Rules  token.Rules
 	Client *provider.Client // default provider.New(provider.Options{})
 	Logger *slog.Logger     // default: discard
 }
 
 // Verifier asks the provider about each token.
-type Verifier struct{ opts Options }
+type Verifier struct {
+	url    string
+	rules  token.Rules
+	client *provider.Client
+	logger *slog.Logger
+}
 
 // New makes a verifier.
-func New(opts Options) *Verifier { return &Verifier{opts} }
+func New(opts Options) *Verifier {
+	if opts.Client == nil {
+		opts.Client = provider.New(provider.Options{})
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	opts.Rules.AnyAudience = len(opts.Rules.Audiences) == 0
+	return &Verifier{opts.URL, opts.Rules, opts.Client, opts.Logger}
+}
 
-// Verify implements [token.Verifier].
+// Verify implements [token.Verifier]. A token that is a JWT has the claims that
+// are in it, and must be the profile's; another one is its profile.
+//
+// There are three outcomes: 200 with a profile is valid; 401, 403, or another
+// 4xx with the error invalid_token is invalid; all else tells nothing.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, error) {
-	return nil, token.Invalidf("not implemented")
+	id, err := v.fromJWT(raw)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := v.ask(ctx, raw)
+	if err != nil {
+		v.logUnavailable(err)
+		return nil, err
+	}
+	if id == nil {
+		return v.fromProfile(profile)
+	}
+	if id.Subject != text(profile, "sub") && id.Subject != text(profile, "id") {
+		return nil, token.Invalidf("the profile is not that of the token's subject (sub)")
+	}
+	return id, nil
+}
+
+// fromJWT reads a JWT before anybody is asked: what has expired needs no
+// request. The identity is nil if the token is no JWT at all.
+func (v *Verifier) fromJWT(raw string) (*token.Identity, error) {
+	if !token.LooksLikeJWT(raw) {
+		return nil, nil
+	}
+	t, err := token.ParseJWT(raw)
+	if err != nil {
+		return nil, err
+	}
+	id, err := v.rules.Identity(t.Claims)
+	if err == nil && id.Subject == "" {
+		return nil, token.Invalidf("it has no subject (sub), so that no profile can be its own")
+	}
+	return id, err
+}
+
+// fromProfile makes an identity for a token that is no JWT. Its scopes are those
+// that the profile itself states; most state none.
+func (v *Verifier) fromProfile(profile map[string]any) (*token.Identity, error) {
+	rules := v.rules
+	rules.Optional, rules.Audiences, rules.AnyAudience = true, nil, true
+	rules.ScopeClaims = []string{"scope"}
+	claims := map[string]any{}
+	for _, name := range []string{"sub", "email", "email_verified", "scope"} {
+		if value, ok := profile[name]; ok {
+			claims[name] = value
+		}
+	}
+	if text(profile, "sub") == "" {
+		claims["sub"] = profile["id"]
+	}
+	id, err := rules.Identity(claims)
+	if err != nil {
+		return nil, err
+	}
+	id.Claims = profile
+	return id, nil
+}
+
+// ask gets the profile.
+func (v *Verifier) ask(ctx context.Context, raw string) (map[string]any, error) {
+	req, err := http.NewRequest(http.MethodGet, v.url, nil)
+	if err != nil {
+		return nil, &token.UnavailableError{Reason: "the URL of the profile is not valid"}
+	}
+	req.Header.Set("Authorization", "Bearer "+raw)
+	req.Header.Set("Accept", "application/json")
+	resp, err := v.client.Do(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return read(resp)
+}
+
+// read sorts the answer into the three outcomes.
+func read(resp *provider.Response) (map[string]any, error) {
+	body, bodyErr := token.DecodeObject(resp.Body)
+	switch status := resp.Status; {
+	case status == http.StatusOK && bodyErr != nil:
+		return nil, resp.Unavailable("the provider's profile cannot be read: %v", bodyErr)
+	case status == http.StatusOK && text(body, "sub") == "" && text(body, "id") == "":
+		return nil, resp.Unavailable("the provider's profile has neither sub nor id")
+	case status == http.StatusOK:
+		return body, nil
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return nil, token.Invalidf("the provider refuses it (%d)", status)
+	// RFC 6750 §3.1 has 401 for it, but not all providers follow.
+	case 400 <= status && status < 500 && text(body, "error") == "invalid_token":
+		return nil, token.Invalidf("the provider refuses it (%d, invalid_token)", status)
+	default:
+		return nil, resp.Unavailable("the provider answers %d instead of a profile", status)
+	}
+}
+
+// text is a member that is a string, else "".
+func text(m map[string]any, name string) string {
+	s, _ := m[name].(string)
+	return s
+}
+
+func (v *Verifier) logUnavailable(err error) {
+	if unavailable, ok := err.(*token.UnavailableError); ok {
+		v.logger.Warn("cannot get a profile from the provider", "provider", v.rules.Provider, "error", unavailable)
+	}
 }
