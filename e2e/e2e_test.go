@@ -69,6 +69,8 @@ func serve(t *testing.T, args ...string) *scopeward {
 	s := &scopeward{stdout: &output{}, stderr: &output{}}
 	child, err := process.Start(process.Options{
 		Path: built.scopeward, Args: append([]string{"serve"}, args...), Stdout: s.stdout, Stderr: s.stderr,
+		// The race detector would hold each process for a second at its end.
+		Env: append(os.Environ(), "GORACE=atexit_sleep_ms=0"),
 	})
 	if err != nil {
 		t.Fatal(err)
