@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -26,15 +27,17 @@ const (
 
 // condition is a compiled `when`. It is safe for concurrent use.
 type condition struct {
+	text      string
 	program   cel.Program
 	wildcards []string // the path variables, in the order of their values
 }
 
-// holds evaluates the condition; values are those of its wildcards.
+// holds evaluates the condition; values are those of its wildcards. Its errors
+// have no value in them that is not in the condition itself.
 func (c *condition) holds(r *Request, id *Identity, values []string) (bool, error) {
 	out, _, err := c.program.Eval(&activation{request: r, identity: id, wildcards: c.wildcards, values: values})
 	if err != nil {
-		return false, err
+		return false, c.redact(err)
 	}
 	if out == types.True {
 		return true, nil
@@ -43,6 +46,25 @@ func (c *condition) holds(r *Request, id *Identity, values []string) (bool, erro
 		return false, fmt.Errorf("the condition gives %s, not bool", out.Type().TypeName())
 	}
 	return false, nil
+}
+
+// valueInError finds where CEL and Go's parsers quote a value in an error.
+var valueInError = regexp.MustCompile("\"(?:\\\\.|[^\"\\\\])*\"|`[^`]*`|no such key: .*")
+
+// redact keeps out of an error what a request or token brought: it could be a
+// secret, as in int(request.headers["x-api-key"]).
+func (c *condition) redact(err error) error {
+	return errors.New(valueInError.ReplaceAllStringFunc(oneLine(err.Error()), func(found string) string {
+		value, isKey := strings.CutPrefix(found, "no such key: ")
+		switch {
+		case strings.Contains(c.text, strings.Trim(value, "\"`")):
+			return found
+		case isKey:
+			return "no such key"
+		default:
+			return "a value"
+		}
+	}))
 }
 
 // activation gives the variables of a condition, each when it is asked for.
@@ -154,7 +176,7 @@ func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*condition
 	if err != nil {
 		return nil, strictyaml.Problems{{Pos: when.At(0), Message: "condition: " + oneLine(err.Error())}}
 	}
-	compiled := &condition{program: program, wildcards: wildcards}
+	compiled := &condition{text: when.Value, program: program, wildcards: wildcards}
 	c.conditions[key] = compiled
 	return compiled, nil
 }

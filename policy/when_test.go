@@ -93,6 +93,47 @@ rules:
 	}
 }
 
+// TestConditionErrorsHaveNoValues: what a request brought may be a secret.
+func TestConditionErrorsHaveNoValues(t *testing.T) {
+	const secret = `s3cret "and\more` + "`\n"
+	for condition, want := range map[string]string{
+		`int(request.headers["x-key"]) > 3`:                         "type conversion error",
+		`double(request.headers["x-key"]) > 3.0`:                    "type conversion error",
+		`bool(request.headers["x-key"])`:                            "",
+		`duration(request.headers["x-key"]) > duration("1s")`:       "",
+		`timestamp(request.headers["x-key"]) > timestamp(0)`:        "",
+		`identity.claims[request.headers["x-key"]] == "x"`:          "no such key",
+		`request.headers[identity.claims.key] == "x"`:               "no such key",
+		`"x".matches(request.headers["x-key"] + "(")`:               "regexp",
+		`identity.claims.absent == request.headers["x-key"]`:        "no such key: absent",
+		`request.headers["x-key"].charAt(1000) == "x"`:              "",
+		`request.headers["x-key"].format([1]) == "%x"`:              "*",
+		`("%s" + request.headers["x-key"]).format([]) == "x"`:       "",
+		`request.headers["x-key"].substring(500) == identity.email`: "",
+	} {
+		set := mustParse(t, fmt.Sprintf("version: 1\nrules: [{match: /, when: %q}]", condition))
+		r, err := NewRequest("GET", "a", "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Headers = map[string]string{"x-key": secret}
+		m, err := set.Match("", &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := m.Decide(&Identity{Claims: map[string]any{"key": secret}})
+		switch {
+		case d.Err == nil && want != "*":
+			t.Errorf("%s: no error", condition)
+		case d.Err == nil:
+		case strings.Contains(d.Err.Error(), "s3cret") || strings.Contains(d.Err.Error(), "more"):
+			t.Errorf("%s: the error has the value: %v", condition, d.Err)
+		case want != "*" && !strings.Contains(d.Err.Error(), want):
+			t.Errorf("%s: got %v, want %s", condition, d.Err, want)
+		}
+	}
+}
+
 // TestConditionOnMalformedQuery: a query that two parties could read
 // differently makes the conditions that look at it fail, and no others.
 func TestConditionOnMalformedQuery(t *testing.T) {
