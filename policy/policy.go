@@ -17,7 +17,9 @@
 // the end after a slash, a path that ends in a slash stands for everything
 // below it, and GET is for HEAD too. The most specific pattern wins. A pattern
 // with a host wins over those without. Where ServeMux would answer with a
-// redirect to a path with a slash, no rule matches.
+// redirect to a path with a slash, no rule matches. Methods are compared as they
+// are; one with lower-case letters matches no rule, as some servers would take it
+// for another.
 //
 // # Conditions
 //
