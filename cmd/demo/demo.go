@@ -186,7 +186,7 @@ func (d *demo) startScopeward(ctx context.Context, path string) error {
 		return err
 	}
 	d.cleanup(d.stopper(d.scopeward.Stop))
-	return d.scopeward.Ready(15*time.Second, func() error { return ready(ctx, d.admin) })
+	return d.scopeward.Ready(15*time.Second, func() error { return errors.Join(ctx.Err(), ready(ctx, d.admin)) })
 }
 
 // ready asks Scopeward's admin listener.

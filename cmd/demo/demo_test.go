@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -263,7 +264,9 @@ func TestTroubleAtTheStart(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tmp := t.TempDir()
-			cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "demo"), c.args...)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // trouble is told at once
+			defer cancel()
+			cmd := exec.CommandContext(ctx, filepath.Join(bin, "demo"), c.args...)
 			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, c.env)
 			out, _ := cmd.CombinedOutput()
 			if !strings.Contains(string(out), c.want) || cmd.ProcessState.ExitCode() != c.exit {

@@ -118,7 +118,7 @@ func (p *Process) Stop() error {
 }
 
 // Ready polls until probe returns nil. It fails when the program ends first, when timeout has passed, and when the probe's
-// error is [context.Canceled]: then nobody waits any more.
+// error is [context.Canceled]: then nobody waits any more. (A request with a canceled context may fail with the context's cause alone.)
 func (p *Process) Ready(timeout time.Duration, probe func() error) error {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
