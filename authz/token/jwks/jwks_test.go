@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -231,8 +232,7 @@ func TestECDSASignatures(t *testing.T) {
 	}
 }
 
-// TestTamperedJWK publishes the good key with changed members: nothing may
-// verify with it then.
+// Publishes the good key with changed members.
 func TestKeysThatDoNotCount(t *testing.T) {
 	idp := tokentest.New(t)
 	raw := idp.Mint(nil, nil)
@@ -299,6 +299,43 @@ func TestKeysThatDoNotCount(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+// A short key is refused even though everything about its signature is right.
+func TestShortRSAKey(t *testing.T) {
+	idp := tokentest.New(t)
+	for bits, good := range map[int]bool{1024: false, 2040: false, 2048: true} {
+		private, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idp.Publish(idp.JWKS(`{"kty":"RSA","kid":"short","e":"AQAB","n":"` + b64(private.N.Bytes()) + `"}`))
+		raw := craft(`{"alg":"RS256","kid":"short"}`, payload(t, idp), func(input string) []byte {
+			sig, err := jwt.SigningMethodRS256.Sign(input, private)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sig
+		})
+		if _, err := newVerifier(idp).Verify(t.Context(), raw); (err == nil) != good {
+			t.Errorf("%d bits: %v", bits, err)
+		}
+	}
+}
+
+// With the exponent 1 everybody can sign: the signature is the padded hash.
+func TestExponentOne(t *testing.T) {
+	idp := tokentest.New(t)
+	_, private := idp.Signer()
+	n := private.Public().(*rsa.PublicKey).N.Bytes()
+	idp.Publish(idp.JWKS(`{"kty":"RSA","kid":"one","e":"AQ","n":"` + b64(n) + `"}`))
+	id, err := newVerifier(idp).Verify(t.Context(), craft(`{"alg":"RS256","kid":"one"}`, payload(t, idp), func(input string) []byte {
+		hash := sha256.Sum256([]byte(input))
+		info := append([]byte{0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20}, hash[:]...)
+		padding := strings.Repeat("\xff", len(n)-3-len(info))
+		return append([]byte("\x00\x01"+padding+"\x00"), info...)
+	}))
+	mustBeInvalid(t, "exponent 1", id, err)
 }
 
 func TestOneBadKeyNeverCostsTheOthers(t *testing.T) {

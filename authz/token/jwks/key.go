@@ -173,7 +173,14 @@ type members struct {
 	D      any      `json:"d"`
 }
 
-func parseKey(data []byte) (key, error) {
+func parseKey(data []byte) (k key, err error) {
+	// Keys are read in goroutines of their own, where a panic of a library would
+	// end the process.
+	defer func() {
+		if recover() != nil {
+			k, err = key{}, errors.New("to read it made a library panic; please report this")
+		}
+	}()
 	// Refuses repeated members and deep nesting before they matter.
 	if _, err := token.DecodeObject(data); err != nil {
 		return key{}, err
@@ -189,7 +196,7 @@ func parseKey(data []byte) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	k := key{kid: m.Kid, public: public}
+	k = key{kid: m.Kid, public: public}
 	if m.Alg != nil {
 		k.alg = *m.Alg
 		if !Supported(k.alg) || !k.fits(k.alg) {

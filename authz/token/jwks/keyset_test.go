@@ -188,9 +188,59 @@ func TestBadSetsAreFailedFetches(t *testing.T) {
 // Two "keys" members could be read differently by two parties.
 func TestRepeatedKeysMember(t *testing.T) {
 	f := newFixture(t)
-	own := strings.TrimSuffix(f.JWKS(), "}")
-	f.Publish(own + `,"keys":[]}`)
-	f.want(t, "repeated", f.mint(), "unavailable", 1)
+	own := strings.Trim(f.JWKS(), "{}")
+	for i, document := range []string{`{` + own + `,"keys":[]}`, `{"keys":[],` + own + `}`, `{` + own + `,` + own + `}`} {
+		f.Publish(document)
+		f.want(t, "repeated", f.mint(), "unavailable", i+1)
+		f.Advance(10 * time.Second)
+	}
+}
+
+// The answer to an older fetch must not bring back what a newer one dropped.
+func TestAnswersAreTakenInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const newKey = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"new","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+		held := make(chan struct{})
+		s := jwks.New(jwks.Options{URL: "https://idp.test/jwks", Client: provider.New(provider.Options{
+			Transport: roundTripper(func(n int) string {
+				if n == 1 {
+					<-held
+					return anyKey
+				}
+				return newKey
+			}),
+		})})
+		v := jwks.Verifier{Keys: s, Rules: token.Rules{Issuer: "https://idp.test", AnyAudience: true}, Algorithms: allAlgorithms}
+		raw := craft(`{"alg":"EdDSA","kid":"new"}`, `{"iss":"https://idp.test","exp":9999999999}`, func(string) []byte { return make([]byte, 64) })
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		synctest.Wait()
+		go func() { _, _ = v.Verify(t.Context(), raw) }()
+		synctest.Wait()
+		close(held)
+		synctest.Wait()
+		// A key that is there gives a wrong signature; one that is not, an unknown kid.
+		if _, err := v.Verify(t.Context(), raw); err == nil || !strings.Contains(err.Error(), "signature") {
+			t.Errorf("the newer set is gone: %v", err)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// roundTripper answers the n-th request in memory, several at a time.
+func roundTripper(answer func(n int) string) http.RoundTripper {
+	return &concurrent{answer: answer}
+}
+
+type concurrent struct {
+	n      atomic.Int64
+	answer func(n int) string
+}
+
+func (c *concurrent) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := c.answer(int(c.n.Add(1)))
+	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
 }
 
 func TestNeverAnswered(t *testing.T) {

@@ -61,6 +61,13 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, err
 	if id.Subject != text(profile, "sub") && id.Subject != text(profile, "id") {
 		return nil, token.Invalidf("the profile is not that of the token's subject (sub)")
 	}
+	if id.Email == "" {
+		// Access tokens seldom have it. A profile that is no good for it is no fault
+		// of the token.
+		if person, err := v.fromProfile(profile); err == nil {
+			id.Email = person.Email
+		}
+	}
 	return id, nil
 }
 

@@ -52,7 +52,7 @@ func TestJWTHasItsOwnClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	if id.Subject != tokentest.Subject || id.Issuer != idp.URL || id.Provider != "idp" ||
-		!cmp.Equal(id.Scopes, []string{"a", "b"}) || id.Expiry.IsZero() {
+		!cmp.Equal(id.Scopes, []string{"a", "b"}) || id.Expiry.IsZero() || id.Email != "john.snow@example.com" {
 		t.Errorf("got %+v", id)
 	}
 }
