@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ import (
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
+	"scopeward/envoy"
 )
 
 const usersPolicy = `version: 1
@@ -352,6 +354,46 @@ func TestSlowProvider(t *testing.T) {
 	}
 	if s.idp.Elsewhere() > 0 {
 		t.Error("a redirect to another host was followed")
+	}
+}
+
+// TestMetadata: Envoy's access log sees who asked and by which rule.
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	idp := tokentest.New(t)
+	s := serve(t, "--config", corpus.Configure(t, t.TempDir(), "jwks", idp, nil, map[string]string{"policy.yaml": usersPolicy}))
+	config, err := combine(newUpstream(t).Listener.Addr().String(), []target{{name: "public", authz: s.grpc}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const field = "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:"
+	// JSON is YAML on one line, which fits at any depth.
+	accessLog := `access_log: [{"name": "envoy.access_loggers.stdout", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", "log_format": {"text_format_source": {"inline_string": "` +
+		field + `code)% ` + field + `rule)% ` + field + `subject)% ` + field + `scopes)%\n"}}}}]`
+	config = regexp.MustCompile(`( +)stat_prefix: public`).ReplaceAll(config, []byte("$0\n${1}"+accessLog))
+	var log output
+	p, err := envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: config, Log: &log})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, config)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	address, err := p.Address(t.Context(), "public")
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := &system{url: "http://" + address}
+	through.want(t, "/users", idp.Mint(map[string]any{"sub": "kp_1", "scope": "read:users other"}, nil), 200)
+	through.want(t, "/users", "", 401)
+	want := []string{`allow GET /users kp_1 ["read:users","other"]`, `missing_token GET /users - -`}
+	eventually(t, "the access log is written", func() bool { return strings.Count(log.String(), "GET /users") == len(want) })
+	for _, line := range want {
+		if !strings.Contains(log.String(), line+"\n") {
+			t.Errorf("the access log lacks %q:\n%s", line, &log)
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *service) readiness() readiness {
 			r.Reasons = append(r.Reasons, "provider "+name+": "+reason)
 		}
 	}
-	if err, _ := s.reloads.last(); err != nil {
+	if _, err := s.reloads.last(); err != nil {
 		r.Reasons = append(r.Reasons, "the policy on disk is broken, the last good one serves: "+err.Error())
 	}
 	return r

@@ -236,13 +236,13 @@ func (s *service) registerMetrics() {
 		&stateCollector{s},
 		gauge("scopeward_policy_rules", "Rules in force.", func() float64 { return float64(len(s.server.Snapshot().Policy.Rules())) }),
 		gauge("scopeward_policy_reload_success", "1 if the policy on disk is in force, 0 if it is broken and the last good one serves.", func() float64 {
-			if err, _ := s.reloads.last(); err != nil {
+			if _, err := s.reloads.last(); err != nil {
 				return 0
 			}
 			return 1
 		}),
 		gauge("scopeward_policy_reload_timestamp_seconds", "When the policy on disk was last read and good, in Unix time.", func() float64 {
-			_, good := s.reloads.last()
+			good, _ := s.reloads.last()
 			return float64(good.UnixMilli()) / 1000
 		}),
 	)

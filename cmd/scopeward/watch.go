@@ -36,10 +36,11 @@ func (r *reloads) note(err error, now time.Time) {
 	}
 }
 
-func (r *reloads) last() (err error, good time.Time) {
+// last gives when the files were last good, and what is wrong with them now.
+func (r *reloads) last() (good time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lastErr, r.lastGood
+	return r.lastGood, r.lastErr
 }
 
 // watchPolicy reads the policy files again when they change, and on SIGHUP.
@@ -109,13 +110,13 @@ func (s *service) reloadPolicy() {
 	set, err := policy.Load(s.config.policyPaths()...)
 	now := time.Now()
 	if err != nil {
-		if last, _ := s.reloads.last(); last == nil || last.Error() != err.Error() {
+		if _, last := s.reloads.last(); last == nil || last.Error() != err.Error() {
 			s.log.Error("the policy was not loaded; the last good one serves on", slog.Any("error", err))
 		}
 		s.reloads.note(err, now)
 		return
 	}
-	failed, _ := s.reloads.last()
+	_, failed := s.reloads.last()
 	s.reloads.note(nil, now)
 	old := s.server.Snapshot()
 	if set.Version() == old.Policy.Version() {

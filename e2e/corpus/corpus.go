@@ -10,6 +10,7 @@ package corpus
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -106,14 +107,14 @@ func parse(name string, data []byte) (*Case, error) {
 			c.Steps = append(c.Steps, step)
 			request = nil
 		default:
-			return nil, fmt.Errorf("what is file %q for?", f.Name)
+			return nil, fmt.Errorf("file %q is neither case.yaml, a policy, a request nor an answer", f.Name)
 		}
 	}
 	if len(c.Steps) == 0 || request != nil {
-		return nil, fmt.Errorf("a request and an answer come in pairs")
+		return nil, errors.New("a request and an answer come in pairs")
 	}
 	if (len(c.Modes) < len(Modes) || len(c.Runs) < 2) && c.Why == "" {
-		return nil, fmt.Errorf("why is the case not run everywhere? say it in case.yaml, why:")
+		return nil, errors.New("the case is not run everywhere, and case.yaml does not say why")
 	}
 	return c, nil
 }
