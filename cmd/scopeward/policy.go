@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// newPolicy is the parent of the commands that work on policy files. Each
+// decides by the same code as the server.
+func newPolicy() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "policy",
+		Short:   "Test, explain and compare policies",
+		Example: `  scopeward policy --help`,
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand()
+	return cmd
+}
