@@ -36,6 +36,8 @@ func newRequest(in *authv3.CheckRequest, trustedHops int) (request, error) {
 	if r.id == "" {
 		r.id = http.GetId()
 	}
+	// No condition has business with the token itself.
+	delete(headers, "authorization")
 	var err error
 	r.Request, err = policy.NewRequest(http.GetMethod(), http.GetHost(), http.GetPath())
 	r.Headers = headers
