@@ -45,6 +45,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{Provider: tokentest.New(t), clock: newClock()}
 	f.verifier = newVerifier(f.Provider)
 	f.verifier.Rules.Now = f.Now
+	f.verifier.Rules.ClockSkew = time.Minute // the clock stands still while tokens are minted
 	f.verifier.Keys = jwks.New(jwks.Options{
 		URL: f.URL + tokentest.KeysPath, Now: f.Now,
 		Client: provider.New(provider.Options{Timeout: 2 * time.Second}),
