@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"scopeward/internal/process"
+	"scopeward/envoy/process"
 )
 
 // Options says how to run an Envoy. Path and Config are required.

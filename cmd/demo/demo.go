@@ -19,7 +19,7 @@ import (
 
 	"scopeward/cmd/demo/idp"
 	"scopeward/envoy"
-	"scopeward/internal/process"
+	"scopeward/envoy/process"
 )
 
 //go:embed policy.yaml

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/internal/process"
+	"scopeward/envoy/process"
 )
 
 // build compiles the programs as `make demo` does.

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"scopeward/cmd/demo/idp"
-	"scopeward/internal/process"
+	"scopeward/envoy/process"
 )
 
 // The files by which the identity provider tells the demo that it is ready. Both hold one line.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/internal/process"
+	"scopeward/envoy/process"
 )
 
 func shell(t *testing.T, script string) *process.Process {
