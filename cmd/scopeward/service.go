@@ -152,7 +152,9 @@ func newProviders(c *Config, env environment) (providers, error) {
 
 func (ps *providers) verifier(p Provider, dir string, env environment) (token.Verifier, error) {
 	log := env.log.With(slog.String("provider", string(p.Name.Value)))
-	client := provider.New(provider.Options{Timeout: *p.Timeout})
+	// Each endpoint has a client of its own: one that hangs takes no connection
+	// from another.
+	client := func() *provider.Client { return provider.New(provider.Options{Timeout: *p.Timeout}) }
 	rules := token.Rules{
 		Provider:    string(p.Name.Value),
 		Issuer:      string(p.Issuer.Value),
@@ -163,7 +165,7 @@ func (ps *providers) verifier(p Provider, dir string, env environment) (token.Ve
 	byKeys := func() token.Verifier {
 		keys := jwks.New(jwks.Options{
 			URL: string(p.JWKS.URL.Value), File: p.JWKS.file(dir),
-			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client, Logger: log,
+			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client(), Logger: log,
 		})
 		ps.keySets[string(p.Name.Value)] = keys
 		var algorithms []string
@@ -173,7 +175,7 @@ func (ps *providers) verifier(p Provider, dir string, env environment) (token.Ve
 		return &jwks.Verifier{Keys: keys, Rules: rules, Algorithms: algorithms}
 	}
 	byProfile := func() token.Verifier {
-		return profile.New(profile.Options{URL: string(p.Profile.URL.Value), Rules: rules, Client: client, Logger: log})
+		return profile.New(profile.Options{URL: string(p.Profile.URL.Value), Rules: rules, Client: client(), Logger: log})
 	}
 	switch p.Validation.Value {
 	case validateJWKS:
@@ -189,7 +191,7 @@ func (ps *providers) verifier(p Provider, dir string, env environment) (token.Ve
 		}
 		return introspection.New(introspection.Options{
 			URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value), ClientSecret: secret,
-			Rules: rules, Client: client, Logger: log,
+			Rules: rules, Client: client(), Logger: log,
 		}), nil
 	default:
 		return nil, fmt.Errorf("unknown validation %q", p.Validation.Value)
@@ -214,12 +216,10 @@ func stringsOf(ts []text) []string {
 // waitReady waits until each key set has been tried.
 func (s *service) waitReady(ctx context.Context) error {
 	for _, keys := range s.keySets {
-		for tried, _ := keys.Ready(); !tried; tried, _ = keys.Ready() {
-			select {
-			case <-time.After(5 * time.Millisecond):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		select {
+		case <-keys.Tried():
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil

@@ -63,7 +63,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, err
 	answer, err := v.ask(ctx, raw)
 	if err != nil {
 		if unavailable, ok := err.(*token.UnavailableError); ok {
-			v.opts.Logger.Warn("cannot introspect a token", "provider", v.opts.Rules.Provider, "error", unavailable)
+			v.opts.Logger.Warn("cannot introspect a token", "error", unavailable)
 		}
 		return nil, err
 	}

@@ -45,8 +45,9 @@ type KeySet struct {
 	current  atomic.Pointer[set] // nil until the first good fetch
 	fetching chan struct{}       // held while fetching, so that an old answer never replaces a newer one
 
+	tried chan struct{} // closed after the first fetch, good or not
+
 	mu        sync.Mutex
-	tried     bool
 	lastErr   error    // of the latest fetch
 	refetch   *refetch // for an unknown kid, while it runs
 	refetchAt time.Time
@@ -80,7 +81,7 @@ func New(opts Options) *KeySet {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &KeySet{opts: opts, fetching: make(chan struct{}, 1)}
+	return &KeySet{opts: opts, fetching: make(chan struct{}, 1), tried: make(chan struct{})}
 }
 
 // Run fetches the keys at once and then every Refresh, until ctx ends. After a
@@ -111,6 +112,18 @@ func (s *KeySet) Run(ctx context.Context) {
 // jittered adds up to a tenth, so that many instances do not ask in step.
 func jittered(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
 
+// Tried is closed once a fetch has ended, well or not.
+func (s *KeySet) Tried() <-chan struct{} { return s.tried }
+
+func (s *KeySet) wasTried() bool {
+	select {
+	case <-s.tried:
+		return true
+	default:
+		return false
+	}
+}
+
 // Ready tells whether a fetch has been tried, and why no key is there to verify
 // tokens with ("" if there is one).
 func (s *KeySet) Ready() (tried bool, reason string) {
@@ -119,7 +132,7 @@ func (s *KeySet) Ready() (tried bool, reason string) {
 	switch set := s.current.Load(); {
 	case s.fresh(set):
 		return true, ""
-	case !s.tried:
+	case !s.wasTried():
 		return false, "the keys have not been fetched yet"
 	case s.lastErr == nil:
 		return true, "the keys are older than allowed"
@@ -250,9 +263,12 @@ func (s *KeySet) fetch(ctx context.Context) error {
 	s.log(old, data, len(keys), unusable, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tried, s.lastErr = true, err
+	s.lastErr = err
 	if err == nil {
 		s.current.Store(&set{keys: keys, data: data, at: s.opts.Now()})
+	}
+	if !s.wasTried() {
+		close(s.tried)
 	}
 	return err
 }
@@ -261,7 +277,15 @@ func (s *KeySet) fetch(ctx context.Context) error {
 func (s *KeySet) log(old *set, data []byte, usable int, unusable []string, err error) {
 	source := slog.String("source", s.opts.URL+s.opts.File)
 	if err != nil {
-		s.opts.Logger.Warn("cannot fetch the provider's keys; the last good ones stay in use", source, "error", err, "unusable", unusable)
+		message := "cannot fetch the provider's keys; the last good ones stay in use"
+		if old == nil {
+			message = "cannot fetch the provider's keys; its tokens get 503 until they are there"
+		}
+		attrs := []any{source, slog.Any("error", err)}
+		if len(unusable) > 0 {
+			attrs = append(attrs, slog.Any("unusable", unusable))
+		}
+		s.opts.Logger.Warn(message, attrs...)
 		return
 	}
 	if old != nil && bytes.Equal(old.data, data) {

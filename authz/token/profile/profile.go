@@ -154,6 +154,6 @@ func text(m map[string]any, name string) string {
 
 func (v *Verifier) logUnavailable(err error) {
 	if unavailable, ok := err.(*token.UnavailableError); ok {
-		v.logger.Warn("cannot get a profile from the provider", "provider", v.rules.Provider, "error", unavailable)
+		v.logger.Warn("cannot get a profile from the provider", "error", unavailable)
 	}
 }
