@@ -15,10 +15,13 @@ type Rule struct {
 	Scopes    []string // all of these
 	AnyScopes []string // and any of these
 	When      string   // and this CEL expression
+	Audit     bool     // not enforced yet: what it denies passes, and is recorded
+	Policy    string   // the name of the policy that it belongs to, by the file's `name:`; empty: the default
 	Pos       strictyaml.Pos
 
 	condition    *condition
-	encodedSlash bool // admitted by the rule's file
+	when         strictyaml.Text // of the condition, for positions within
+	encodedSlash bool            // admitted by the rule's file
 
 	// What the answers need, made at load.
 	required          []string

@@ -16,6 +16,7 @@ import (
 type Set struct {
 	version string
 	rules   []*Rule
+	tests   []*Test
 	tables  map[string]*table // by policy name; "" is the default
 }
 
@@ -64,6 +65,9 @@ func (m Match) Action() string {
 		return m.pattern.Text
 	}
 }
+
+// Pattern gives the pattern that matched, nil if there is no rule.
+func (m Match) Pattern() *Pattern { return m.pattern }
 
 // Access gives what the rule asks for.
 func (m Match) Access() Access {

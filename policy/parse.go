@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,14 +43,15 @@ type ruleYAML struct {
 	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes."`
 	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs one of these scopes."`
 	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL expression that must be true."`
+	Mode      strictyaml.Located[string]                                           `yaml:"mode" enum:"enforce|audit" doc:"audit: what the rule would deny passes, and is recorded; for trying a rule out."`
 }
 
-// testCaseYAML is a test of a policy, in its form only: it is not run here.
+// testCaseYAML is a test of a policy as it is written.
 type testCaseYAML struct {
 	Request strictyaml.Located[string]                       `yaml:"request,required" doc:"METHOD /path or METHOD https://host/path."`
 	Scopes  strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The scopes of the token."`
 	Claims  strictyaml.Located[map[string]any]               `yaml:"claims" doc:"The claims of the token."`
-	Headers map[string]string                                `yaml:"headers" doc:"The headers of the request."`
+	Headers strictyaml.Located[map[string]string]            `yaml:"headers" doc:"The headers of the request."`
 	Token   strictyaml.Located[string]                       `yaml:"token" enum:"none|invalid|expired" doc:"The token, if it is not a valid one."`
 	Expect  string                                           `yaml:"expect,required" enum:"allow|missing_token|invalid_token|insufficient_scope|access_denied|invalid_path" doc:"The answer."`
 	Rule    strictyaml.Located[string]                       `yaml:"rule" doc:"The name or pattern of the rule that must match."`
@@ -70,7 +70,7 @@ func Parse(files ...File) (*Set, error) {
 	for _, f := range files {
 		p.file(f)
 	}
-	set := &Set{rules: p.rules(), tables: p.tables()}
+	set := &Set{rules: p.rules(), tables: p.tables(), tests: p.tests}
 	if err := p.problems.Err(); err != nil {
 		return nil, err
 	}
@@ -81,6 +81,7 @@ func Parse(files ...File) (*Set, error) {
 type parser struct {
 	problems strictyaml.Problems
 	files    []*parsedFile
+	tests    []*Test
 	compiler compiler
 	sum      hash.Hash
 
@@ -93,6 +94,15 @@ type parsedFile struct {
 	name    string // of its policy
 	ownName bool   // it has a `name:` key
 	rules   []*Rule
+}
+
+// requested gives the name by which requests ask for the file's policy first: none
+// for the default policy.
+func (f *parsedFile) requested() string {
+	if f.ownName {
+		return f.name
+	}
+	return ""
 }
 
 func (p *parser) problem(pos strictyaml.Pos, format string, args ...any) {
@@ -184,18 +194,18 @@ func (p *parser) file(f File) {
 	encodedSlash := slices.Contains(in.Paths.Allow, "encoded_slash")
 	for _, r := range in.Rules.Value {
 		rule := p.rule(r)
-		rule.encodedSlash = encodedSlash
+		rule.encodedSlash, rule.Policy = encodedSlash, out.requested()
 		out.rules = append(out.rules, rule)
 	}
 	for _, t := range in.Tests.Value {
-		p.testCase(t.Value)
+		p.tests = append(p.tests, p.testCase(t, out.requested()))
 	}
 	p.files = append(p.files, out)
 }
 
 func (p *parser) rule(in strictyaml.Located[ruleYAML]) *Rule {
 	y := in.Value
-	rule := &Rule{Name: y.Name.Value, Access: AccessToken, When: y.When.Value, Pos: in.Pos}
+	rule := &Rule{Name: y.Name.Value, Access: AccessToken, When: y.When.Value, Audit: y.Mode.Value == "audit", Pos: in.Pos, when: y.When}
 	if y.Name.Pos.Line != 0 && !isLine(y.Name.Value) {
 		p.problem(y.Name.Pos, "name must be one line of text")
 	}
@@ -248,6 +258,9 @@ func (p *parser) access(rule *Rule, y ruleYAML) {
 	rule.Access = AccessDeny
 	if given[0].name == "public" && len(given) == 1 && y.Public.Value {
 		rule.Access = AccessPublic
+		if rule.Audit {
+			p.problem(y.Mode.Pos, "mode: audit says nothing: a public rule denies nobody")
+		}
 	}
 	for _, k := range given[1:] {
 		p.problem(k.pos, "a rule with %s cannot have %s", given[0].name, k.name)
@@ -270,35 +283,6 @@ func (p *parser) scopes(key string, in strictyaml.Located[[]strictyaml.Located[s
 		}
 	}
 	return scopes
-}
-
-func (p *parser) testCase(t testCaseYAML) {
-	if t.Request.Pos.Line != 0 && !isTestRequest(t.Request.Value) {
-		p.problem(t.Request.Pos, "request %q must be METHOD /path or METHOD https://host/path", t.Request.Value)
-	}
-	if t.Scopes.Pos.Line != 0 {
-		if len(t.Scopes.Value) > 0 { // a token may have no scope
-			p.scopes("scopes", t.Scopes)
-		}
-		if t.Token.Pos.Line != 0 {
-			p.problem(t.Scopes.Pos, "a test with token: %s cannot have scopes", t.Token.Value)
-		}
-	}
-	if t.Claims.Pos.Line != 0 && t.Token.Pos.Line != 0 {
-		p.problem(t.Claims.Pos, "a test with token: %s cannot have claims", t.Token.Value)
-	}
-}
-
-func isTestRequest(s string) bool {
-	method, target, ok := strings.Cut(s, " ")
-	if !ok || !isToken(method) || target == "" || strings.TrimSpace(target) != target {
-		return false
-	}
-	if strings.HasPrefix(target, "http://") || strings.HasPrefix(target, "https://") {
-		u, err := url.Parse(target)
-		return err == nil && u.Host != ""
-	}
-	return target[0] == '/'
 }
 
 // commonWildcards gives the wildcards that all patterns have, sorted.

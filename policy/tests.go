@@ -1,0 +1,182 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"scopeward/policy/strictyaml"
+)
+
+// Token is what a request of a test brings to show who it is.
+type Token string
+
+const (
+	TokenNone    Token = "none"
+	TokenInvalid Token = "invalid"
+	TokenExpired Token = "expired"
+	TokenValid   Token = "valid"
+)
+
+// Test is a test that is written in a policy file, read only: a request and the
+// answer that it must get. Package policytest runs it.
+type Test struct {
+	Policy   string // the name of the policy that is asked; empty: the default
+	Request  string // as written
+	Method   string
+	Host     string            // as written, with its port; empty if the request has none
+	Target   string            // the raw path with its query
+	Headers  map[string]string // by lower-case name
+	Token    Token
+	Identity *Identity // who the token speaks for; nil unless Token is TokenValid
+	Expect   string    // allow, or the code of a denial
+	Rule     string    // the name or a pattern of the rule that must match; may be empty
+	Pos      strictyaml.Pos
+}
+
+// Tests gives the tests of all files in the order in which they are written.
+func (s *Set) Tests() []*Test { return s.tests }
+
+// testCase reads a test and holds it to what a request and a token can be.
+func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *Test {
+	y := in.Value
+	t := &Test{Policy: policy, Request: y.Request.Value, Token: Token(y.Token.Value), Expect: y.Expect, Rule: y.Rule.Value, Pos: in.Pos}
+	if y.Request.Pos.Line != 0 {
+		var ok bool
+		if t.Method, t.Host, t.Target, ok = splitTestRequest(y.Request.Value); !ok {
+			p.problem(y.Request.Pos, "request %q must be METHOD /path or METHOD https://host/path", y.Request.Value)
+		}
+	}
+	t.Headers = p.testHeaders(y.Headers)
+	var scopes []string
+	if y.Scopes.Pos.Line != 0 {
+		if scopes = []string{}; len(y.Scopes.Value) > 0 { // a token may have no scope
+			scopes = p.scopes("scopes", y.Scopes)
+		}
+		if y.Token.Pos.Line != 0 {
+			p.problem(y.Scopes.Pos, "a test with token: %s cannot have scopes", y.Token.Value)
+		}
+	}
+	if y.Claims.Pos.Line != 0 && y.Token.Pos.Line != 0 {
+		p.problem(y.Claims.Pos, "a test with token: %s cannot have claims", y.Token.Value)
+	}
+	switch {
+	case y.Token.Pos.Line != 0:
+	case y.Scopes.Pos.Line == 0 && y.Claims.Pos.Line == 0:
+		t.Token = TokenNone
+	default:
+		var err error
+		t.Token = TokenValid
+		if t.Identity, err = NewIdentity(scopes, y.Claims.Value); err != nil {
+			p.problem(y.Claims.Pos, "no valid token has these claims: %v", err)
+		}
+	}
+	return t
+}
+
+func (p *parser) testHeaders(in strictyaml.Located[map[string]string]) map[string]string {
+	headers := make(map[string]string, len(in.Value))
+	for _, name := range slices.Sorted(maps.Keys(in.Value)) {
+		lower := strings.ToLower(name)
+		_, repeated := headers[lower]
+		switch {
+		case !isToken(name):
+			p.problem(in.Pos, "%q is not the name of a header", name)
+		case lower == "authorization":
+			p.problem(in.Pos, "conditions never see the header authorization: describe its token by scopes, claims or token")
+		case repeated:
+			p.problem(in.Pos, "header %s is repeated: names of headers are compared without case", lower)
+		}
+		headers[lower] = in.Value[name]
+	}
+	return headers
+}
+
+func splitTestRequest(s string) (method, host, target string, ok bool) {
+	method, rest, ok := strings.Cut(s, " ")
+	if !ok || !isToken(method) || strings.TrimSpace(rest) != rest {
+		return "", "", "", false
+	}
+	host, target, ok = SplitURL(rest)
+	return method, host, target, ok
+}
+
+// SplitURL gives the host and the raw target of a URL or of a path, as a client
+// that changes nothing of it would send them: NewRequest is to see what is wrong
+// with it. It reports false for what is neither `http(s)://host...` nor `/...`.
+func SplitURL(s string) (host, target string, ok bool) {
+	if strings.HasPrefix(s, "/") {
+		return "", s, true
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return "", "", false
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, target = rest[:end], rest[end:]
+	if !strings.HasPrefix(target, "/") {
+		target = "/" + target // RFC 9112 section 3.2.1
+	}
+	return host, target, host != "" && !strings.ContainsAny(host, "@ ")
+}
+
+// NewIdentity makes the identity that a valid token with these claims gives
+// under the default configuration, for tools that have no token. scopes stand for
+// its scope claim; nil reads them from the claim scope, else scp.
+func NewIdentity(scopes []string, claims map[string]any) (*Identity, error) {
+	id := &Identity{Scopes: scopes, Claims: claims}
+	for _, f := range []struct {
+		claim string
+		to    *string
+	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}, {"iss", &id.Issuer}} {
+		switch v := claims[f.claim].(type) {
+		case string:
+			*f.to = v
+		case nil:
+		default:
+			return nil, fmt.Errorf("%s must be text: quote it", f.claim)
+		}
+	}
+	if verified, present := claims["email_verified"]; present && verified != true && verified != "true" {
+		id.Email = "" // as the server has it: it is whatever the user typed
+	}
+	if scopes != nil {
+		return id, nil
+	}
+	for _, name := range []string{"scope", "scp"} {
+		if v, present := claims[name]; present {
+			var err error
+			id.Scopes, err = claimedScopes(name, v)
+			return id, err
+		}
+	}
+	return id, nil
+}
+
+func claimedScopes(name string, claim any) ([]string, error) {
+	var scopes []string
+	switch v := claim.(type) {
+	case string:
+		scopes = strings.Fields(v)
+	case []any:
+		for _, element := range v {
+			scope, ok := element.(string)
+			if !ok {
+				return nil, fmt.Errorf("%s has an element that is not text", name)
+			}
+			scopes = append(scopes, scope)
+		}
+	default:
+		return nil, fmt.Errorf("%s is neither text nor a list of text", name)
+	}
+	for _, scope := range scopes {
+		if !isScope(scope) {
+			return nil, fmt.Errorf("%s has %q, which is not a scope", name, scope)
+		}
+	}
+	return scopes, nil
+}
