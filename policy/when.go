@@ -28,6 +28,8 @@ const (
 // condition is a compiled `when`. It is safe for concurrent use.
 type condition struct {
 	text      string
+	env       *cel.Env // that it was compiled in, and as what: for Match.Explain
+	ast       *cel.Ast
 	program   cel.Program
 	wildcards []string // the path variables, in the order of their values
 }
@@ -176,7 +178,7 @@ func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*condition
 	if err != nil {
 		return nil, strictyaml.Problems{{Pos: when.At(0), Message: "condition: " + oneLine(err.Error())}}
 	}
-	compiled := &condition{text: when.Value, program: program, wildcards: wildcards}
+	compiled := &condition{text: when.Value, env: env, ast: ast, program: program, wildcards: wildcards}
 	c.conditions[key] = compiled
 	return compiled, nil
 }
@@ -190,6 +192,7 @@ func (c *compiler) env(names string, wildcards []string) (*cel.Env, error) {
 			ext.Strings(),
 			cel.CrossTypeNumericComparisons(true), // numbers of claims are doubles
 			cel.ParserExpressionSizeLimit(maxCondition),
+			cel.EnableMacroCallTracking(), // for Match.Explain, to show them as they are written
 		}
 		for name, t := range variables() {
 			options = append(options, cel.Variable(name, t))
