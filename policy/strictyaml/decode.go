@@ -109,6 +109,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, s slot) {
 		return
 	}
 	if isNull(n) {
+		if l, ok := v.Addr().Interface().(locator); ok {
+			l.locate(d.pos(n)) // what is wrong has its place
+		}
 		d.problem(n, "%s has no value: give one, or remove the key", s.key)
 		return
 	}
