@@ -20,9 +20,15 @@ type fieldInfo struct {
 }
 
 func (d *decoder) info(t reflect.Type) *structInfo {
-	if info := d.structs[t]; info != nil {
-		return info
+	info := d.structs[t]
+	if info == nil {
+		info = newStructInfo(t)
+		d.structs[t] = info
 	}
+	return info
+}
+
+func newStructInfo(t reflect.Type) *structInfo {
 	info := &structInfo{fields: map[string]fieldInfo{}}
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -37,7 +43,6 @@ func (d *decoder) info(t reflect.Type) *structInfo {
 		info.names = append(info.names, name)
 		info.fields[name] = field
 	}
-	d.structs[t] = info
 	return info
 }
 
