@@ -21,6 +21,7 @@ type Event struct {
 	match   policy.Match
 	result  token.Result
 	verdict verdict
+	shadow  string // what the shadow policy would answer; empty if the same
 }
 
 // auditLine is the audit event: one JSON line per decision. The first five
@@ -41,7 +42,9 @@ type auditLine struct {
 	Provider   string   `json:"provider"`
 	Cache      string   `json:"cache"` // hit, miss, none
 	DurationMS float64  `json:"durationMs"`
-	Reason     string   `json:"reason,omitempty"` // why it was denied
+	Reason     string   `json:"reason,omitempty"`  // why it was denied, or would have been
+	WouldBe    string   `json:"wouldBe,omitempty"` // what a rule in audit mode would have answered
+	Shadow     string   `json:"shadow,omitempty"`  // what the shadow policy would have answered
 }
 
 // action names what was asked for: the rule, or the request where none matched.
@@ -76,6 +79,10 @@ func (e *Event) line(took time.Duration) auditLine {
 		DurationMS: float64(took.Microseconds()) / 1000,
 		Reason:     e.verdict.reason,
 	}
+	if e.verdict.wouldBe != 0 {
+		l.WouldBe = e.verdict.wouldBe.String()
+	}
+	l.Shadow = e.shadow
 	if rule := e.match.Rule(); rule != nil {
 		l.Rule = rule.Pos.String()
 	}

@@ -15,6 +15,8 @@ type Metrics struct {
 	limited     prometheus.Counter
 	conditions  prometheus.Counter
 	validations *prometheus.HistogramVec
+	audited     *prometheus.CounterVec
+	shadows     *prometheus.CounterVec
 }
 
 // latencyBuckets reach from a cache hit (some µs) to a provider that hangs (s).
@@ -43,6 +45,12 @@ func NewMetrics(reg prometheus.Registerer, audit *AuditWriter) *Metrics {
 			Name: "scopeward_validation_duration_seconds", Help: "Time to validate a token that was not cached, by provider and outcome (valid, invalid, unavailable, error).", Buckets: latencyBuckets,
 		}, []string{"provider", "outcome"}),
 	}
+	m.audited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_audit_mode_passed_total", Help: "Requests that a rule with mode: audit would have denied, by the code that it would have answered.",
+	}, []string{"code"})
+	m.shadows = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_shadow_disagreements_total", Help: "Decisions in which the shadow policy differs, by the code of the policy in force and that of the shadow.",
+	}, []string{"code", "shadow"})
 	for c := range m.decisions {
 		m.decisions[c] = decisions.WithLabelValues(code(c).String())
 	}
@@ -51,7 +59,7 @@ func NewMetrics(reg prometheus.Registerer, audit *AuditWriter) *Metrics {
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_audit_dropped_total", Help: "Audit events lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(audit.Dropped()) })
-	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, dropped)
+	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.audited, m.shadows, dropped)
 	return m
 }
 
@@ -71,7 +79,13 @@ func (m *Metrics) decided(e *Event, took time.Duration) {
 	if e.verdict.code == codeRateLimited {
 		m.limited.Inc()
 	}
-	if e.verdict.code == codeAccessDenied && e.verdict.err != nil {
+	if e.verdict.err != nil && (e.verdict.code == codeAccessDenied || e.verdict.wouldBe == codeAccessDenied) {
 		m.conditions.Inc()
+	}
+	if e.verdict.wouldBe != 0 {
+		m.audited.WithLabelValues(e.verdict.wouldBe.String()).Inc()
+	}
+	if e.shadow != "" {
+		m.shadows.WithLabelValues(e.verdict.code.String(), e.shadow).Inc()
 	}
 }

@@ -28,7 +28,10 @@ import (
 // Snapshot is all that a decision depends on. It is immutable: a change is a
 // new Snapshot, and a request sees one of them from its beginning to its end.
 type Snapshot struct {
-	Policy    *policy.Set
+	Policy *policy.Set
+	// Shadow, if set, is decided beside Policy: where it would answer
+	// otherwise, that is recorded. It never affects an answer.
+	Shadow    *policy.Set
 	Validator *token.Validator
 	Limit     Limit
 	// Headers are what an allowed request carries upstream.
@@ -79,7 +82,8 @@ func (s *Server) Swap(next *Snapshot) { s.snapshot.Store(next) }
 // one into a plain 403, or into an allow under failure_mode_allow.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	snapshot, event := s.snapshot.Load(), &Event{start: time.Now()}
-	event.verdict = s.decide(ctx, snapshot, in, event)
+	event.verdict = s.decide(ctx, snapshot, in, event).enforced(event.match.Rule())
+	event.shadow = s.shadow(snapshot, event)
 	response := snapshot.respond(event)
 	s.record(event)
 	return response, nil

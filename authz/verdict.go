@@ -42,6 +42,9 @@ type verdict struct {
 	reason string // for people who operate the service; never holds a token
 	err    error  // a fault of ours or of the policy, to be logged
 
+	// wouldBe is what a rule in audit mode would have answered; else zero.
+	wouldBe code
+
 	scopes     []string         // codeInsufficientScope: what the challenge asks for
 	retryAfter time.Duration    // codeUnavailable
 	limit      ratelimit.Result // codeRateLimited
@@ -98,6 +101,15 @@ func judged(d policy.Decision) verdict {
 		v.code, v.scopes = codeInsufficientScope, d.Scopes
 	}
 	return v
+}
+
+// enforced lets pass what a rule in audit mode denies. A fault of ours is no
+// denial of the rule's, and stays.
+func (v verdict) enforced(rule *policy.Rule) verdict {
+	if rule == nil || !rule.Audit || v.code == codeAllow || v.code == codeInternalError {
+		return v
+	}
+	return verdict{code: codeAllow, wouldBe: v.code, reason: v.reason, err: v.err}
 }
 
 // denyOnPanic turns a panic into a denial: one request fails, not the service.

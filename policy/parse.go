@@ -22,39 +22,41 @@ type File struct {
 	Data []byte
 }
 
-// fileYAML is a policy file as it is written.
+// fileYAML is a policy file as it is written. What its tags can't say is in
+// schema.go.
 type fileYAML struct {
 	Version strictyaml.Located[int]                                `yaml:"version,required" doc:"The version of this format: 1."`
-	Name    strictyaml.Located[string]                             `yaml:"name" doc:"Makes this a policy of its own, for requests that name it."`
+	Name    strictyaml.Located[string]                             `yaml:"name" doc:"Makes this a policy of its own, for the routes that name it in Envoy's context_extensions (policy: NAME). Files without a name are the default policy together." examples:"[admin]"`
 	Paths   pathsYAML                                              `yaml:"paths" doc:"What paths may have, besides the usual."`
-	Rules   strictyaml.Located[[]strictyaml.Located[ruleYAML]]     `yaml:"rules,required" doc:"The rules. Their order does not matter: the most specific pattern wins."`
-	Tests   strictyaml.Located[[]strictyaml.Located[testCaseYAML]] `yaml:"tests" doc:"Requests and the answers that they must get."`
+	Rules   strictyaml.Located[[]strictyaml.Located[ruleYAML]]     `yaml:"rules,required" doc:"The rules. Their order does not matter: the most specific pattern wins, and what no rule matches is denied."`
+	Tests   strictyaml.Located[[]strictyaml.Located[testCaseYAML]] `yaml:"tests" doc:"Requests and the answers that they must get, for scopeward policy test."`
 }
 
 type pathsYAML struct {
-	Allow []string `yaml:"allow" enum:"encoded_slash" doc:"encoded_slash: %2F within one {segment}."`
+	Allow []string `yaml:"allow" enum:"encoded_slash" default:"[]" doc:"Forms of paths that are refused otherwise (400 invalid_path). encoded_slash: %2F within one {segment}."`
 }
 
+// ruleYAML is public, denied, or asks for a token and what its conditions say.
 type ruleYAML struct {
-	Match     strictyaml.Located[strictyaml.OneOrMore[strictyaml.Located[string]]] `yaml:"match,required" doc:"Patterns: [METHOD ][HOST]/PATH with {name}, {name...} and {$}."`
-	Name      strictyaml.Located[string]                                           `yaml:"name" doc:"The action in audit events; else the pattern."`
-	Public    strictyaml.Located[bool]                                             `yaml:"public" doc:"true: no token is needed."`
-	Deny      strictyaml.Located[bool]                                             `yaml:"deny" doc:"true: nobody may."`
-	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes."`
-	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs one of these scopes."`
-	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL expression that must be true."`
-	Mode      strictyaml.Located[string]                                           `yaml:"mode" enum:"enforce|audit" doc:"audit: what the rule would deny passes, and is recorded; for trying a rule out."`
+	Match     strictyaml.Located[strictyaml.OneOrMore[strictyaml.Located[string]]] `yaml:"match,required" doc:"One or more patterns, [METHOD ][HOST]/PATH as in Go's ServeMux: {name} is one segment, {name...} the rest, {$} the end, a path that ends in / all below it. GET is HEAD too." examples:"['GET /users/{id}', [/healthz, 'GET /public/{path...}'], 'admin.example.com/{path...}']"`
+	Name      strictyaml.Located[string]                                           `yaml:"name" doc:"The action in audit events and metrics; without it the pattern." examples:"[Read a user]"`
+	Public    strictyaml.Located[bool]                                             `yaml:"public" doc:"true: no token is needed. Excludes deny and all conditions."`
+	Deny      strictyaml.Located[bool]                                             `yaml:"deny" doc:"true: nobody may. Excludes public and all conditions."`
+	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes." examples:"[['read:users']]"`
+	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs at least one of these scopes." examples:"[['read:users', admin]]"`
+	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
+	Mode      strictyaml.Located[string]                                           `yaml:"mode" enum:"enforce|audit" default:"enforce" doc:"audit: what the rule would deny passes, and is recorded; for trying a rule out."`
 }
 
 // testCaseYAML is a test of a policy as it is written.
 type testCaseYAML struct {
-	Request strictyaml.Located[string]                       `yaml:"request,required" doc:"METHOD /path or METHOD https://host/path."`
-	Scopes  strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The scopes of the token."`
-	Claims  strictyaml.Located[map[string]any]               `yaml:"claims" doc:"The claims of the token."`
-	Headers strictyaml.Located[map[string]string]            `yaml:"headers" doc:"The headers of the request."`
-	Token   strictyaml.Located[string]                       `yaml:"token" enum:"none|invalid|expired" doc:"The token, if it is not a valid one."`
-	Expect  string                                           `yaml:"expect,required" enum:"allow|missing_token|invalid_token|insufficient_scope|access_denied|invalid_path" doc:"The answer."`
-	Rule    strictyaml.Located[string]                       `yaml:"rule" doc:"The name or pattern of the rule that must match."`
+	Request strictyaml.Located[string]                       `yaml:"request,required" doc:"METHOD /path or METHOD https://host/path." examples:"[GET /users, 'GET https://admin.example.com/']"`
+	Scopes  strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The scopes of a valid token; [] for one without any."`
+	Claims  strictyaml.Located[map[string]any]               `yaml:"claims" doc:"The claims of a valid token." examples:"[{sub: kp_1, org_code: org_1}]"`
+	Headers strictyaml.Located[map[string]string]            `yaml:"headers" doc:"The headers of the request, without authorization."`
+	Token   strictyaml.Located[string]                       `yaml:"token" enum:"none|invalid|expired" doc:"The token, if it is not a valid one. A test with scopes or claims has a valid token, one without has none."`
+	Expect  string                                           `yaml:"expect,required" enum:"allow|missing_token|invalid_token|insufficient_scope|access_denied|invalid_path" doc:"The answer: allow, or the code of the error."`
+	Rule    strictyaml.Located[string]                       `yaml:"rule" doc:"The name or a pattern of the rule that must match."`
 }
 
 // Parse compiles policy files into a set. Its error is strictyaml.Problems with

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -17,6 +18,7 @@ import (
 // Provider is an identity provider as the [Validator] sees it.
 type Provider struct {
 	Name     string // unique
+	CacheKey string // tells the provider's identities in a shared [Cache] from others; default Name
 	Issuer   string // JWTs with exactly this iss go to the provider
 	Opaque   bool   // tokens that are not JWTs go to the provider; the first that has it counts
 	Verifier Verifier
@@ -27,7 +29,7 @@ type Options struct {
 	Providers   []Provider
 	TTL         time.Duration    // how long an identity is cached; default 5 min; negative: not at all
 	NegativeTTL time.Duration    // how long an *InvalidError is cached; default 10 s; negative: not at all
-	MaxEntries  int              // bound of each of the two caches; default 100,000
+	Cache       *Cache           // default: a new one for 100,000 entries
 	Timeout     time.Duration    // bound of one verification; default 10 s
 	Now         func() time.Time // default time.Now
 	Logger      *slog.Logger     // default: discard
@@ -57,9 +59,20 @@ type Result struct {
 // who are in. It is for concurrent use; make it with [NewValidator].
 type Validator struct {
 	opts    Options
+	flights singleflight.Group
+}
+
+// Cache holds what is known of tokens: identities and refusals, each up to a
+// bound. Validators that follow each other may share one, so that a change of
+// configuration doesn't cost the identities of providers that stay the same.
+type Cache struct {
 	valid   *boundedcache.Cache[cached]
 	invalid *boundedcache.Cache[cached]
-	flights singleflight.Group
+}
+
+// NewCache makes a cache for so many identities, and as many refusals.
+func NewCache(maxEntries int) *Cache {
+	return &Cache{valid: boundedcache.New[cached](maxEntries), invalid: boundedcache.New[cached](maxEntries)}
 }
 
 type cached struct {
@@ -76,8 +89,14 @@ func NewValidator(opts Options) *Validator {
 	if opts.NegativeTTL == 0 {
 		opts.NegativeTTL = 10 * time.Second
 	}
-	if opts.MaxEntries <= 0 {
-		opts.MaxEntries = 100_000
+	if opts.Cache == nil {
+		opts.Cache = NewCache(100_000)
+	}
+	opts.Providers = slices.Clone(opts.Providers)
+	for i := range opts.Providers {
+		if p := &opts.Providers[i]; p.CacheKey == "" {
+			p.CacheKey = p.Name
+		}
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
@@ -91,11 +110,7 @@ func NewValidator(opts Options) *Validator {
 	if opts.Observe == nil {
 		opts.Observe = func(string, string, time.Duration) {}
 	}
-	return &Validator{
-		opts:    opts,
-		valid:   boundedcache.New[cached](opts.MaxEntries),
-		invalid: boundedcache.New[cached](opts.MaxEntries),
-	}
+	return &Validator{opts: opts}
 }
 
 // Validate finds the identity for a token: in the cache, or by the provider that
@@ -163,20 +178,27 @@ type outcome struct {
 	refused bool // err is admit's
 }
 
+// Known tells what is cached of a token, without any work.
+func (v *Validator) Known(raw string) (result Result, known bool, err error) {
+	hash := sha256.Sum256([]byte(raw))
+	result, err, known = v.cached(string(hash[:]))
+	return result, known, err
+}
+
 // cached looks for the token under each provider's name: there are few, and to
 // know the right one would take parsing the token.
 func (v *Validator) cached(key string) (Result, error, bool) {
 	now := v.opts.Now()
 	for i := range v.opts.Providers {
 		p := &v.opts.Providers[i]
-		if c, ok := v.valid.Get(p.Name + "\x00" + key); ok && fresh(c, now) && hasKey(p.Verifier, c.identity.KeyID) {
+		if c, ok := v.opts.Cache.valid.Get(p.CacheKey + "\x00" + key); ok && fresh(c, now) && hasKey(p.Verifier, c.identity.KeyID) {
 			return Result{Identity: c.identity, Provider: p.Name, Cache: CacheHit}, nil, true
 		}
-		if c, ok := v.invalid.Get(p.Name + "\x00" + key); ok && now.Before(c.until) {
+		if c, ok := v.opts.Cache.invalid.Get(p.CacheKey + "\x00" + key); ok && now.Before(c.until) {
 			return Result{Provider: p.Name, Cache: CacheHit}, c.err, true
 		}
 	}
-	if c, ok := v.invalid.Get("\x00" + key); ok && now.Before(c.until) {
+	if c, ok := v.opts.Cache.invalid.Get("\x00" + key); ok && now.Before(c.until) {
 		return Result{Cache: CacheHit}, c.err, true
 	}
 	return Result{}, nil, false
@@ -205,60 +227,61 @@ func (v *Validator) work(ctx context.Context, key, raw string, admit func() erro
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.opts.Timeout)
 	defer cancel()
 	start := time.Now()
-	provider, id, err := v.verify(ctx, raw)
-	v.opts.Observe(provider, outcomeName(err), time.Since(start))
-	v.store(provider+"\x00"+key, id, err)
-	return outcome{result: Result{Identity: id, Provider: provider, Cache: CacheMiss}, err: err}
+	p, id, err := v.verify(ctx, raw)
+	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
+	v.store(p.CacheKey+"\x00"+key, id, err)
+	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
 }
 
-// verify routes the token to a provider, whose name is returned.
-func (v *Validator) verify(ctx context.Context, raw string) (name string, id *Identity, err error) {
-	p, err := v.route(raw)
+// verify routes the token to a provider, which is returned; the zero Provider is
+// none.
+func (v *Validator) verify(ctx context.Context, raw string) (p Provider, id *Identity, err error) {
+	p, err = v.route(raw)
 	if err != nil {
-		return "", nil, err
+		return p, nil, err
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			name, id, err = p.Name, nil, v.panicked(r)
+			id, err = nil, v.panicked(r)
 		}
 	}()
 	if p.Verifier == nil {
-		return p.Name, nil, Invalidf("no validation is configured for this provider")
+		return p, nil, Invalidf("no validation is configured for this provider")
 	}
 	id, err = p.Verifier.Verify(ctx, raw)
 	if err != nil {
-		return p.Name, nil, err
+		return p, nil, err
 	}
 	if id == nil {
-		return p.Name, nil, errors.New("the verifier gave neither an identity nor an error")
+		return p, nil, errors.New("the verifier gave neither an identity nor an error")
 	}
-	return p.Name, id, nil
+	return p, id, nil
 }
 
-func (v *Validator) route(raw string) (*Provider, error) {
+func (v *Validator) route(raw string) (Provider, error) {
 	t, err := ParseJWT(raw)
 	if err != nil {
 		for i := range v.opts.Providers {
-			if p := &v.opts.Providers[i]; p.Opaque && len(raw) <= MaxLength && !LooksLikeJWT(raw) {
+			if p := v.opts.Providers[i]; p.Opaque && len(raw) <= MaxLength && !LooksLikeJWT(raw) {
 				return p, nil
 			}
 		}
-		return nil, err
+		return Provider{}, err
 	}
 	iss, _ := t.Claims["iss"].(string)
 	for i := range v.opts.Providers {
-		if p := &v.opts.Providers[i]; p.Issuer == iss && iss != "" {
+		if p := v.opts.Providers[i]; p.Issuer == iss && iss != "" {
 			return p, nil
 		}
 	}
-	return nil, Invalidf("it was issued by no configured issuer (iss)")
+	return Provider{}, Invalidf("it was issued by no configured issuer (iss)")
 }
 
 func (v *Validator) store(key string, id *Identity, err error) {
 	now := v.opts.Now()
 	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
 		if !invalid.NoCache && v.opts.NegativeTTL > 0 {
-			v.invalid.Set(key, cached{err: invalid, until: now.Add(v.opts.NegativeTTL)}, v.opts.NegativeTTL)
+			v.opts.Cache.invalid.Set(key, cached{err: invalid, until: now.Add(v.opts.NegativeTTL)}, v.opts.NegativeTTL)
 		}
 		return
 	}
@@ -270,7 +293,7 @@ func (v *Validator) store(key string, id *Identity, err error) {
 		ttl = min(ttl, id.Expiry.Sub(now))
 	}
 	if ttl > 0 {
-		v.valid.Set(key, cached{identity: id, until: now.Add(ttl)}, ttl)
+		v.opts.Cache.valid.Set(key, cached{identity: id, until: now.Add(ttl)}, ttl)
 	}
 }
 

@@ -44,17 +44,23 @@ func (s *service) readiness() readiness {
 		r.Ready = false
 		r.Reasons = append(r.Reasons, "draining: the process was told to end")
 	}
-	for name, keys := range s.keySets {
-		tried, reason := keys.Ready()
+	for _, p := range s.state.Load().providers {
+		if p.keys == nil {
+			continue
+		}
+		tried, reason := p.keys.Ready()
 		if !tried {
 			r.Ready = false
 		}
 		if reason != "" {
-			r.Reasons = append(r.Reasons, "provider "+name+": "+reason)
+			r.Reasons = append(r.Reasons, "provider "+p.Name+": "+reason)
 		}
 	}
 	if _, err := s.reloads.last(); err != nil {
-		r.Reasons = append(r.Reasons, "the policy on disk is broken, the last good one serves: "+err.Error())
+		r.Reasons = append(r.Reasons, "the files on disk are broken, what was last good serves on: "+err.Error())
+	}
+	for _, setting := range s.reloads.needRestart() {
+		r.Reasons = append(r.Reasons, setting+" has changed on disk: restart to bring it into force")
 	}
 	return r
 }
@@ -71,7 +77,7 @@ func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
 // showConfig shows the configuration in force. Secrets hide themselves.
 func (s *service) showConfig(w http.ResponseWriter, _ *http.Request) {
 	var shown map[string]any
-	b, err := yaml.Marshal(s.config)
+	b, err := yaml.Marshal(s.state.Load().config)
 	if err == nil {
 		err = yaml.Unmarshal(b, &shown)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -44,23 +45,20 @@ file:line:column: message. With --policy alone it checks policy files without a 
 
 // report is what check found.
 type report struct {
-	rules    int
+	rules    []*policy.Rule
 	problems strictyaml.Problems
 }
 
 // check loads everything that serve loads, and starts nothing.
 func check(o options) (report, error) {
 	var (
-		set *policy.Set
+		f   files
 		err error
 	)
 	if o.config == "" {
-		set, err = policy.Load(o.policy...)
-	} else {
-		var c *Config
-		if c, set, err = load(o); err == nil {
-			_, err = newProviders(c, environment{})
-		}
+		f.policy, err = policy.Load(o.policy...)
+	} else if f, err = load(o); err == nil {
+		_, err = newProviders(f.config, slog.New(slog.DiscardHandler), nil)
 	}
 	var problems strictyaml.Problems
 	switch {
@@ -69,7 +67,7 @@ func check(o options) (report, error) {
 	case err != nil:
 		return report{}, err
 	default:
-		return report{rules: len(set.Rules())}, nil
+		return report{rules: f.policy.Rules()}, nil
 	}
 }
 
@@ -82,12 +80,22 @@ func (r report) print(stdout, stderr io.Writer, output string) error {
 	case len(r.problems) > 0:
 		printProblems(stderr, r.problems)
 	default:
-		fmt.Fprintf(stdout, "All is well: %s.\n", count(r.rules, "rule"))
+		r.printGood(stdout)
 	}
 	if len(r.problems) > 0 {
 		return errReported
 	}
 	return nil
+}
+
+// printGood says that all is well, and loudly what nevertheless is not enforced.
+func (r report) printGood(w io.Writer) {
+	fmt.Fprintf(w, "All is well: %s.\n", count(len(r.rules), "rule"))
+	for _, rule := range r.rules {
+		if rule.Audit {
+			fmt.Fprintf(w, "%s: NOT ENFORCED: the rule has mode: audit, so that what it would deny passes\n", rule.Pos)
+		}
+	}
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -108,7 +116,7 @@ func (r report) printJSON(w io.Writer) error {
 		OK       bool      `json:"ok"`
 		Rules    int       `json:"rules"`
 		Problems []problem `json:"problems"`
-	}{len(problems) == 0, r.rules, problems})
+	}{len(problems) == 0, len(r.rules), problems})
 }
 
 // printProblems is how every command shows mistakes in files.

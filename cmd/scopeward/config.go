@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"scopeward/authz"
 	"scopeward/policy/strictyaml"
 )
 
@@ -27,8 +28,11 @@ type Config struct {
 	Realm            located                        `yaml:"realm"`             // in challenges; default api
 	ResourceMetadata located                        `yaml:"resource_metadata"` // RFC 9728 URL, in challenges
 	Policy           strictyaml.OneOrMore[located]  `yaml:"policy"`            // files or directories
+	Shadow           strictyaml.OneOrMore[located]  `yaml:"shadow"`            // policies that are decided beside, recorded, and never enforced
 	Log              Log                            `yaml:"log"`
-	file             string                         // where it was read, for messages; "" without a file
+
+	file    string         // where it was read, for messages; "" without a file
+	headers []authz.Header // compiled from Headers
 }
 
 // Listen says where the service listens.
@@ -243,10 +247,10 @@ func configFromEnvironment(o options) (*Config, error) {
 // dir is the folder that relative paths start from.
 func (c *Config) dir() string { return filepath.Dir(c.file) }
 
-// policyPaths are the policy files and directories, ready to open.
-func (c *Config) policyPaths() []string {
-	paths := make([]string, len(c.Policy))
-	for i, p := range c.Policy {
+// paths are policy files and directories, ready to open.
+func (c *Config) paths(written []located) []string {
+	paths := make([]string, len(written))
+	for i, p := range written {
 		paths[i] = absolute(c.dir(), string(p.Value))
 	}
 	return paths

@@ -13,6 +13,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
+	"golang.org/x/sync/errgroup"
+
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 )
@@ -65,19 +67,26 @@ func runCase(t *testing.T, c *corpus.Case, mode string) {
 // startService runs a configuration without its listeners until the test ends.
 func startService(t *testing.T, config string) (*service, *bytes.Buffer) {
 	t.Helper()
-	c, set, err := load(options{config: config})
+	o := options{config: config}
+	f, err := load(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var audit bytes.Buffer // read only after the audit is closed
-	s, err := newService(c, set, slog.New(slog.NewTextHandler(testWriter{t}, nil)), &audit)
+	s, err := newService(o, f, slog.New(slog.NewTextHandler(testWriter{t}, nil)), &audit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, keys := range s.keySets {
-		go keys.Run(t.Context())
+	group, ctx := errgroup.WithContext(t.Context())
+	t.Cleanup(func() {
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, p := range s.state.Load().providers {
+		p.start(ctx, group.Go)
 	}
-	if err := s.waitReady(t.Context()); err != nil {
+	if err := s.waitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return s, &audit

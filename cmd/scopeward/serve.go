@@ -54,12 +54,12 @@ A change to a policy file is live at once; a broken one is reported and the last
 
 // serve runs the service until ctx ends.
 func serve(ctx context.Context, o options, reflect bool, stdout, stderr io.Writer) error {
-	c, set, err := load(o)
+	f, err := load(o)
 	if err != nil {
 		return err
 	}
-	log := newLogger(c.Log, stderr)
-	s, err := newService(c, set, log, stdout)
+	c := f.config
+	s, err := newService(o, f, newLogger(c.Log, stderr), stdout)
 	if err != nil {
 		return err
 	}
@@ -95,10 +95,10 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, reflect
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
-	for _, keys := range s.keySets {
-		group.Go(func() error { keys.Run(ctx); return nil })
+	for _, p := range s.state.Load().providers {
+		p.start(ctx, group.Go)
 	}
-	group.Go(func() error { return s.watchPolicy(ctx) })
+	group.Go(func() error { return s.watch(ctx, group.Go) })
 	group.Go(func() error {
 		if s.waitReady(ctx) == nil {
 			setHealth(healthServer, healthv1.HealthCheckResponse_SERVING)

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -16,88 +14,135 @@ import (
 	"scopeward/authz"
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
-	"scopeward/authz/token/introspection"
-	"scopeward/authz/token/jwks"
-	"scopeward/authz/token/profile"
-	"scopeward/authz/token/provider"
 	"scopeward/policy"
 	"scopeward/policy/strictyaml"
 )
 
 // service is everything that serve runs.
 type service struct {
-	config   *Config
+	options  options
 	log      *slog.Logger
 	registry *prometheus.Registry
 	audit    *authz.AuditWriter
+	metrics  *authz.Metrics
 	server   *authz.Server
-	keySets  map[string]*jwks.KeySet // by provider name
+	state    atomic.Pointer[state]
 	reloads  reloads
 	draining atomic.Bool
 }
 
-// load reads the configuration and the policies that it names; the error holds
-// the mistakes of both.
-func load(o options) (*Config, *policy.Set, error) {
+// state is what is in force: made of the files when they were last good.
+type state struct {
+	files
+	providers []*identityProvider
+	cache     *token.Cache
+}
+
+// files are the configuration and the policies that it names.
+type files struct {
+	config *Config
+	policy *policy.Set
+	shadow *policy.Set // nil without one
+}
+
+// load reads the files; the error holds the mistakes of all of them.
+func load(o options) (files, error) {
 	c, err := loadConfig(o)
 	if c == nil {
-		return nil, nil, err
+		return files{}, err
 	}
 	var problems strictyaml.Problems
-	if !errors.As(err, &problems) && err != nil {
-		return nil, nil, err
+	if err != nil && !errors.As(err, &problems) {
+		return files{}, err
 	}
-	set, err := policy.Load(c.policyPaths()...)
-	var inPolicy strictyaml.Problems
-	if len(c.Policy) > 0 && err != nil {
-		if !errors.As(err, &inPolicy) {
-			return nil, nil, err
+	f := files{config: c}
+	for _, p := range []struct {
+		paths []string
+		set   **policy.Set
+	}{{c.paths(c.Policy), &f.policy}, {c.paths(c.Shadow), &f.shadow}} {
+		if len(p.paths) == 0 {
+			continue
+		}
+		set, err := policy.Load(p.paths...)
+		var inPolicy strictyaml.Problems
+		if err != nil && !errors.As(err, &inPolicy) {
+			return files{}, err
 		}
 		problems = append(problems, inPolicy...)
+		*p.set = set
 	}
-	return c, set, problems.Err()
+	return f, problems.Err()
 }
 
 // newService wires the parts together; it starts nothing but the audit writer.
-func newService(c *Config, set *policy.Set, log *slog.Logger, auditTo io.Writer) (*service, error) {
+func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*service, error) {
 	audit := authz.NewAuditWriter(auditTo, log)
-	s := &service{config: c, log: log, registry: prometheus.NewRegistry(), audit: audit}
-	metrics := authz.NewMetrics(s.registry, audit)
-
-	providers, err := newProviders(c, environment{log: log})
+	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit}
+	s.metrics = authz.NewMetrics(s.registry, audit)
+	next, err := s.prepare(f)
 	if err != nil {
 		audit.Close(0)
 		return nil, err
 	}
-	s.keySets = providers.keySets
-	headers := make([]authz.Header, 0, len(c.Headers))
-	for name, field := range c.Headers {
-		h, err := authz.NewHeader(name, string(field.Value))
-		if err != nil {
-			return nil, err // validate has accepted it
-		}
-		headers = append(headers, h)
+	s.state.Store(next)
+	s.server = authz.NewServer(s.snapshot(next, nil), audit, s.metrics, log)
+	s.reloads.note(nil, time.Now())
+	s.warn(f)
+	s.registerMetrics()
+	return s, nil
+}
+
+// prepare makes the providers of a configuration, and takes over those that
+// stay the same, with their keys and cached identities.
+func (s *service) prepare(f files) (*state, error) {
+	old := s.state.Load()
+	next := &state{files: f}
+	var running []*identityProvider
+	if old != nil {
+		running = old.providers
+	}
+	var err error
+	if next.providers, err = newProviders(f.config, s.log, running); err != nil {
+		return nil, err
+	}
+	if old != nil && old.config.Cache.MaxEntries.Value == f.config.Cache.MaxEntries.Value {
+		next.cache = old.cache
+	} else {
+		next.cache = token.NewCache(f.config.Cache.MaxEntries.Value)
+	}
+	return next, nil
+}
+
+// snapshot is what requests are decided by. What a change doesn't touch is taken
+// over from the one in force, if there is one: counts of the rate limit are.
+func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot {
+	c := next.config
+	list := make([]token.Provider, len(next.providers))
+	for i, p := range next.providers {
+		list[i] = p.Provider
 	}
 	snapshot := &authz.Snapshot{
-		Policy: set,
+		Policy: next.policy,
+		Shadow: next.shadow,
 		Validator: token.NewValidator(token.Options{
-			Providers:   providers.list,
+			Providers:   list,
 			TTL:         c.Cache.TTL.Value,
 			NegativeTTL: disabledIfZero(c.Cache.NegativeTTL.Value),
-			MaxEntries:  c.Cache.MaxEntries.Value,
-			Logger:      log,
-			Observe:     metrics.ObserveValidation,
+			Cache:       next.cache,
+			Logger:      s.log,
+			Observe:     s.metrics.ObserveValidation,
 		}),
-		Limit:            newLimit(c.RateLimit),
-		Headers:          headers,
+		Headers:          c.headers,
 		Realm:            string(c.Realm.Value),
 		ResourceMetadata: string(c.ResourceMetadata.Value),
 		TrustedHops:      c.RateLimit.TrustedHops.Value,
 	}
-	s.server = authz.NewServer(snapshot, audit, metrics, log)
-	s.reloads.note(nil, time.Now())
-	s.registerMetrics()
-	return s, nil
+	if old := s.state.Load(); inForce != nil && sameText(old.config.RateLimit, c.RateLimit) {
+		snapshot.Limit = inForce.Limit
+	} else {
+		snapshot.Limit = newLimit(c.RateLimit)
+	}
+	return snapshot
 }
 
 // disabledIfZero: 0s in the file turns a thing off, as a negative value does in
@@ -119,107 +164,20 @@ func newLimit(r RateLimit) authz.Limit {
 	}
 }
 
-// environment is what the providers get from outside the configuration.
-type environment struct{ log *slog.Logger }
-
-// providers are the identity providers, ready to be asked.
-type providers struct {
-	list    []token.Provider
-	keySets map[string]*jwks.KeySet
-}
-
-// newProviders makes the verifiers of the configuration. It reads secrets, and
-// so finds out whether their files are there; it asks no provider.
-func newProviders(c *Config, env environment) (providers, error) {
-	ps := providers{keySets: map[string]*jwks.KeySet{}}
-	var problems strictyaml.Problems
-	if env.log == nil {
-		env.log = slog.New(slog.DiscardHandler)
-	}
-	for _, l := range c.Providers {
-		p := l.Value
-		verifier, err := ps.verifier(p, c.dir(), env)
-		if err != nil {
-			problems = append(problems, strictyaml.Problem{Pos: p.Introspection.ClientSecret.Pos, Message: err.Error()})
-			continue
+// warn says what an operator should not forget.
+func (s *service) warn(f files) {
+	for _, rule := range f.policy.Rules() {
+		if rule.Audit {
+			s.log.Warn("a rule is not enforced: it has mode: audit", slog.String("rule", rule.Pos.String()))
 		}
-		ps.list = append(ps.list, token.Provider{
-			Name: string(p.Name.Value), Issuer: string(p.Issuer.Value), Opaque: *p.Opaque, Verifier: verifier,
-		})
 	}
-	return ps, problems.Err()
-}
-
-func (ps *providers) verifier(p Provider, dir string, env environment) (token.Verifier, error) {
-	log := env.log.With(slog.String("provider", string(p.Name.Value)))
-	// Each endpoint has a client of its own: one that hangs takes no connection
-	// from another.
-	client := func() *provider.Client { return provider.New(provider.Options{Timeout: *p.Timeout}) }
-	rules := token.Rules{
-		Provider:    string(p.Name.Value),
-		Issuer:      string(p.Issuer.Value),
-		Audiences:   stringsOf(p.Audiences),
-		ClockSkew:   *p.ClockSkew,
-		ScopeClaims: stringsOf(p.ScopeClaims),
-	}
-	byKeys := func() token.Verifier {
-		keys := jwks.New(jwks.Options{
-			URL: string(p.JWKS.URL.Value), File: p.JWKS.file(dir),
-			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client(), Logger: log,
-		})
-		ps.keySets[string(p.Name.Value)] = keys
-		var algorithms []string
-		for _, a := range p.Algorithms {
-			algorithms = append(algorithms, string(a.Value))
-		}
-		return &jwks.Verifier{Keys: keys, Rules: rules, Algorithms: algorithms}
-	}
-	byProfile := func() token.Verifier {
-		return profile.New(profile.Options{URL: string(p.Profile.URL.Value), Rules: rules, Client: client(), Logger: log})
-	}
-	switch p.Validation.Value {
-	case validateJWKS:
-		return byKeys(), nil
-	case validateProfile:
-		return byProfile(), nil
-	case validateJWKSProfile:
-		return token.Both(byKeys(), byProfile()), nil
-	case validateIntrospection:
-		secret, err := p.Introspection.ClientSecret.Value.resolve(dir)
-		if err != nil {
-			return nil, err
-		}
-		return introspection.New(introspection.Options{
-			URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value), ClientSecret: secret,
-			Rules: rules, Client: client(), Logger: log,
-		}), nil
-	default:
-		return nil, fmt.Errorf("unknown validation %q", p.Validation.Value)
-	}
-}
-
-func (j JWKSEndpoint) file(dir string) string {
-	if j.File.Value == "" {
-		return ""
-	}
-	return absolute(dir, filepath.Clean(string(j.File.Value)))
-}
-
-func stringsOf(ts []text) []string {
-	s := make([]string, len(ts))
-	for i, t := range ts {
-		s[i] = string(t)
-	}
-	return s
 }
 
 // waitReady waits until each key set has been tried.
 func (s *service) waitReady(ctx context.Context) error {
-	for _, keys := range s.keySets {
-		select {
-		case <-keys.Tried():
-		case <-ctx.Done():
-			return ctx.Err()
+	for _, p := range s.state.Load().providers {
+		if err := p.waitTried(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -266,9 +224,12 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, version())
 	ch <- prometheus.MustNewConstMetric(policyInfo, prometheus.GaugeValue, 1, c.server.Snapshot().Policy.Version())
-	for name, keys := range c.keySets {
-		if age, ok := keys.Age(); ok {
-			ch <- prometheus.MustNewConstMetric(jwksAge, prometheus.GaugeValue, age.Seconds(), name)
+	for _, p := range c.state.Load().providers {
+		if p.keys == nil {
+			continue
+		}
+		if age, ok := p.keys.Age(); ok {
+			ch <- prometheus.MustNewConstMetric(jwksAge, prometheus.GaugeValue, age.Seconds(), p.Name)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -101,7 +102,8 @@ func (v *validator) oneOf(what string, l located, allowed ...string) {
 	}
 }
 
-// validate returns every mistake that the form of the file doesn't show.
+// validate returns every mistake that the form of the file doesn't show, and
+// compiles the headers.
 func (c *Config) validate() strictyaml.Problems {
 	v := &validator{file: c.file}
 	if v.file == "" {
@@ -119,10 +121,14 @@ func (c *Config) validate() strictyaml.Problems {
 		v.add(c.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
 	}
 	v.rateLimit(c.RateLimit)
-	for name, field := range c.Headers {
-		if _, err := authz.NewHeader(name, string(field.Value)); err != nil {
+	c.headers = nil
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		field := c.Headers[name]
+		h, err := authz.NewHeader(name, string(field.Value))
+		if err != nil {
 			v.add(field.Pos, "%v", err)
 		}
+		c.headers = append(c.headers, h)
 	}
 	if strings.ContainsFunc(string(c.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
 		v.add(c.Realm.Pos, "realm must be printable ASCII")

@@ -7,32 +7,36 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-
-	"scopeward/policy"
 )
 
-// settle is how long the folder must be quiet before the policy is read: an
+// settle is how long the folders must be quiet before the files are read: an
 // editor writes a file in several steps.
 const settle = 50 * time.Millisecond
 
-// reloads is what became of the last attempt to read the policy files.
+// newKeysPatience is how long a reload waits for the keys of a new provider, so
+// that its first tokens don't get 503.
+const newKeysPatience = 5 * time.Second
+
+// reloads is what became of the last attempt to read the files.
 type reloads struct {
 	mu       sync.Mutex
 	lastErr  error
 	lastGood time.Time
+	restart  []string // settings on disk that only a restart brings into force
 }
 
-func (r *reloads) note(err error, now time.Time) {
+func (r *reloads) note(err error, now time.Time, restart ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastErr = err
 	if err == nil {
-		r.lastGood = now
+		r.lastGood, r.restart = now, restart
 	}
 }
 
@@ -43,24 +47,25 @@ func (r *reloads) last() (good time.Time, err error) {
 	return r.lastGood, r.lastErr
 }
 
-// watchPolicy reads the policy files again when they change, and on SIGHUP.
-// It watches folders, not files: editors replace a file by renaming another
-// over it, and Kubernetes swaps a symlink to a folder.
-func (s *service) watchPolicy(ctx context.Context) error {
+func (r *reloads) needRestart() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.restart
+}
+
+// watch reads the files again when they change, and on SIGHUP, until ctx ends. It
+// watches folders, not files: editors replace a file by renaming another over
+// it, and Kubernetes swaps a symlink to a folder. run is for what a reload starts.
+func (s *service) watch(ctx context.Context, run func(func() error)) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("policy files can't be watched: %w", err)
+		return fmt.Errorf("configuration and policy can't be watched: %w", err)
 	}
 	defer watcher.Close()
-	for _, dir := range policyFolders(s.config.policyPaths()) {
-		if err := watcher.Add(dir); err != nil {
-			return fmt.Errorf("policy folder %s can't be watched: %w", dir, err)
-		}
-	}
 	// What changed between the first reading and the watch is not lost.
 	quiet := time.NewTimer(0)
 	defer quiet.Stop()
@@ -71,19 +76,44 @@ func (s *service) watchPolicy(ctx context.Context) error {
 		case <-watcher.Events:
 			quiet.Reset(settle)
 		case err := <-watcher.Errors:
-			s.log.Warn("a change to the policy may have been missed; SIGHUP reads it again", slog.Any("error", err))
+			s.log.Warn("a change of a file may have been missed; SIGHUP reads all again", slog.Any("error", err))
 			quiet.Reset(settle)
 		case <-hangup:
 			quiet.Reset(0)
 		case <-quiet.C:
-			s.reloadPolicy()
+			// Before reading: what changes while it is read is read again. A folder
+			// that was replaced is watched anew.
+			for _, dir := range folders(s.watched()) {
+				if err := watcher.Add(dir); err != nil {
+					s.log.Warn("a folder can't be watched; SIGHUP reads its files again", slog.String("folder", dir), slog.Any("error", err))
+				}
+			}
+			s.reload(ctx, run)
 		}
 	}
 }
 
-// policyFolders are the folders whose changes matter: of the paths as written,
-// and of the files that symlinks among them lead to.
-func policyFolders(paths []string) []string {
+// watched are the files and folders that matter.
+func (s *service) watched() []string {
+	c := s.state.Load().config
+	paths := append(c.paths(c.Policy), c.paths(c.Shadow)...)
+	if c.file != "" {
+		paths = append(paths, c.file)
+	}
+	for _, l := range c.Providers {
+		if file := l.Value.JWKS.file(c.dir()); file != "" {
+			paths = append(paths, file)
+		}
+		if name, ok := strings.CutPrefix(l.Value.Introspection.ClientSecret.Value.value, "file:"); ok {
+			paths = append(paths, absolute(c.dir(), name))
+		}
+	}
+	return paths
+}
+
+// folders are the folders whose changes matter: of the paths as written, and of
+// the files that symlinks among them lead to.
+func folders(paths []string) []string {
 	seen := map[string]bool{}
 	var folders []string
 	add := func(path string) {
@@ -104,29 +134,92 @@ func policyFolders(paths []string) []string {
 	return folders
 }
 
-// reloadPolicy swaps the policy in, or keeps the last good one and says why.
-// The identity cache is not touched: identities are cached, decisions never.
-func (s *service) reloadPolicy() {
-	set, err := policy.Load(s.config.policyPaths()...)
+// reload brings the files into force, or keeps what was last good and says why.
+// The identities of providers that stay the same stay cached; decisions never are.
+func (s *service) reload(ctx context.Context, run func(func() error)) {
+	f, err := load(s.options)
+	var next *state
+	if err == nil {
+		next, err = s.prepare(f)
+	}
 	now := time.Now()
+	_, failed := s.reloads.last()
 	if err != nil {
-		if _, last := s.reloads.last(); last == nil || last.Error() != err.Error() {
-			s.log.Error("the policy was not loaded; the last good one serves on", slog.Any("error", err))
+		if failed == nil || failed.Error() != err.Error() {
+			s.log.Error("the files are broken; what was last good serves on", slog.Any("error", err))
 		}
 		s.reloads.note(err, now)
 		return
 	}
-	_, failed := s.reloads.last()
-	s.reloads.note(nil, now)
-	old := s.server.Snapshot()
-	if set.Version() == old.Policy.Version() {
+	old := s.state.Load()
+	restart := needRestart(old.config, f.config)
+	s.reloads.note(nil, now, restart...)
+	if old.same(next) {
 		if failed != nil {
-			s.log.Info("the policy is good again", slog.String("policy", set.Version()))
+			s.log.Info("the files are good again", slog.String("policy", f.policy.Version()))
 		}
 		return
 	}
-	next := *old
-	next.Policy = set
-	s.server.Swap(&next)
-	s.log.Info("the policy was loaded", slog.String("policy", set.Version()), slog.Int("rules", len(set.Rules())))
+	s.swap(ctx, run, old, next)
+	for _, setting := range restart {
+		s.log.Warn("a changed setting needs a restart", slog.String("setting", setting))
+	}
+}
+
+// swap makes next what is in force.
+func (s *service) swap(ctx context.Context, run func(func() error), old, next *state) {
+	patience, cancel := context.WithTimeout(ctx, newKeysPatience)
+	defer cancel()
+	for _, p := range next.providers {
+		p.start(ctx, run)
+		_ = p.waitTried(patience) // without keys its tokens get 503, as at the start
+	}
+	s.server.Swap(s.snapshot(next, s.server.Snapshot()))
+	s.state.Store(next)
+	for _, p := range old.providers {
+		if p.stop != nil && !next.has(p) {
+			p.stop()
+		}
+	}
+	s.warn(next.files)
+	s.log.Info("the files were loaded", slog.String("policy", next.policy.Version()), slog.Int("rules", len(next.policy.Rules())))
+}
+
+func (st *state) has(p *identityProvider) bool {
+	for _, q := range st.providers {
+		if p == q {
+			return true
+		}
+	}
+	return false
+}
+
+// same reports whether two states decide alike.
+func (st *state) same(next *state) bool {
+	for _, p := range next.providers {
+		if !st.has(p) {
+			return false
+		}
+	}
+	return sameText(st.config, next.config) && st.policy.Version() == next.policy.Version() &&
+		(st.shadow == nil) == (next.shadow == nil) && (st.shadow == nil || st.shadow.Version() == next.shadow.Version())
+}
+
+// needRestart names the settings that differ but only count at the start.
+func needRestart(old, next *Config) []string {
+	var settings []string
+	for _, setting := range []struct {
+		name      string
+		old, next text
+	}{
+		{"listen.grpc", old.Listen.GRPC.Value, next.Listen.GRPC.Value},
+		{"listen.admin", old.Listen.Admin.Value, next.Listen.Admin.Value},
+		{"log.level", old.Log.Level.Value, next.Log.Level.Value},
+		{"log.format", old.Log.Format.Value, next.Log.Format.Value},
+	} {
+		if setting.old != setting.next {
+			settings = append(settings, setting.name)
+		}
+	}
+	return settings
 }

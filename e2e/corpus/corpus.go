@@ -95,7 +95,7 @@ func parse(name string, data []byte) (*Case, error) {
 			if problems := strictyaml.Decode("case.yaml", f.Data, c); len(problems) > 0 {
 				return nil, problems
 			}
-		case strings.HasPrefix(f.Name, "policy"):
+		case strings.HasPrefix(f.Name, "policy"), f.Name == "shadow.yaml":
 			c.files = append(c.files, f)
 		case f.Name == "request":
 			request = &f

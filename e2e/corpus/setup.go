@@ -20,6 +20,10 @@ func (c *Case) Setup(t testing.TB, dir, mode string, idp *tokentest.Provider) st
 	}
 	policies := map[string]string{}
 	for _, f := range c.files {
+		if f.Name == "shadow.yaml" {
+			write(t, filepath.Join(dir, f.Name), f.Data)
+			continue
+		}
 		policies[f.Name] = string(f.Data)
 	}
 	return Configure(t, dir, mode, idp, c.Config, policies)

@@ -1,0 +1,74 @@
+package authz
+
+import (
+	"log/slog"
+
+	"scopeward/authz/token"
+	"scopeward/policy"
+)
+
+// unverified is what the shadow policy says of a token that the policy in force
+// did not ask for, and that nobody has verified: to do so would cost the
+// provider, and the client its share.
+const unverified = "token_unverified"
+
+// shadow decides the request by the shadow policy. It returns what that would
+// have answered, or "" for the same as the policy in force.
+func (s *Server) shadow(snapshot *Snapshot, e *Event) (would string) {
+	if snapshot.Shadow == nil || e.verdict.code == codeInvalidPath || e.verdict.code == codeInternalError {
+		return ""
+	}
+	defer func() {
+		if p := recover(); p != nil { // a shadow harms nobody
+			s.log.Error("the shadow policy made the service panic", slog.Any("panic", p))
+			would = ""
+		}
+	}()
+	if would = snapshot.shadowed(e); would == e.verdict.code.String() {
+		return ""
+	}
+	return would
+}
+
+func (s *Snapshot) shadowed(e *Event) string {
+	match, err := s.Shadow.Match(e.request.policyName, &e.request.Request)
+	if err != nil {
+		return denied(err).code.String()
+	}
+	v, known := s.shadowVerdict(match, e)
+	if !known && !match.Rule().Audit {
+		return unverified
+	}
+	return v.enforced(match.Rule()).code.String()
+}
+
+// shadowVerdict uses what is known of the token: from the decision by the policy
+// in force, or else from the cache.
+func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known bool) {
+	switch {
+	case match.Access() == policy.AccessPublic:
+		return verdict{code: codeAllow}, true
+	case match.Access() != policy.AccessToken:
+		return judged(match.Decide(nil)), true
+	case e.result.Identity != nil:
+		return judged(match.Decide(policyIdentity(e.result.Identity))), true
+	case e.match.Access() == policy.AccessToken: // its token was refused
+		if e.verdict.wouldBe != 0 {
+			return verdict{code: e.verdict.wouldBe}, true
+		}
+		return e.verdict, true
+	}
+	raw, err := token.FromAuthorization(e.request.authorization)
+	if err != nil {
+		return denied(err), true
+	}
+	result, known, err := s.Validator.Known(raw)
+	switch {
+	case !known:
+		return verdict{code: codeAccessDenied}, false
+	case err != nil:
+		return denied(err), true
+	default:
+		return judged(match.Decide(policyIdentity(result.Identity))), true
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v4"
+
+	"scopeward/authz/token"
+	"scopeward/authz/token/introspection"
+	"scopeward/authz/token/jwks"
+	"scopeward/authz/token/profile"
+	"scopeward/authz/token/provider"
+	"scopeward/policy/strictyaml"
+)
+
+// identityProvider is a provider of the configuration, ready to be asked.
+type identityProvider struct {
+	token.Provider
+	keys *jwks.KeySet // nil where no keys are needed
+	stop func()       // ends the fetching of keys; nil until it has begun
+}
+
+// newProviders makes the providers of the configuration; one that is running and
+// has not changed is taken over. It reads secrets, and so finds out whether their
+// files are there; it asks no provider.
+func newProviders(c *Config, log *slog.Logger, running []*identityProvider) ([]*identityProvider, error) {
+	var list []*identityProvider
+	var problems strictyaml.Problems
+	for _, l := range c.Providers {
+		p := l.Value
+		secret, err := p.Introspection.ClientSecret.Value.resolve(c.dir())
+		if err != nil {
+			problems = append(problems, strictyaml.Problem{Pos: p.Introspection.ClientSecret.Pos, Message: err.Error()})
+			continue
+		}
+		key := cacheKey(c, p, secret)
+		if i := slices.IndexFunc(running, func(r *identityProvider) bool { return r.CacheKey == key }); i >= 0 {
+			list = append(list, running[i])
+			continue
+		}
+		built := &identityProvider{Provider: token.Provider{
+			Name: string(p.Name.Value), CacheKey: key, Issuer: string(p.Issuer.Value), Opaque: *p.Opaque,
+		}}
+		built.verify(c, p, secret, log.With(slog.String("provider", built.Name)))
+		list = append(list, built)
+	}
+	return list, problems.Err()
+}
+
+// cacheKey tells a provider from every other, and from itself with another
+// configuration: what was cached under that no longer counts.
+func cacheKey(c *Config, p Provider, secret string) string {
+	keys, _ := os.ReadFile(p.JWKS.file(c.dir())) // the key set says so if it can't be read
+	settings := textOf(struct {
+		Provider Provider
+		Cache    Cache
+	}{p, c.Cache})
+	sum := sha256.New()
+	for _, part := range []string{settings, secret, string(keys)} {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return string(p.Name.Value) + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// textOf is a part of the configuration without its positions.
+func textOf(v any) string {
+	text, err := yaml.Marshal(v)
+	if err != nil { // it came from YAML
+		return err.Error()
+	}
+	return string(text)
+}
+
+func sameText(a, b any) bool { return textOf(a) == textOf(b) }
+
+// verify makes the provider's verifier.
+func (built *identityProvider) verify(c *Config, p Provider, secret string, log *slog.Logger) {
+	// Each endpoint has a client of its own: one that hangs takes no connection
+	// from another.
+	client := func() *provider.Client { return provider.New(provider.Options{Timeout: *p.Timeout}) }
+	rules := token.Rules{
+		Provider:    built.Name,
+		Issuer:      built.Issuer,
+		Audiences:   stringsOf(p.Audiences),
+		ClockSkew:   *p.ClockSkew,
+		ScopeClaims: stringsOf(p.ScopeClaims),
+	}
+	byKeys := func() token.Verifier {
+		built.keys = jwks.New(jwks.Options{
+			URL: string(p.JWKS.URL.Value), File: p.JWKS.file(c.dir()),
+			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client(), Logger: log,
+		})
+		var algorithms []string
+		for _, a := range p.Algorithms {
+			algorithms = append(algorithms, string(a.Value))
+		}
+		return &jwks.Verifier{Keys: built.keys, Rules: rules, Algorithms: algorithms}
+	}
+	byProfile := func() token.Verifier {
+		return profile.New(profile.Options{URL: string(p.Profile.URL.Value), Rules: rules, Client: client(), Logger: log})
+	}
+	switch p.Validation.Value {
+	case validateJWKS:
+		built.Verifier = byKeys()
+	case validateProfile:
+		built.Verifier = byProfile()
+	case validateJWKSProfile:
+		built.Verifier = token.Both(byKeys(), byProfile())
+	case validateIntrospection:
+		built.Verifier = introspection.New(introspection.Options{
+			URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value), ClientSecret: secret,
+			Rules: rules, Client: client(), Logger: log,
+		})
+	} // validate has refused the others; without a verifier every token is invalid
+}
+
+// start begins to fetch the keys, if there are any and it has not begun yet; run
+// gives a function a goroutine.
+func (built *identityProvider) start(ctx context.Context, run func(func() error)) {
+	if built.keys == nil || built.stop != nil {
+		return
+	}
+	ctx, built.stop = context.WithCancel(ctx)
+	run(func() error { built.keys.Run(ctx); return nil })
+}
+
+// waitTried waits until the keys have been tried.
+func (built *identityProvider) waitTried(ctx context.Context) error {
+	if built.keys == nil {
+		return nil
+	}
+	select {
+	case <-built.keys.Tried():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (j JWKSEndpoint) file(dir string) string {
+	if j.File.Value == "" {
+		return ""
+	}
+	return absolute(dir, filepath.Clean(string(j.File.Value)))
+}
+
+func stringsOf(ts []text) []string {
+	s := make([]string, len(ts))
+	for i, t := range ts {
+		s[i] = string(t)
+	}
+	return s
+}

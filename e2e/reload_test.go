@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"scopeward/authz/token/tokentest"
+	"scopeward/e2e/corpus"
+)
+
+// replace edits a file as an editor does: a new file renamed over the old one.
+func replace(t *testing.T, path, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), old) {
+		t.Fatalf("%s lacks %q:\n%s", path, old, text)
+	}
+	next := path + ".next"
+	if err := os.WriteFile(next, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConfigurationEdit: providers, headers and the rest come into force without
+// a restart; what needs one says so; the cache stays warm where it may.
+func TestConfigurationEdit(t *testing.T) {
+	t.Parallel()
+	s := start(t, "profile", nil)
+	token := s.idp.Mint(nil, nil)
+	s.want(t, "/users", token, 200)
+
+	replace(t, s.config, "policy: policies", "policy: policies\nrealm: other")
+	eventually(t, "the realm is live", func() bool {
+		_, header := s.status(t, "/users", "")
+		return header.Get("WWW-Authenticate") == `Bearer realm="other"`
+	})
+	s.want(t, "/users", token, 200)
+	if n := s.idp.Requests(tokentest.ProfilePath); n != 1 {
+		t.Errorf("the provider was asked %d times; it has not changed, so its identities stay", n)
+	}
+
+	replace(t, s.config, tokentest.Audience, "https://another.example.com")
+	eventually(t, "the audience is live, for cached tokens too", func() bool { status, _ := s.status(t, "/users", token); return status == 401 })
+	replace(t, s.config, "https://another.example.com", tokentest.Audience)
+	eventually(t, "the audience is back", func() bool { status, _ := s.status(t, "/users", token); return status == 200 })
+
+	replace(t, s.config, "realm: other", "relm: other")
+	eventually(t, "the mistake is said", func() bool { return strings.Contains(s.stderr.String(), `did you mean \"realm\"`) })
+	s.want(t, "/users", token, 200)
+
+	replace(t, s.config, "relm: other", "realm: other")
+	replace(t, s.config, "format: text", "format: json")
+	eventually(t, "what needs a restart is said", func() bool { return strings.Contains(s.page(t, "/readyz"), "log.format has changed on disk: restart") })
+}
+
+// TestSecretRotation: a secret's file that changes is read again.
+func TestSecretRotation(t *testing.T) {
+	t.Parallel()
+	s := start(t, "introspection", nil)
+	secret := filepath.Join(s.dir, "secret")
+	replace(t, secret, tokentest.ClientSecret, "wrong")
+	fresh := func(n int) string { return s.idp.Mint(map[string]any{"sub": fmt.Sprint("user", n)}, nil) }
+	n := 0
+	eventually(t, "the wrong secret is in use", func() bool { n++; status, _ := s.status(t, "/users", fresh(n)); return status == 503 })
+	replace(t, secret, "wrong", tokentest.ClientSecret)
+	eventually(t, "the right secret is in use", func() bool { n++; status, _ := s.status(t, "/users", fresh(n)); return status == 200 })
+}
+
+// TestConfigMap: Kubernetes swaps a symlink to a folder with all files in it.
+func TestConfigMap(t *testing.T) {
+	t.Parallel()
+	idp := tokentest.New(t)
+	dir := t.TempDir()
+	config := corpus.Configure(t, dir, "jwks", idp, nil, nil)
+	mount := filepath.Join(dir, "policies")
+	version := func(name, scope string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(mount, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(usersPolicy, "read:users", scope, 1)
+		if err := os.WriteFile(filepath.Join(mount, name, "policy.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		link := filepath.Join(mount, "..data_tmp")
+		if err := os.Symlink(name, link); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(link, filepath.Join(mount, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..v1", "read:users")
+	if err := os.Symlink(filepath.Join("..data", "policy.yaml"), filepath.Join(mount, "policy.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	s := &system{scopeward: serve(t, "--config", config), idp: idp}
+	s.url = "http://" + startEnvoy(t, newUpstream(t).Listener.Addr().String(), []target{{name: "public", authz: s.grpc}})["public"]
+	token := idp.Mint(nil, nil)
+	s.want(t, "/users", token, 200)
+	for i, want := range []int{403, 200, 403} {
+		scope := "admin"
+		if want == 200 {
+			scope = "read:users"
+		}
+		version(fmt.Sprintf("..v%d", i+2), scope)
+		if err := os.RemoveAll(filepath.Join(mount, fmt.Sprintf("..v%d", i+1))); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the swap is live", func() bool { status, _ := s.status(t, "/users", token); return status == want })
+	}
+}
+
+// TestReloadsUnderLoad: 100 reloads while requests come lose none of them.
+func TestReloadsUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := start(t, "jwks", nil)
+	token := s.idp.Mint(nil, nil)
+	s.want(t, "/users", token, 200)
+
+	var stop, sent, lost atomic.Int64
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for stop.Load() == 0 {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/users", nil)
+				if err != nil {
+					lost.Add(1)
+					return
+				}
+				req.Header.Set("Authorization", "Bearer "+token)
+				res, err := http.DefaultClient.Do(req)
+				sent.Add(1)
+				if err != nil || res.StatusCode != http.StatusOK {
+					lost.Add(1)
+				}
+				if err == nil {
+					res.Body.Close()
+				}
+			}
+		})
+	}
+	policy := filepath.Join(s.dir, "policies", "policy.yaml")
+	for i := range 100 {
+		text := fmt.Sprintf("%s  - match: /version/%d\n", usersPolicy, i)
+		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(s.Pid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		path := fmt.Sprintf("/version/%d", i)
+		eventually(t, path+" is live", func() bool { status, _ := s.status(t, path, token); return status == 200 })
+	}
+	stop.Store(1)
+	clients.Wait()
+	if lost.Load() > 0 || sent.Load() < 100 {
+		t.Errorf("%d of %d requests were lost", lost.Load(), sent.Load())
+	}
+}
