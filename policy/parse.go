@@ -45,6 +45,7 @@ type ruleYAML struct {
 	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes." examples:"[['read:users']]"`
 	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs at least one of these scopes." examples:"[['read:users', admin]]"`
 	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
+	Mode      strictyaml.Located[string]                                           `yaml:"mode" enum:"enforce|audit" default:"enforce" doc:"audit: what the rule would deny passes, and is recorded; for trying a rule out."`
 }
 
 // testCaseYAML is a test of a policy as it is written.
