@@ -91,7 +91,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newSchema(), newVersion())
 	return root
 }
 
