@@ -81,7 +81,7 @@ func (x *explainer) part(e ast.Expr) Part {
 	p := Part{Text: x.text(e), Pos: x.rule.when.At(x.start(e))}
 	p.Value, p.Err = x.value(e)
 	for _, child := range x.operands(e, &p.Op) {
-		if isTelling(child) {
+		if p.Op != "" || isTelling(child) {
 			p.Parts = append(p.Parts, x.part(child))
 		}
 	}
