@@ -1,0 +1,230 @@
+package openapi
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/pb33f/libopenapi/datamodel"
+	v3 "github.com/pb33f/libopenapi/datamodel/low/v3"
+
+	"scopeward/policy/strictyaml"
+)
+
+// maxBytes bounds a document: the largest known public ones have 20 MB.
+const maxBytes = 64 << 20
+
+// Options say how a document is read.
+type Options struct {
+	AnyHost bool // leave out the hosts of the servers: patterns are for all hosts
+}
+
+// Read reads an OpenAPI document; file is for positions. References to other
+// files are not followed: what is behind them is denied. The error is of type
+// strictyaml.Problems.
+func Read(file string, data io.Reader, options Options) (*Document, error) {
+	file = printable(file) // it gets into comments
+	text, err := io.ReadAll(io.LimitReader(data, maxBytes+1))
+	switch {
+	case err != nil:
+		return nil, strictyaml.Unreadable(file, err).Err()
+	case len(text) > maxBytes:
+		return nil, problem(strictyaml.Pos{File: file}, "is larger than %d MiB", maxBytes>>20)
+	}
+	model, err := load(file, text)
+	if err != nil {
+		return nil, err
+	}
+	return read(file, model, options)
+}
+
+func problem(pos strictyaml.Pos, format string, args ...any) error {
+	return strictyaml.Problems{{Pos: pos, Message: fmt.Sprintf(format, args...)}}
+}
+
+// load builds the library's model. Its errors about references in schemas and
+// examples are none of ours: what is missing is found where it is needed.
+func load(file string, text []byte) (model *v3.Document, err error) {
+	defer func() {
+		if reason := recover(); reason != nil { // a document must not end the process
+			model, err = nil, problem(strictyaml.Pos{File: file}, "cannot be read: the parser fails on it")
+		}
+	}()
+	info, err := datamodel.ExtractSpecInfoWithConfig(text, nil)
+	if err != nil {
+		return nil, syntaxProblem(file, err)
+	}
+	switch {
+	case strings.HasPrefix(info.Version, "3.0"), strings.HasPrefix(info.Version, "3.1"):
+	case info.SpecFormat == datamodel.OAS2:
+		return nil, problem(strictyaml.Pos{File: file}, "is Swagger %s: convert it to OpenAPI 3.0 or 3.1 first", printable(info.Version))
+	default:
+		return nil, problem(strictyaml.Pos{File: file}, "is OpenAPI %s: 3.0 and 3.1 can be read", printable(info.Version))
+	}
+	config := datamodel.NewDocumentConfiguration()
+	config.Logger = slog.New(slog.DiscardHandler)
+	config.SkipCircularReferenceCheck = true
+	config.SkipExternalRefResolution = true
+	model, err = v3.CreateDocumentFromConfig(info, config)
+	if model == nil {
+		return nil, problem(strictyaml.Pos{File: file}, "cannot be read: %s", printable(fmt.Sprint(err)))
+	}
+	return model, nil
+}
+
+var lineOfError = regexp.MustCompile(`line (\d+)(?:[:,]? *(?:column|col) (\d+))?`)
+
+// syntaxProblem gives the parser's error a position, if the error names one.
+func syntaxProblem(file string, err error) error {
+	pos := strictyaml.Pos{File: file}
+	if m := lineOfError.FindStringSubmatch(err.Error()); m != nil {
+		pos.Line, _ = strconv.Atoi(m[1])
+		pos.Column, _ = strconv.Atoi(m[2])
+		pos.Column = max(pos.Column, 1)
+	}
+	return problem(pos, "is no OpenAPI document: %s", printable(err.Error()))
+}
+
+// printable makes one line of text that came from a document, without
+// characters that YAML or a terminal would act on.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if runes := []rune(s); len(runes) > 200 {
+		s = string(runes[:200]) + "…"
+	}
+	return s
+}
+
+// read takes from the model what is about access.
+func read(file string, model *v3.Document, options Options) (*Document, error) {
+	root := resolve(model.Index.GetRootNode())
+	d := &Document{File: file}
+	if info := model.Info.Value; info != nil {
+		d.Title, d.Version = printable(info.Title.Value), printable(info.Version.Value)
+	}
+	r := &reader{file: file, options: options, schemes: map[string]*v3.SecurityScheme{}, security: root.get("security"), servers: root.get("servers")}
+	if c := model.Components.Value; c != nil && c.SecuritySchemes.Value != nil {
+		for name, scheme := range c.SecuritySchemes.Value.FromOldest() {
+			r.schemes[name.Value] = scheme.Value
+		}
+	}
+	if paths := model.Paths.Value; paths != nil && paths.PathItems != nil {
+		for path, item := range paths.PathItems.FromOldest() {
+			r.path(path.Value, node{path.KeyNode}, item.Value)
+		}
+	}
+	d.Operations = r.operations
+	if len(r.problems) > 0 {
+		return nil, r.problems.Err()
+	}
+	if len(d.Operations) == 0 {
+		return nil, problem(strictyaml.Pos{File: file}, "has no operation: a policy without a rule denies everything")
+	}
+	d.rules = separate(d.Operations)
+	return d, nil
+}
+
+// reader collects the operations of a document.
+type reader struct {
+	file       string
+	options    Options
+	schemes    map[string]*v3.SecurityScheme
+	security   node // the document's
+	servers    node
+	operations []*Operation
+	problems   strictyaml.Problems
+}
+
+func (r *reader) pos(n node) strictyaml.Pos {
+	if n.Node == nil {
+		return strictyaml.Pos{File: r.file}
+	}
+	return strictyaml.Pos{File: r.file, Line: n.Line, Column: n.Column}
+}
+
+// path reads the operations of a path item.
+func (r *reader) path(path string, key node, item *v3.PathItem) {
+	root := resolve(item.RootNode)
+	if !strings.HasPrefix(path, "/") {
+		r.problems = append(r.problems, strictyaml.Problem{Pos: r.pos(key), Message: fmt.Sprintf("path %q does not start with a slash", printable(path))})
+		return
+	}
+	if ref := root.get("$ref"); ref.Node != nil {
+		r.unresolved(path, key, ref)
+		return
+	}
+	for _, method := range []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"} {
+		at := root.key(method)
+		if at.Node == nil {
+			continue
+		}
+		op := &Operation{Method: strings.ToUpper(method), Path: path, Pos: r.pos(at)}
+		body := root.get(method)
+		if !body.isMapping() || body.get("$ref").Node != nil {
+			op.note(r.pos(body), "the operation cannot be read")
+			op.targets, op.closed = pathTargets(path), true
+			r.operations = append(r.operations, op)
+			continue
+		}
+		op.ID = printable(body.get("operationId").text())
+		r.read(op, body, root.get("servers"))
+		r.operations = append(r.operations, op)
+	}
+}
+
+// unresolved denies a path item that is somewhere else, with all its methods.
+func (r *reader) unresolved(path string, key, ref node) {
+	op := &Operation{Path: path, Pos: r.pos(key)}
+	op.note(r.pos(ref), "the reference %s is not followed: put all files into one document first", strconv.Quote(printable(ref.text())))
+	servers := r.serverTargets(op, r.servers)
+	for _, server := range servers {
+		op.targets = append(op.targets, server.join(path))
+	}
+	op.closed = true
+	r.operations = append(r.operations, op)
+}
+
+func (r *reader) read(op *Operation, body, pathServers node) {
+	security := body.get("security")
+	if security.Node == nil {
+		security = r.security
+	}
+	op.Requirement = r.requirement(op, security)
+	servers := r.servers
+	for _, nearer := range []node{pathServers, body.get("servers")} {
+		if nearer.Node != nil && (!nearer.isSequence() || len(nearer.Content) > 0) {
+			servers = nearer
+		}
+	}
+	for _, server := range r.serverTargets(op, servers) {
+		t := server.join(op.Path)
+		if !slices.ContainsFunc(op.targets, func(have target) bool { return have.String() == t.String() }) {
+			op.targets = append(op.targets, t)
+		}
+	}
+	if len(op.targets) == 0 {
+		op.targets, op.closed = pathTargets(op.Path), true
+	}
+	for _, t := range op.targets {
+		if t.partial != "" {
+			op.closed = true
+			op.note(op.Pos, "%s", t.partial)
+			break
+		}
+	}
+}
+
+func (o *Operation) note(pos strictyaml.Pos, format string, args ...any) {
+	o.Notes = append(o.Notes, Note{pos, fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,145 @@
+package openapi
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"scopeward/policy"
+)
+
+// testCase is a test of the policy that is made.
+type testCase struct {
+	request request
+	token   bool // a valid one, with these scopes
+	scopes  []string
+	expect  string
+}
+
+// request is a request as the tests of a policy name it.
+type request struct{ method, host, path string }
+
+func (r request) String() string {
+	if r.host != "" {
+		return r.method + " https://" + r.host + r.path
+	}
+	return r.method + " " + r.path
+}
+
+// tests gives the tests of the policy: for each operation a request that is
+// allowed and one that is not, as far as there are both.
+func (im *Import) tests(d *Document, set *policy.Set) (string, error) {
+	var w strings.Builder
+	for _, op := range d.Operations {
+		at := slices.IndexFunc(d.rules, func(r *rule) bool { return slices.Contains(r.operations, op) })
+		if at < 0 { // HEAD, by the rule for GET
+			at = slices.IndexFunc(d.rules, func(r *rule) bool { return r.operations[0].Method == "GET" && r.operations[0].Path == op.Path })
+		}
+		sample, match, found := im.sample(op, set, at)
+		if !found {
+			continue
+		}
+		for _, t := range im.Rules[at].cases(op, sample) {
+			if err := t.check(match); err != nil {
+				return "", fmt.Errorf("the policy made of the document does not decide as it, which is a mistake of this program: %s: %w", op, err)
+			}
+			t.write(&w)
+		}
+	}
+	if w.Len() == 0 {
+		return "", nil
+	}
+	return "tests:\n" + w.String(), nil
+}
+
+// sample finds a request for the operation: one that its rule matches.
+func (im *Import) sample(op *Operation, set *policy.Set, rule int) (request, policy.Match, bool) {
+	if len(im.Rules[rule].Patterns) == 0 {
+		return request{}, policy.Match{}, false
+	}
+	written := 0 // the rules before it that are in the file
+	for _, r := range im.Rules[:rule] {
+		if len(r.Patterns) > 0 {
+			written++
+		}
+	}
+	want := set.Rules()[written]
+	for _, t := range op.targets {
+		for _, value := range []string{"1", "2", "x1", "sample-1", "0a1b2c"} {
+			r := request{method: op.Method, host: t.host, path: t.path(value)}
+			if r.method == "" {
+				r.method = "GET"
+			}
+			parsed, err := policy.NewRequest(r.method, r.host, r.path)
+			if err != nil {
+				continue
+			}
+			if match, err := set.Match("", &parsed); err == nil && match.Rule() == want {
+				return r, match, true
+			}
+		}
+	}
+	return request{}, policy.Match{}, false
+}
+
+// path gives a path that the target stands for.
+func (t target) path(value string) string {
+	segments := slices.Clone(t.segments)
+	for i, segment := range segments {
+		if isWildcard(segment) {
+			segments[i] = value
+		}
+	}
+	path := "/" + strings.Join(segments, "/")
+	if t.slash {
+		path = strings.TrimSuffix(path, "/") + "/"
+	}
+	return path
+}
+
+func (r ImportedRule) cases(op *Operation, sample request) []testCase {
+	switch {
+	case r.Access == policy.AccessPublic:
+		return []testCase{{request: sample, expect: "allow"}}
+	case r.Access == policy.AccessDeny:
+		return []testCase{{request: sample, expect: "access_denied"}}
+	}
+	allow := testCase{request: sample, token: true, scopes: op.Requirement.Alternatives[0], expect: "allow"}
+	deny := testCase{request: sample, token: true, expect: "insufficient_scope"}
+	switch {
+	case len(allow.scopes) == 0:
+		deny = testCase{request: sample, expect: "missing_token"}
+	case len(r.Scopes) == 0 && len(r.AnyScopes) == 0:
+		deny.expect = "access_denied"
+	}
+	return []testCase{allow, deny}
+}
+
+// check decides the test as the server would.
+func (t testCase) check(match policy.Match) error {
+	var id *policy.Identity
+	if t.token {
+		id = &policy.Identity{Scopes: t.scopes}
+	}
+	got := "access_denied"
+	switch code := match.Decide(id).Code; {
+	case code == policy.Allowed:
+		got = "allow"
+	case id == nil && match.Access() == policy.AccessToken:
+		got = "missing_token"
+	case code == policy.InsufficientScope:
+		got = "insufficient_scope"
+	}
+	if got != t.expect {
+		return fmt.Errorf("%s gets %s instead of %s", t.request, got, t.expect)
+	}
+	return nil
+}
+
+func (t testCase) write(w *strings.Builder) {
+	fmt.Fprintf(w, "  - {request: %s", quoted(t.request.String()))
+	if t.token {
+		fmt.Fprintf(w, ", scopes: %s", flow(t.scopes))
+	}
+	fmt.Fprintf(w, ", expect: %s}\n", t.expect)
+}
