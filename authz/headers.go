@@ -2,6 +2,7 @@ package authz
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,9 @@ var identityFields = map[string]func(*token.Identity) string{
 
 const claimPrefix = "identity.claims."
 
+// IdentityFields returns the fields that NewHeader takes, sorted, without claims.
+func IdentityFields() []string { return slices.Sorted(maps.Keys(identityFields)) }
+
 // NewHeader returns the header name with the value of a field of the identity:
 // identity.subject, .scopes (separated by spaces), .email, .client_id, .issuer,
 // .provider, or .claims.NAME for a claim that is a string, a number, a boolean
@@ -46,10 +50,7 @@ func NewHeader(name, field string) (Header, error) {
 	if claim, ok := strings.CutPrefix(field, claimPrefix); ok && claim != "" {
 		return Header{name, func(id *token.Identity) string { return claimText(id.Claims[claim]) }}, nil
 	}
-	known := []string{claimPrefix + "NAME"}
-	for f := range identityFields {
-		known = append(known, f)
-	}
+	known := append(IdentityFields(), claimPrefix+"NAME")
 	slices.Sort(known)
 	return Header{}, fmt.Errorf("header %s: %q is no field of an identity; use one of %s", name, field, strings.Join(known, ", "))
 }

@@ -30,6 +30,7 @@ func (fileYAML) AmendSchema(s strictyaml.JSONSchema) {
 }
 
 func (ruleYAML) AmendSchema(s strictyaml.JSONSchema) {
+	s.Property("match").List()["minItems"] = 1
 	s.Property("match").Items()["pattern"] = patternSyntax
 	s.Property("name")["pattern"] = lineSyntax
 	s.Property("public")["const"] = true

@@ -18,18 +18,19 @@ import (
 
 // Config is scopeward.yaml. Every duration is a Go duration string (30s, 5m);
 // relative paths are relative to the file; ${NAME} stands for an environment
-// variable.
+// variable. The tags are read by strictyaml, and for the JSON Schema, with what
+// schema.go adds.
 type Config struct {
-	Listen           Listen                         `yaml:"listen"`
-	Providers        []strictyaml.Located[Provider] `yaml:"providers"`
-	Cache            Cache                          `yaml:"cache"`
-	RateLimit        RateLimit                      `yaml:"rate_limit"`
-	Headers          map[string]located             `yaml:"headers"`           // header name: identity field
-	Realm            located                        `yaml:"realm"`             // in challenges; default api
-	ResourceMetadata located                        `yaml:"resource_metadata"` // RFC 9728 URL, in challenges
-	Policy           strictyaml.OneOrMore[located]  `yaml:"policy"`            // files or directories
-	Shadow           strictyaml.OneOrMore[located]  `yaml:"shadow"`            // policies that are decided beside, recorded, and never enforced
-	Log              Log                            `yaml:"log"`
+	Listen           Listen                         `yaml:"listen" doc:"Where the service listens."`
+	Providers        []strictyaml.Located[Provider] `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one with opaque: true."`
+	Cache            Cache                          `yaml:"cache" doc:"The bounds of the identity cache."`
+	RateLimit        RateLimit                      `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
+	Headers          map[string]located             `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
+	Realm            located                        `yaml:"realm" default:"api" doc:"The realm in challenges (WWW-Authenticate), printable ASCII."`
+	ResourceMetadata located                        `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
+	Policy           strictyaml.OneOrMore[located]  `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
+	Shadow           strictyaml.OneOrMore[located]  `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
+	Log              Log                            `yaml:"log" doc:"The service's own log, on standard error."`
 
 	file    string         // where it was read, for messages; "" without a file
 	headers []authz.Header // compiled from Headers
@@ -37,67 +38,67 @@ type Config struct {
 
 // Listen says where the service listens.
 type Listen struct {
-	GRPC  located  `yaml:"grpc"`  // host:port, or unix:///path; default 127.0.0.1:9191
-	Admin *located `yaml:"admin"` // host:port of /healthz /readyz /metrics /config; "" turns it off; default 127.0.0.1:9192
+	GRPC  located  `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
+	Admin *located `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
 }
 
 // Provider is an identity provider. A token goes to the one that its issuer
 // names; a token that is no JWT to the one that takes opaque tokens.
 type Provider struct {
-	Name          located            `yaml:"name"`
-	Issuer        located            `yaml:"issuer"`
-	Validation    located            `yaml:"validation"` // jwks, profile, jwks+profile or introspection; default jwks
-	Audiences     []text             `yaml:"audiences"`  // any one must be in the token's aud
-	Algorithms    []located          `yaml:"algorithms"` // default RS256; asymmetric algorithms only
-	ClockSkew     *time.Duration     `yaml:"clock_skew"` // default 30s
-	Timeout       *time.Duration     `yaml:"timeout"`    // of one request to the provider; default 2s
-	ScopeClaims   []text             `yaml:"scope_claims"`
-	Opaque        *bool              `yaml:"opaque"`   // takes tokens that are no JWT; default true for profile and introspection
-	Insecure      bool               `yaml:"insecure"` // allows http:// beyond loopback
-	JWKS          JWKSEndpoint       `yaml:"jwks"`
-	Profile       ProfileEndpoint    `yaml:"profile"`
-	Introspection IntrospectEndpoint `yaml:"introspection"`
+	Name          located            `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
+	Issuer        located            `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
+	Validation    located            `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662."`
+	Audiences     []text             `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
+	Algorithms    []located          `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
+	ClockSkew     *time.Duration     `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
+	Timeout       *time.Duration     `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
+	ScopeClaims   []text             `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
+	Opaque        *bool              `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
+	Insecure      bool               `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
+	JWKS          JWKSEndpoint       `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
+	Profile       ProfileEndpoint    `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
+	Introspection IntrospectEndpoint `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
 }
 
 // JWKSEndpoint is where a provider's keys are: a URL or a file.
 type JWKSEndpoint struct {
-	URL      located       `yaml:"url"` // default: issuer + /.well-known/jwks
-	File     located       `yaml:"file"`
-	Refresh  time.Duration `yaml:"refresh"`   // default 15m
-	MaxStale time.Duration `yaml:"max_stale"` // default 24h
+	URL      located       `yaml:"url" doc:"Where the keys are fetched; by default the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
+	File     located       `yaml:"file" doc:"The file with the keys, instead of a URL." examples:"[jwks.json]"`
+	Refresh  time.Duration `yaml:"refresh" default:"15m" doc:"The time between two fetches."`
+	MaxStale time.Duration `yaml:"max_stale" default:"24h" doc:"How long the last good keys serve while the provider fails."`
 }
 
 // ProfileEndpoint is the user-profile lookup of a provider.
 type ProfileEndpoint struct {
-	URL located `yaml:"url"` // default: issuer + /oauth2/v2/user_profile
+	URL located `yaml:"url" doc:"Where a token's profile is fetched; by default the issuer and /oauth2/v2/user_profile." examples:"['https://acme.kinde.com/oauth2/v2/user_profile']"`
 }
 
 // IntrospectEndpoint is RFC 7662's.
 type IntrospectEndpoint struct {
-	URL          located                    `yaml:"url"` // default: issuer + /oauth2/introspect
-	ClientID     located                    `yaml:"client_id"`
-	ClientSecret strictyaml.Located[secret] `yaml:"client_secret"` // file:PATH or ${NAME}
+	URL          located                    `yaml:"url" doc:"Where tokens are introspected; by default the issuer and /oauth2/introspect." examples:"['https://acme.kinde.com/oauth2/introspect']"`
+	ClientID     located                    `yaml:"client_id" doc:"The client that introspects."`
+	ClientSecret strictyaml.Located[secret] `yaml:"client_secret" doc:"The secret of that client, as file:PATH or ${NAME}." examples:"['file:client.secret', '${CLIENT_SECRET}']"`
 }
 
 // Cache bounds the identity cache.
 type Cache struct {
-	TTL         *strictyaml.Located[time.Duration] `yaml:"ttl"`          // default 5m; never beyond a token's exp
-	NegativeTTL *strictyaml.Located[time.Duration] `yaml:"negative_ttl"` // default 10s
-	MaxEntries  *strictyaml.Located[int]           `yaml:"max_entries"`  // default 100000
+	TTL         *strictyaml.Located[time.Duration] `yaml:"ttl" default:"5m" doc:"How long a valid token is believed, never beyond its exp."`
+	NegativeTTL *strictyaml.Located[time.Duration] `yaml:"negative_ttl" default:"10s" doc:"How long an invalid token is refused without asking; 0s not at all."`
+	MaxEntries  *strictyaml.Located[int]           `yaml:"max_entries" default:"100000" doc:"How many tokens it holds."`
 }
 
 // RateLimit bounds the token validations of one client IP.
 type RateLimit struct {
-	Max         *strictyaml.Located[int]           `yaml:"max"`    // default 100
-	Window      *strictyaml.Located[time.Duration] `yaml:"window"` // default 15m
-	Count       located                            `yaml:"count"`  // validations (default), requests or off
-	TrustedHops strictyaml.Located[int]            `yaml:"trusted_hops"`
+	Max         *strictyaml.Located[int]           `yaml:"max" default:"100" doc:"How many may be in one window."`
+	Window      *strictyaml.Located[time.Duration] `yaml:"window" default:"15m" doc:"The length of a window, at least 1s."`
+	Count       located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
+	TrustedHops strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy add the client's address to X-Forwarded-For."`
 }
 
 // Log is the service's own log, on standard error.
 type Log struct {
-	Level  located `yaml:"level"`  // debug, info (default), warn, error
-	Format located `yaml:"format"` // json (default) or text
+	Level  located `yaml:"level" default:"info" doc:"The least severity that is logged."`
+	Format located `yaml:"format" default:"json" doc:"json, or text for people."`
 }
 
 type located = strictyaml.Located[text]

@@ -26,6 +26,14 @@ const (
 // verification key can't sign.
 var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
+// What other keys may be.
+var (
+	validations = []string{validateJWKS, validateProfile, validateJWKSProfile, validateIntrospection}
+	counts      = []string{"validations", "requests", "off"}
+	logLevels   = []string{"debug", "info", "warn", "error"}
+	logFormats  = []string{"json", "text"}
+)
+
 // setDefaults fills in what the file leaves out.
 func (c *Config) setDefaults() {
 	setDefault(&c.Listen.GRPC, defaultGRPC)
@@ -139,8 +147,8 @@ func (c *Config) validate() strictyaml.Problems {
 	if len(c.Policy) == 0 {
 		v.add(strictyaml.Pos{}, "policy is missing: name the policy files, as in policy: [policy.yaml]")
 	}
-	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	v.oneOf("log.format", c.Log.Format, "json", "text")
+	v.oneOf("log.level", c.Log.Level, logLevels...)
+	v.oneOf("log.format", c.Log.Format, logFormats...)
 	return v.problems
 }
 
@@ -162,7 +170,7 @@ func (v *validator) address(what string, l located) {
 }
 
 func (v *validator) rateLimit(r RateLimit) {
-	v.oneOf("rate_limit.count", r.Count, "validations", "requests", "off")
+	v.oneOf("rate_limit.count", r.Count, counts...)
 	if r.Max.Value < 1 {
 		v.add(r.Max.Pos, "rate_limit.max must be at least 1; count: off turns the limit off")
 	}
@@ -213,7 +221,7 @@ func (v *validator) providers(ps []strictyaml.Located[Provider]) {
 
 func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
 	mode := string(p.Validation.Value)
-	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validateJWKS, validateProfile, validateJWKSProfile, validateIntrospection)
+	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
 	jwks := mode == validateJWKS || mode == validateJWKSProfile
 	if jwks && len(p.Audiences) == 0 {
 		v.add(pos(located{}), "provider %q has no audiences: without one a token that was meant for another API would pass", p.Name.Value)

@@ -68,6 +68,14 @@ func (s JSONSchema) Items() JSONSchema {
 	return s["items"].(JSONSchema)
 }
 
+// List gives the schema of a list itself; of OneOrMore, that of the list form.
+func (s JSONSchema) List() JSONSchema {
+	if either, ok := s["anyOf"].([]JSONSchema); ok {
+		return either[1]
+	}
+	return s
+}
+
 // Values gives the schema of the values of a mapping.
 func (s JSONSchema) Values() JSONSchema { return s["additionalProperties"].(JSONSchema) }
 
@@ -139,7 +147,7 @@ func (d *describer) describe(t reflect.Type, enum []string) (schema JSONSchema, 
 	case oneOrMore:
 		var element JSONSchema
 		if element, err = d.describe(t.Elem(), enum); err == nil {
-			schema = JSONSchema{"anyOf": []JSONSchema{element, {"type": "array", "items": element, "minItems": 1}}}
+			schema = JSONSchema{"anyOf": []JSONSchema{element, {"type": "array", "items": element}}}
 		}
 	default:
 		schema, err = d.kind(t, enum)
