@@ -1,0 +1,263 @@
+package diff
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"scopeward/policy"
+)
+
+// The universe of the property tests: small enough to try every request with
+// every token, large enough for patterns to overlap in each way.
+var (
+	universeMethods  = []string{"GET", "HEAD", "POST", "CONNECT", "BREW"}
+	universeHosts    = []string{"", "a.test", "b.test", "c.test"}
+	universeSegments = []string{"a", "b", "z", "z%2Fz"}
+	universeScopes   = []string{"r", "w", "s", "t"}
+)
+
+// randomPolicy writes a policy that loads; when gives conditions, or is nil.
+func randomPolicy(r *rand.Rand, rules int, when func(*rand.Rand, []string) string) string {
+	var b strings.Builder
+	b.WriteString("version: 1\n")
+	if r.IntN(3) == 0 {
+		b.WriteString("paths: {allow: [encoded_slash]}\n")
+	}
+	b.WriteString("rules:\n")
+	head := b.String()
+	written := ""
+	for range rules {
+		for range 20 { // until one does not conflict
+			rule := randomRule(r, when)
+			if _, err := parse(head + written + rule); err == nil {
+				written += rule
+				break
+			}
+		}
+	}
+	return head + written
+}
+
+func parse(text string) (*policy.Set, error) {
+	return policy.Parse(policy.File{Name: "policy.yaml", Data: []byte(text)})
+}
+
+func randomRule(r *rand.Rand, when func(*rand.Rand, []string) string) string {
+	patterns, wildcards := []string{}, []string{}
+	for range 1 + r.IntN(2)*r.IntN(2) {
+		var text string
+		text, wildcards = randomPattern(r)
+		patterns = append(patterns, fmt.Sprintf("%q", text))
+	}
+	rule := "  - match: [" + strings.Join(patterns, ", ") + "]\n"
+	switch r.IntN(6) {
+	case 0:
+		return rule + "    public: true\n"
+	case 1:
+		return rule + "    deny: true\n"
+	}
+	for _, key := range []string{"scopes", "any_scopes"} {
+		if some := randomScopes(r); len(some) > 0 && r.IntN(3) > 0 {
+			rule += fmt.Sprintf("    %s: [%s]\n", key, strings.Join(some, ", "))
+		}
+	}
+	if when != nil && len(patterns) == 1 && r.IntN(3) > 0 {
+		rule += fmt.Sprintf("    when: %q\n", when(r, wildcards))
+	}
+	return rule
+}
+
+func randomScopes(r *rand.Rand) []string {
+	var some []string
+	for _, scope := range universeScopes[:3] {
+		if r.IntN(3) == 0 {
+			some = append(some, scope)
+		}
+	}
+	return some
+}
+
+func randomPattern(r *rand.Rand) (pattern string, wildcards []string) {
+	pattern = []string{"", "", "GET ", "HEAD ", "POST "}[r.IntN(5)] + []string{"", "", "", "a.test", "b.test"}[r.IntN(5)]
+	names := []string{"x", "y", "id", "u"}
+	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	for i := range r.IntN(4) {
+		switch r.IntN(5) {
+		case 0, 1:
+			pattern += "/a"
+		case 2:
+			pattern += "/b"
+		default:
+			pattern += "/{" + names[i] + "}"
+			wildcards = append(wildcards, names[i])
+		}
+	}
+	switch r.IntN(6) {
+	case 0:
+		return pattern + "/", wildcards
+	case 1:
+		return pattern + "/{$}", wildcards
+	case 2:
+		return pattern + "/{" + names[3] + "...}", append(wildcards, names[3])
+	}
+	if strings.HasSuffix(pattern, "test") || strings.HasSuffix(pattern, " ") || pattern == "" {
+		pattern += "/a"
+	}
+	return pattern, wildcards
+}
+
+// universe gives every request: paths up to five segments long.
+func universe(t *testing.T) []policy.Request {
+	t.Helper()
+	paths := []string{""}
+	targets := []string{"/"}
+	for range 4 {
+		var longer []string
+		for _, p := range paths {
+			for _, s := range universeSegments {
+				if strings.Contains(p, "%2F") && (s == "z%2Fz" || len(p) > 8) {
+					continue
+				}
+				longer = append(longer, p+"/"+s)
+				targets = append(targets, p+"/"+s, p+"/"+s+"/")
+			}
+		}
+		paths = longer
+	}
+	var all []policy.Request
+	for _, method := range universeMethods {
+		for _, host := range universeHosts {
+			for _, target := range targets {
+				r, err := policy.NewRequest(method, host, target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Headers = map[string]string{"h": "a"}
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
+
+// scopeSets gives every set of scopes.
+func scopeSets() [][]string {
+	var all [][]string
+	for bits := range 1 << len(universeScopes) {
+		var some []string
+		for i, scope := range universeScopes {
+			if bits&(1<<i) != 0 {
+				some = append(some, scope)
+			}
+		}
+		all = append(all, some)
+	}
+	return all
+}
+
+// bruteForce asks both policies about everything.
+func bruteForce(old, new *policy.Set, requests []policy.Request, people []*policy.Identity) (opens, closes string) {
+	type seen struct{ old, new *policy.Pattern }
+	done := map[seen]bool{} // without conditions, patterns decide
+	conditional := slices.ContainsFunc(slices.Concat(old.Rules(), new.Rules()), func(r *policy.Rule) bool { return r.When != "" })
+	for i := range requests {
+		r := &requests[i]
+		a, _ := old.Match("", r)
+		b, _ := new.Match("", r)
+		key := seen{a.Pattern(), b.Pattern()}
+		if !conditional && done[key] {
+			continue
+		}
+		done[key] = true
+		for _, id := range people {
+			was, is := a.Decide(id).Code == policy.Allowed, b.Decide(id).Code == policy.Allowed
+			what := fmt.Sprintf("%s %s%s with %v", r.Method, r.Host, r.Path, id)
+			if is && !was && opens == "" {
+				opens = what
+			}
+			if was && !is && closes == "" {
+				closes = what
+			}
+		}
+	}
+	return opens, closes
+}
+
+func scopePeople() []*policy.Identity {
+	people := []*policy.Identity{nil}
+	for _, some := range scopeSets() {
+		people = append(people, &policy.Identity{Scopes: some})
+	}
+	return people
+}
+
+// mutate makes a new policy from an old one: often near it, as edits are.
+func mutate(r *rand.Rand, old string, when func(*rand.Rand, []string) string) string {
+	if r.IntN(3) == 0 {
+		return randomPolicy(r, 1+r.IntN(5), when)
+	}
+	rules := strings.Split(old, "  - match:")
+	head, rules := rules[0], rules[1:]
+	r.Shuffle(len(rules), func(i, j int) { rules[i], rules[j] = rules[j], rules[i] })
+	if len(rules) > 1 && r.IntN(2) == 0 {
+		rules = rules[1:]
+	}
+	if r.IntN(4) == 0 {
+		head = "version: 1\nrules:\n"
+	}
+	text := head + "  - match:" + strings.Join(rules, "  - match:")
+	if r.IntN(2) == 0 {
+		for range 20 {
+			if longer := text + randomRule(r, when); loads(longer) {
+				return longer
+			}
+		}
+	}
+	return text
+}
+
+func loads(text string) bool {
+	_, err := parse(text)
+	return err == nil
+}
+
+// TestAgainstBruteForce: without conditions, diff says that something opens if
+// and only if a request opens, and the same of closing.
+func TestAgainstBruteForce(t *testing.T) {
+	requests, people := universe(t), scopePeople()
+	outcomes := map[string]int{}
+	rounds := 1500
+	if testing.Short() {
+		rounds = 150
+	}
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		oldText := randomPolicy(r, 1+r.IntN(5), nil)
+		newText := mutate(r, oldText, nil)
+		old, new := mustParse(t, oldText), mustParse(t, newText)
+		opens, closes := bruteForce(old, new, requests, people)
+		report := Compare(old, new, Options{})
+		saysCloses := report.Count(Closes)+report.Count(Changes) > 0
+		if report.Opens() != (opens != "") || saysCloses != (closes != "") || report.Count(MayDiffer) > 0 {
+			var text strings.Builder
+			_ = report.Text(&text)
+			t.Fatalf("seed %d: really opens %q, closes %q; diff says:\n%s\nold:\n%s\nnew:\n%s", seed, opens, closes, &text, oldText, newText)
+		}
+		outcomes[fmt.Sprint(opens != "", closes != "")]++
+	}
+	if len(outcomes) != 4 {
+		t.Errorf("the random policies are no good test: %v", outcomes)
+	}
+}
+
+func mustParse(t testing.TB, text string) *policy.Set {
+	t.Helper()
+	set, err := parse(text)
+	if err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	return set
+}

@@ -1,0 +1,139 @@
+package diff
+
+import (
+	"fmt"
+	"strings"
+
+	"scopeward/policy"
+)
+
+// String gives the requests of a pair as a pattern.
+func (p pair) String() string {
+	switch {
+	case p.old == nil:
+		return p.new.String()
+	case p.new == nil:
+		return p.old.String()
+	}
+	method, _ := commonMethod(p.old.Method, p.new.Method)
+	host := p.old.Host
+	if host == "" {
+		host = p.new.Host
+	}
+	return (&policy.Pattern{Method: method, Host: host, Path: commonPath(p.old.Path, p.new.Path)}).String()
+}
+
+// commonPath joins two patterns' paths that overlap: the literal segment counts
+// where there is one, else the new one's wildcard.
+func commonPath(old, new string) string {
+	a, b := strings.Split(old, "/"), strings.Split(new, "/")
+	var joined []string
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(a):
+			joined = append(joined, b[i])
+		case i >= len(b):
+			joined = append(joined, a[i])
+		case goesOn(b[i]) && (i < len(a)-1 || !goesOn(a[i])):
+			joined = append(joined, a[i])
+		case goesOn(a[i]), literal(b[i]) != "", literal(a[i]) == "":
+			joined = append(joined, b[i])
+		default:
+			joined = append(joined, a[i])
+		}
+	}
+	return strings.Join(joined, "/")
+}
+
+// goesOn reports whether the last segment of a pattern stands for any more.
+func goesOn(segment string) bool { return segment == "" || strings.HasSuffix(segment, "...}") }
+
+// String gives the example as people write requests.
+func (e example) String() string { return e.method + " https://" + e.host + e.target }
+
+// Needs says in words what a rule asks for; nil is no rule.
+func Needs(r *policy.Rule) string {
+	switch {
+	case r == nil:
+		return "denied (no rule)"
+	case r.Access == policy.AccessPublic:
+		return "public"
+	case r.Access != policy.AccessToken:
+		return "denied"
+	}
+	words := "a valid token"
+	var with []string
+	if len(r.Scopes) > 0 {
+		with = append(with, scopes(r.Scopes))
+	}
+	if len(r.AnyScopes) > 0 {
+		with = append(with, "one of "+strings.Join(r.AnyScopes, ", "))
+	}
+	if len(with) > 0 {
+		words += " with " + strings.Join(with, " and ")
+	}
+	if r.When != "" {
+		words += ", when " + strings.Join(strings.Fields(r.When), " ")
+	}
+	return words
+}
+
+func scopes(names []string) string {
+	if len(names) == 1 {
+		return "scope " + names[0]
+	}
+	return "scopes " + join(names)
+}
+
+func join(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// maxPeople bounds the groups that are told of one change.
+const maxPeople = 8
+
+// people says in words who brings the facts of some cube.
+func people(cubes []cube) []string {
+	var all []string
+	for i, c := range cubes {
+		if i == maxPeople {
+			return append(all, fmt.Sprintf("%d more combinations", len(cubes)-i))
+		}
+		all = append(all, c.String())
+	}
+	return all
+}
+
+// String says in words who brings these facts.
+func (c cube) String() string {
+	if len(c) == 0 {
+		return "anyone, without a token"
+	}
+	var with, without, when []string
+	for _, f := range c {
+		switch {
+		case f.kind == hasScope && f.not:
+			without = append(without, f.key)
+		case f.kind == hasScope:
+			with = append(with, f.key)
+		case f.kind == holds && f.not:
+			when = append(when, "not ("+f.words+")")
+		case f.kind == holds:
+			when = append(when, f.words)
+		}
+	}
+	words := "any valid token"
+	if len(with) > 0 {
+		words = "a token with " + scopes(with)
+	}
+	if len(without) > 0 {
+		words += " without " + scopes(without)
+	}
+	if len(when) > 0 {
+		words += ", when " + strings.Join(when, " and ")
+	}
+	return strings.Join(strings.Fields(words), " ")
+}

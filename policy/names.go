@@ -1,0 +1,37 @@
+package policy
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"cel.dev/cel-go/cel"
+)
+
+// Names gives the names that requests can ask for, sorted: those of `name:` keys
+// and the base names of files without one. The default policy has none.
+func (s *Set) Names() []string {
+	names := slices.Sorted(maps.Keys(s.tables))
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
+}
+
+// Patterns gives the patterns of the policy called name, in the order of their
+// positions; "" is the default policy.
+func (s *Set) Patterns(name string) []*Pattern {
+	t := s.tables[name]
+	if t == nil {
+		return nil
+	}
+	return slices.SortedFunc(maps.Values(t.patterns), func(a, b *Pattern) int {
+		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
+	})
+}
+
+// Condition gives the rule's `when`, compiled and type-checked, and the
+// environment that it was compiled in; nil if it has none. Read only.
+func (r *Rule) Condition() (*cel.Env, *cel.Ast) {
+	if r.condition == nil {
+		return nil, nil
+	}
+	return r.condition.env, r.condition.ast
+}
