@@ -1,0 +1,214 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"scopeward/policy"
+)
+
+// auditMode finds rules that only watch.
+func auditMode(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.written.Mode.Value == "audit" {
+			report(r, r.written.Mode.Pos, "audit-mode", "the rule allows what it would deny", "remove mode: audit once the audit events show that nobody is hurt")
+		}
+	}
+}
+
+// publicCatchAll finds public patterns for every path.
+func publicCatchAll(g *group, report reporter) {
+	for _, r := range g.rules {
+		for i, p := range r.Patterns {
+			if r.Access == policy.AccessPublic && r.segments[i][0].kind == rest {
+				report(r, p.Pos, "public-catch-all", "every path that no other rule takes is public, also those that are added later",
+					"name the paths that are public: what no rule matches is denied")
+			}
+		}
+	}
+}
+
+// publicShadow finds public patterns that take requests right beside those of a
+// protected pattern. Each is shown by a request, which the policy was asked about.
+func publicShadow(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.Access != policy.AccessPublic {
+			continue
+		}
+		for i, p := range r.Patterns {
+			neighbour, request, more := g.shadowed(r, p, r.segments[i])
+			if neighbour == nil {
+				continue
+			}
+			reason := fmt.Sprintf("%s is public by this pattern, right beside the protected %q at line %d", request, neighbour.Text, neighbour.Pos.Line)
+			if neighbour.Pos.File != p.Pos.File {
+				reason = fmt.Sprintf("%s is public by this pattern, right beside the protected %q at %s", request, neighbour.Text, neighbour.Pos)
+			}
+			if more > 0 {
+				reason += fmt.Sprintf(" (and %d more)", more)
+			}
+			report(r, p.Pos, "public-shadow", reason, "name only what is public, or let the protected rule cover that request too")
+		}
+	}
+}
+
+// shadowed gives the first protected pattern with a public request beside it, the
+// request, and how many more there are.
+func (g *group) shadowed(public *rule, p *policy.Pattern, path []segment) (neighbour *policy.Pattern, request string, more int) {
+	for _, r := range g.rules {
+		if r.Access == policy.AccessPublic {
+			continue
+		}
+		for i, q := range r.Patterns {
+			if !coversAll(p, q, path, r.segments[i]) {
+				continue
+			}
+			method, target, ok := g.beside(public, p, q, r.segments[i])
+			switch {
+			case !ok:
+			case neighbour == nil:
+				neighbour, request = q, method+" "+q.Host+target
+			default:
+				more++
+			}
+		}
+	}
+	return neighbour, request, more
+}
+
+// beside finds a request next to the protected pattern q that meets the public
+// rule: with another method, or with a slash more or less.
+func (g *group) beside(public *rule, p, q *policy.Pattern, path []segment) (method, target string, ok bool) {
+	type candidate struct{ method, target string }
+	var candidates []candidate
+	base := g.concrete(path)
+	own := q.Method
+	if own == "" {
+		own = "GET"
+	}
+	if p.Method == "" && q.Method != "" && !slices.Contains([]string{"OPTIONS", "HEAD", "TRACE", "CONNECT"}, q.Method) {
+		for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			if m != q.Method {
+				candidates = append(candidates, candidate{m, g.examples(path)[0]})
+			}
+		}
+	}
+	if last := path[len(path)-1].kind; last != rest && last != end {
+		candidates = append(candidates, candidate{own, base + "/"}, candidate{own, base + "/" + g.fresh})
+	} else if base != "" {
+		candidates = append(candidates, candidate{own, base})
+		if last == end {
+			candidates = append(candidates, candidate{own, base + "/" + g.fresh})
+		}
+	}
+	for _, c := range candidates {
+		if g.match(c.method, q.Host, c.target) == public {
+			return c.method, c.target, true
+		}
+	}
+	return "", "", false
+}
+
+// unreachable finds patterns all of whose requests meet other rules. The examples
+// stand for all of them, so this is exact.
+func unreachable(g *group, report reporter) {
+	for _, r := range g.rules {
+		for i, p := range r.Patterns {
+			var instead []string
+			reached := slices.ContainsFunc(g.examples(r.segments[i]), func(target string) bool {
+				found := g.match(method(p), p.Host, target)
+				if found != nil && found != r && !slices.Contains(instead, found.what()) {
+					instead = append(instead, found.what())
+				}
+				return found == r
+			})
+			if !reached && len(instead) > 0 {
+				report(r, p.Pos, "unreachable", fmt.Sprintf("no request meets %q: more specific patterns take all of them: %s", p.Text, strings.Join(instead, ", ")),
+					"remove the pattern, or what takes its place")
+			}
+		}
+	}
+}
+
+// headWeaker compares rules for HEAD with those for GET of the same paths.
+func headWeaker(g *group, report reporter) {
+	for _, r := range g.rules {
+		for i, p := range r.Patterns {
+			if p.Method != "HEAD" || r.Access == policy.AccessDeny {
+				continue
+			}
+			get := g.match("GET", p.Host, g.examples(r.segments[i])[0])
+			if get == nil || get == r || !r.weaker(get) {
+				continue
+			}
+			report(r, p.Pos, "head-weaker", fmt.Sprintf("HEAD asks for less here than GET does by %q", get.what()),
+				"remove the pattern: GET is for HEAD too")
+		}
+	}
+}
+
+// weaker reports whether r certainly asks for less than other.
+func (r *rule) weaker(other *rule) bool {
+	switch {
+	case r.Access == policy.AccessPublic:
+		return other.Access != policy.AccessPublic
+	case other.Access != policy.AccessToken:
+		return other.Access == policy.AccessDeny
+	}
+	missing := func(all, of []string) bool {
+		return slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(all, s) })
+	}
+	return missing(r.Scopes, other.Scopes) || len(r.AnyScopes) == 0 && len(other.AnyScopes) > 0 || r.When == "" && other.When != ""
+}
+
+// optionsNotPublic finds OPTIONS patterns that ask for a token and, in a policy
+// that lets preflights through somewhere, patterns where they are denied
+// (https://fetch.spec.whatwg.org/#cors-preflight-fetch: they carry no credentials).
+func optionsNotPublic(g *group, report reporter) {
+	browsers := map[string]bool{} // by host
+	for _, r := range g.rules {
+		for _, p := range r.Patterns {
+			switch {
+			case p.Method != "OPTIONS" || r.Access == policy.AccessDeny:
+			case r.Access == policy.AccessPublic:
+				browsers[p.Host] = true
+			default:
+				report(r, p.Pos, "options-not-public", "a browser's preflight request never carries a token: it gets 401, and the browser sends no other",
+					"make it public: true")
+			}
+		}
+	}
+	for _, r := range g.rules {
+		for i, p := range r.Patterns {
+			if p.Method == "OPTIONS" || r.Access == policy.AccessDeny || !browsers[p.Host] && !browsers[""] || isGRPC(r.segments[i]) {
+				continue
+			}
+			target := g.examples(r.segments[i])[0]
+			if found := g.match("OPTIONS", p.Host, target); found != nil && found.Access == policy.AccessPublic {
+				continue
+			}
+			report(r, p.Pos, "options-not-public", fmt.Sprintf("other paths let browsers' preflight requests through, but OPTIONS %s%s is denied", p.Host, target),
+				fmt.Sprintf(`add "OPTIONS %s%s" to a public rule if browsers call it`, p.Host, p.Path))
+			break // one is enough for a rule
+		}
+	}
+}
+
+func missingTests(g *group, report reporter) {
+	for _, d := range g.documents {
+		if len(d.tests) == 0 {
+			report(nil, d.start, "no-tests", "the file has no tests", "write tests: what must be allowed and, more important, what must be denied")
+		}
+	}
+}
+
+func testsOnlyAllow(g *group, report reporter) {
+	for _, d := range g.documents {
+		protects := slices.ContainsFunc(d.rules, func(r *rule) bool { return r.Access != policy.AccessPublic })
+		if len(d.tests) == 0 || !protects || slices.ContainsFunc(d.tests, func(t testYAML) bool { return t.Expect != "allow" }) {
+			continue
+		}
+		report(nil, d.tests[0].Request.Pos, "tests-only-allow", "all tests expect allow: they pass for a policy that allows everything, too", "add tests for what must be denied")
+	}
+}

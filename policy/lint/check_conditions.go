@@ -1,0 +1,268 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+)
+
+func neverSatisfied(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.when != nil && !r.outcomes().canHold {
+			report(r, r.when.text.At(0), "never-satisfied", "no request and no token can meet this condition: the rule denies everybody",
+				"correct the condition, or write deny: true")
+		}
+	}
+}
+
+func alwaysTrue(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.when != nil && !r.outcomes().canFail {
+			report(r, r.when.text.At(0), "condition-always-true", "every request and every token meets this condition: it says nothing",
+				"correct the condition, or remove it")
+		}
+	}
+}
+
+// outcomes is what the condition can come to, over all methods.
+func (r *rule) outcomes() outcomes {
+	var all outcomes
+	for _, m := range r.methods() {
+		o := r.when.outcomes(r.facts(m))
+		all.canHold, all.canFail = all.canHold || o.canHold, all.canFail || o.canFail
+	}
+	return all
+}
+
+// methods gives the methods whose requests can reach the rule, and "" for those
+// that neither it nor its condition names.
+func (r *rule) methods() []string {
+	var all []string
+	for _, p := range r.Patterns {
+		switch p.Method {
+		case "":
+			all = append(all, "", "GET", "HEAD")
+			if r.when != nil {
+				r.when.walk(func(e ast.Expr) {
+					if m, ok := constant(e); ok && m != "" && m == strings.ToUpper(m) {
+						all = append(all, m)
+					}
+				})
+			}
+		case "GET":
+			all = append(all, "GET", "HEAD")
+		default:
+			all = append(all, p.Method)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// facts gives what is known of requests with a method that reach the rule.
+func (r *rule) facts(method string) facts {
+	hosts := map[string]bool{}
+	neverEmpty := map[string]bool{}
+	for i, p := range r.Patterns {
+		hosts[p.Host] = true
+		for _, s := range r.segments[i] {
+			if s.kind == single {
+				neverEmpty["path."+s.text] = true
+			}
+		}
+	}
+	for _, path := range r.segments {
+		for _, s := range path {
+			if s.kind == rest {
+				delete(neverEmpty, "path."+s.text)
+			}
+		}
+	}
+	return facts{
+		scopes: r.Scopes,
+		equal: func(name, text string) (value, known bool) {
+			switch {
+			case name == "request.method":
+				return text == method, true
+			case name == "request.host" && !hosts[""] && !hosts[text]:
+				return false, true
+			case name == "request.host" && !hosts[""] && len(hosts) == 1:
+				return true, true
+			case name == "request.host":
+				return false, text != strings.ToLower(text) || strings.HasSuffix(text, ".") || strings.Contains(text, ":") && text[0] != '['
+			case name == "request.path" && !strings.HasPrefix(text, "/"):
+				return false, true
+			default:
+				return false, text == "" && neverEmpty[name]
+			}
+		},
+	}
+}
+
+// headDenied finds conditions that hold for GET and never for HEAD.
+func headDenied(g *group, report reporter) {
+	for _, r := range g.rules {
+		takesHead := slices.ContainsFunc(r.methods(), func(m string) bool { return m == "HEAD" })
+		if takesHead && r.when.uses("request.method") && r.when.outcomes(r.facts("GET")).canHold && !r.when.outcomes(r.facts("HEAD")).canHold {
+			report(r, r.when.text.At(0), "head-denied", "the condition lets GET through and never HEAD, which the rule is for as well",
+				`write request.method in ["GET", "HEAD"], or give the methods rules of their own`)
+		}
+	}
+}
+
+func headerCase(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.when == nil {
+			continue
+		}
+		r.when.walk(func(e ast.Expr) {
+			name := e
+			if args := call(e, operators.Index); args != nil && dotted(args[0]) == "request.headers" {
+				name = args[1]
+			} else if args := call(e, operators.In); args != nil && dotted(args[1]) == "request.headers" {
+				name = args[0]
+			}
+			if header, ok := constant(name); ok && name != e && header != strings.ToLower(header) {
+				report(r, r.when.at(name), "header-case", fmt.Sprintf("header %q is never there: conditions see the names in lower case", header),
+					fmt.Sprintf("write %q", strings.ToLower(header)))
+			}
+		})
+	}
+}
+
+// mayBeEmpty are the parts of an identity that some tokens lack.
+var mayBeEmpty = []string{"identity.subject", "identity.email", "identity.client_id"}
+
+// emptyMatch finds `path.rest == identity.subject` and the like, unless the
+// condition also asks that one of the two is not empty.
+func emptyMatch(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.when == nil {
+			continue
+		}
+		r.when.walk(func(e ast.Expr) {
+			args := call(e, operators.Equals)
+			if args == nil {
+				return
+			}
+			ours, theirs := dotted(args[0]), args[1]
+			if !slices.Contains(mayBeEmpty, ours) {
+				ours, theirs = dotted(args[1]), args[0]
+			}
+			what := r.clientText(theirs)
+			if !slices.Contains(mayBeEmpty, ours) || what == "" || r.when.excludesEmpty(ours) || r.when.excludesEmpty(key(theirs)) {
+				return
+			}
+			report(r, r.when.at(theirs), "empty-match", fmt.Sprintf("%s may be empty, and %s is empty for tokens without it: both empty are equal", what, ours),
+				fmt.Sprintf(`add && %s != ""`, ours))
+		})
+	}
+}
+
+// clientText says what an expression is if clients choose it and may leave it
+// empty, else "".
+func (r *rule) clientText(e ast.Expr) string {
+	if wildcard, ok := strings.CutPrefix(dotted(e), "path."); ok {
+		for _, path := range r.segments {
+			if slices.Contains(path, segment{rest, wildcard}) {
+				return fmt.Sprintf("{%s...}", wildcard)
+			}
+		}
+		return ""
+	}
+	for args := call(e, operators.Index); args != nil; args = call(args[0], operators.Index) {
+		switch dotted(args[0]) {
+		case "request.headers":
+			return "a header"
+		case "request.query":
+			return "a query parameter"
+		}
+	}
+	return ""
+}
+
+// excludesEmpty reports whether the condition compares a part with "" anywhere,
+// or asks for its size: a name as dotted gives it, or a key.
+func (c *condition) excludesEmpty(part string) bool {
+	is := func(e ast.Expr) bool { return dotted(e) == part || key(e) == part }
+	found := false
+	c.walk(func(e ast.Expr) {
+		if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == "size" {
+			found = found || slices.ContainsFunc(e.AsCall().Args(), is) || e.AsCall().IsMemberFunction() && is(e.AsCall().Target())
+		}
+		for _, operator := range []string{operators.NotEquals, operators.Equals, operators.Greater} {
+			if args := call(e, operator); args != nil {
+				a, aOK := constant(args[0])
+				b, bOK := constant(args[1])
+				found = found || aOK && a == "" && is(args[1]) || bOK && b == "" && is(args[0])
+			}
+		}
+	})
+	return found
+}
+
+// The names of collections and wildcards that say whose data a path is about.
+var (
+	ownerCollections  = []string{"users", "user", "accounts", "account", "members", "member", "people", "persons", "customers", "customer", "profiles", "profile", "patients", "patient", "employees", "subscribers"}
+	ownerWildcards    = []string{"user", "userid", "uid", "username", "owner", "ownerid", "account", "accountid", "member", "memberid", "customer", "customerid", "patient", "patientid", "profileid", "subject", "sub", "email"}
+	tenantCollections = []string{"orgs", "org", "organizations", "organisations", "tenants", "tenant", "workspaces"}
+	tenantWildcards   = []string{"org", "orgid", "orgcode", "organization", "organizationid", "organisation", "organisationid", "tenant", "tenantid", "tenantcode", "workspace", "workspaceid"}
+)
+
+// ownerUnused finds `/users/{id}` where any user's token will do. A rule that
+// asks for a scope to do more than read is for those who may do so for others;
+// a tenant's data is another tenant's business only for administrators.
+func ownerUnused(g *group, report reporter) {
+	for _, r := range g.rules {
+		if r.when.uses("request.path", "identity.scopes", "identity.claims.roles", "identity.claims.role", "identity.claims.permissions", "identity.claims.groups") {
+			continue
+		}
+		for i, p := range r.Patterns {
+			wildcard, tenant, ok := owner(r.segments[i])
+			if !ok || r.when.uses("path."+wildcard) || r.asksMoreThanOwner(tenant) {
+				continue
+			}
+			compare := "path." + wildcard + " == identity.subject"
+			if tenant {
+				compare = "path." + wildcard + " == identity.claims.org_code"
+			}
+			report(r, p.Pos, "owner-unused", fmt.Sprintf("{%s} says whose data it is, but the rule does not ask whether that is the token's: any token that passes may have all", wildcard),
+				fmt.Sprintf("add when: %s, or ask for a scope that says that all may be read", compare))
+		}
+	}
+}
+
+// owner finds the wildcard that says whose data a path is about.
+func owner(path []segment) (wildcard string, tenant, ok bool) {
+	plain := strings.NewReplacer("_", "", "-", "")
+	for i, s := range path {
+		if s.kind != single {
+			continue
+		}
+		name, collection := strings.ToLower(plain.Replace(s.text)), ""
+		if i > 0 && path[i-1].kind == literal {
+			collection = strings.ToLower(path[i-1].text)
+		}
+		switch {
+		case slices.Contains(tenantWildcards, name), slices.Contains(tenantCollections, collection):
+			return s.text, true, true
+		case slices.Contains(ownerWildcards, name), slices.Contains(ownerCollections, collection):
+			return s.text, false, true
+		}
+	}
+	return "", false, false
+}
+
+func (r *rule) asksMoreThanOwner(tenant bool) bool {
+	if !r.asksToken() {
+		return true
+	}
+	enough := func(scope string) bool {
+		return isAdminScope(scope) || !tenant && !isReadScope(scope)
+	}
+	return slices.ContainsFunc(r.Scopes, enough) ||
+		len(r.AnyScopes) > 0 && !slices.ContainsFunc(r.AnyScopes, func(scope string) bool { return !enough(scope) })
+}
