@@ -22,6 +22,25 @@ type Event struct {
 	result  token.Result
 	verdict verdict
 	shadow  string // what the shadow policy would answer; empty if the same
+	reply   reply
+}
+
+// events keeps the memory of events that are over: the lists of headers are
+// most of what a request allocates.
+var events = sync.Pool{New: func() any { return new(Event) }}
+
+func newEvent() *Event {
+	e := events.Get().(*Event)
+	e.start = time.Now()
+	return e
+}
+
+// release gives the event back. Nothing of it may be used after.
+func (e *Event) release() {
+	attributes := e.request.attributes
+	attributes.reset()
+	*e = Event{request: request{attributes: attributes}}
+	events.Put(e)
 }
 
 // auditLine is the audit event: one JSON line per decision. The first five
@@ -59,7 +78,7 @@ func (e *Event) path() string {
 	if p := e.request.Path.String(); p != "" {
 		return p
 	}
-	return e.request.rawPath
+	return e.request.rawPath()
 }
 
 func (e *Event) line(took time.Duration) auditLine {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"unicode"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-
 	"scopeward/authz/token"
 )
 
@@ -99,7 +97,7 @@ func claimText(claim any) string {
 // is configured and not set, and each spelling of the client's that some
 // servers read as one of them (x_auth_subject). A name is never in both lists,
 // for Envoy would remove it.
-func (s *Snapshot) identityHeaders(e *Event) (set []*corev3.HeaderValueOption, remove []string) {
+func (s *Snapshot) identityHeaders(e *Event) (set []header, remove []string) {
 	id := e.result.Identity
 	for _, h := range s.Headers {
 		value := ""
@@ -112,11 +110,11 @@ func (s *Snapshot) identityHeaders(e *Event) (set []*corev3.HeaderValueOption, r
 			remove = append(remove, h.name)
 			continue
 		}
-		set = append(set, overwrite(h.name, value))
+		set = append(set, header{h.name, value})
 	}
-	for name := range e.request.Headers {
-		if strings.ContainsRune(name, '_') && s.shadowsHeader(name) {
-			remove = append(remove, name)
+	for _, h := range e.request.headers {
+		if strings.IndexByte(h.name, '_') >= 0 && s.shadowsHeader(h.name) {
+			remove = append(remove, h.name)
 		}
 	}
 	return set, remove

@@ -9,66 +9,131 @@ import (
 	"scopeward/policy"
 )
 
+// attributes are what Scopeward reads of a CheckRequest (Envoy's
+// AttributeContext): all else is of no account.
+type attributes struct {
+	http               bool // whether there is an HTTP request at all
+	method, path, host string
+	id                 string
+	headers            []header // by lower-case name; of one name the last counts
+	rawHeaders         []header // encode_raw_headers: as they came; if any, instead of headers
+	peer               string   // the downstream address; "" for a Unix socket
+	policy             string   // context_extensions: policy
+}
+
+type header struct{ name, value string }
+
+// readMessage reads a CheckRequest that has been decoded by the generated code.
+func (a *attributes) readMessage(in *authv3.CheckRequest) {
+	context := in.GetAttributes()
+	http := context.GetRequest().GetHttp()
+	a.http = http != nil
+	a.method, a.path, a.host, a.id = http.GetMethod(), http.GetPath(), http.GetHost(), http.GetId()
+	for name, value := range http.GetHeaders() {
+		a.headers = append(a.headers, header{name, value})
+	}
+	for _, h := range http.GetHeaderMap().GetHeaders() {
+		a.rawHeaders = append(a.rawHeaders, rawHeader(h.GetKey(), h.GetValue(), h.GetRawValue()))
+	}
+	a.peer = context.GetSource().GetAddress().GetSocketAddress().GetAddress()
+	a.policy = context.GetContextExtensions()["policy"]
+}
+
+// rawHeader is a header of encode_raw_headers, whose value is in either of two
+// fields.
+func rawHeader(name, value string, raw []byte) header {
+	if value == "" {
+		value = strings.ToValidUTF8(string(raw), "\uFFFD")
+	}
+	return header{strings.ToLower(name), value}
+}
+
+// reset makes a fresh one, which keeps its memory.
+func (a *attributes) reset() {
+	clear(a.headers)
+	clear(a.rawHeaders)
+	*a = attributes{headers: a.headers[:0], rawHeaders: a.rawHeaders[:0]}
+}
+
+// joinRaw joins headers of one name by commas, as Envoy does without
+// encode_raw_headers.
+func (a *attributes) joinRaw() {
+	if len(a.rawHeaders) == 0 {
+		return
+	}
+	places := map[string]int{}
+	a.headers = a.headers[:0]
+	for _, h := range a.rawHeaders {
+		if i, ok := places[h.name]; ok {
+			a.headers[i].value += "," + h.value
+			continue
+		}
+		places[h.name] = len(a.headers)
+		a.headers = append(a.headers, h)
+	}
+}
+
+// header returns the value of a header, "" if there is none.
+func (a *attributes) header(name string) string {
+	for i := len(a.headers) - 1; i >= 0; i-- {
+		if a.headers[i].name == name {
+			return a.headers[i].value
+		}
+	}
+	return ""
+}
+
+// headerMap is what conditions see: all headers but the token.
+func (a *attributes) headerMap() map[string]string {
+	m := make(map[string]string, len(a.headers))
+	for _, h := range a.headers {
+		m[h.name] = h.value
+	}
+	delete(m, "authorization")
+	return m
+}
+
 // request is what Envoy asked, in the form that the rest of the service reads.
 type request struct {
-	policy.Request
-	policyName    string // context_extensions: policy
-	authorization string // several headers joined by commas, as Envoy does
-	id            string // x-request-id
-	rawPath       string // for the audit when the path is refused; no query
+	attributes
+	policy.Request // canonical
 }
 
-// newRequest reads a CheckRequest (Envoy's AttributeContext). On an error it
-// returns what it could read, for the audit.
-func newRequest(in *authv3.CheckRequest, trustedHops int) (request, error) {
-	attributes := in.GetAttributes()
-	http := attributes.GetRequest().GetHttp()
-	if http == nil {
-		return request{}, &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
+// canonicalize makes the request of the attributes. After an error the request
+// has what could be read, for the audit.
+func (r *request) canonicalize(trustedHops int) error {
+	if !r.http {
+		return &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
 	}
-	headers := headerMap(http)
-	r := request{
-		policyName:    attributes.GetContextExtensions()["policy"],
-		authorization: headers["authorization"],
-		id:            headers["x-request-id"],
-		rawPath:       withoutQuery(http.GetPath()),
+	r.joinRaw()
+	if id := r.header("x-request-id"); id != "" {
+		r.id = id
 	}
-	if r.id == "" {
-		r.id = http.GetId()
-	}
-	// No condition has business with the token itself.
-	delete(headers, "authorization")
 	var err error
-	r.Request, err = policy.NewRequest(http.GetMethod(), http.GetHost(), http.GetPath())
-	r.Headers = headers
-	r.ClientIP = clientIP(attributes.GetSource().GetAddress().GetSocketAddress().GetAddress(), headers["x-forwarded-for"], trustedHops)
+	r.Request, err = policy.NewRequest(r.method, r.host, r.path)
 	if err != nil {
-		r.Method, r.Host = http.GetMethod(), http.GetHost()
-		return r, err
+		r.Method, r.Host = r.method, r.host
 	}
-	return r, nil
+	r.ClientIP = r.peer
+	if trustedHops > 0 {
+		r.ClientIP = clientIP(r.peer, r.header("x-forwarded-for"), trustedHops)
+	}
+	return err
 }
 
-// headerMap returns the headers by lower-case name. Envoy sends them as a map
-// already, or one by one if encode_raw_headers is set; then several of a name
-// are joined by commas, as in the map.
-func headerMap(http *authv3.AttributeContext_HttpRequest) map[string]string {
-	raw := http.GetHeaderMap().GetHeaders()
-	if len(raw) == 0 {
-		return http.GetHeaders()
+// find finds the rule that is about the request.
+func (r *request) find(set *policy.Set) (policy.Match, error) {
+	match, err := set.Match(r.attributes.policy, &r.Request)
+	if rule := match.Rule(); rule != nil && rule.When != "" && r.Headers == nil {
+		r.Headers = r.headerMap() // only conditions look at them
 	}
-	headers := make(map[string]string, len(raw))
-	for _, h := range raw {
-		name, value := strings.ToLower(h.GetKey()), h.GetValue()
-		if value == "" {
-			value = strings.ToValidUTF8(string(h.GetRawValue()), "\uFFFD")
-		}
-		if before, ok := headers[name]; ok {
-			value = before + "," + value
-		}
-		headers[name] = value
-	}
-	return headers
+	return match, err
+}
+
+// rawPath is for the audit of a path that was refused: without its query.
+func (r *request) rawPath() string {
+	path, _, _ := strings.Cut(r.path, "?")
+	return path
 }
 
 // clientIP is the downstream address that Envoy reports, or, behind
@@ -95,9 +160,4 @@ func clientIP(downstream, forwardedFor string, trustedHops int) string {
 		return downstream
 	}
 	return client.String()
-}
-
-func withoutQuery(target string) string {
-	path, _, _ := strings.Cut(target, "?")
-	return path
 }

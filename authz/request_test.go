@@ -40,6 +40,14 @@ func peer(address string) *authv3.AttributeContext_Peer {
 	}}}
 }
 
+// newRequest makes a request of a CheckRequest.
+func newRequest(in *authv3.CheckRequest, trustedHops int) (request, error) {
+	var r request
+	r.readMessage(in)
+	err := r.canonicalize(trustedHops)
+	return r, err
+}
+
 func TestNewRequest(t *testing.T) {
 	in := func(http *authv3.AttributeContext_HttpRequest) *authv3.CheckRequest {
 		return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
@@ -64,13 +72,13 @@ func TestNewRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := []string{r.Method, r.Host, r.Path.String(), r.Query, r.ClientIP, r.policyName, r.authorization, r.id}
+			got := []string{r.Method, r.Host, r.Path.String(), r.Query, r.ClientIP, r.policy, r.header("authorization"), r.id}
 			want := []string{"GET", "api.example.com", "/users", "q=1", "198.51.100.1", "admin", "Bearer a,Bearer b", "id-1"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			// Conditions see all headers but the token.
-			if diff := cmp.Diff(map[string]string{"x-request-id": "id-1", "cookie": "c"}, r.Headers); diff != "" {
+			if diff := cmp.Diff(map[string]string{"x-request-id": "id-1", "cookie": "c"}, r.headerMap()); diff != "" {
 				t.Errorf("headers (-want +got):\n%s", diff)
 			}
 		})

@@ -13,6 +13,8 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"scopeward/authz/token"
 )
 
 // answer is a row of the table of answers: what the client gets for a code.
@@ -53,46 +55,100 @@ func (c code) answer() answer {
 	}
 }
 
-// respond builds the CheckResponse for a verdict. Everything but an explicit
-// codeAllow is denied.
-func (s *Snapshot) respond(e *Event) *authv3.CheckResponse {
+// reply is what Envoy is to do. Its zero value denies.
+type reply struct {
+	allowed bool
+	answer  answer   // of a denial
+	body    string   // of a denial
+	set     []header // for the upstream, or for the client of a denial
+	remove  []string // from what goes upstream; never a name of set, for Envoy would remove it
+	code    string
+	rule    string
+	who     *token.Identity
+}
+
+// respond builds the reply for a verdict. Everything but an explicit codeAllow
+// is denied.
+func (s *Snapshot) respond(e *Event) reply {
+	r := reply{code: e.verdict.code.String(), rule: e.match.Action(), who: e.result.Identity}
 	if e.verdict.code == codeAllow {
-		return s.allow(e)
+		s.allow(&r, e)
+	} else {
+		s.deny(&r, e)
 	}
-	return s.deny(e)
+	return r
 }
 
 // allow lets the request pass, with the identity's headers in place of the
 // client's own.
-func (s *Snapshot) allow(e *Event) *authv3.CheckResponse {
-	set, remove := s.identityHeaders(e)
-	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(codes.OK)},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers: set, HeadersToRemove: remove,
-		}},
-		DynamicMetadata: e.metadata(),
+func (s *Snapshot) allow(r *reply, e *Event) {
+	r.allowed = true
+	r.set, r.remove = s.identityHeaders(e)
+}
+
+// deny refuses the request.
+func (s *Snapshot) deny(r *reply, e *Event) {
+	r.answer = e.verdict.code.answer()
+	r.body = r.answer.body(e.verdict)
+	r.set = append(r.set, header{"content-type", "application/json"})
+	if r.answer.challenge {
+		r.set = append(r.set, header{"www-authenticate", s.challenge(e.verdict)})
+	}
+	if r.answer.retryAfter {
+		r.set = append(r.set, retryHeaders(e.verdict)...)
 	}
 }
 
-// deny refuses the request. It always carries a DeniedResponse: a denial
-// without one would be a bare 403, and failure_mode_allow could open it.
-func (s *Snapshot) deny(e *Event) *authv3.CheckResponse {
-	row := e.verdict.code.answer()
-	headers := []*corev3.HeaderValueOption{overwrite("content-type", "application/json")}
-	if row.challenge {
-		headers = append(headers, overwrite("www-authenticate", s.challenge(e.verdict)))
+// message is the reply as a CheckResponse; no other place builds one. A denial
+// always carries a DeniedResponse: without one it would be a bare 403, and
+// failure_mode_allow could open it.
+func (r *reply) message() *authv3.CheckResponse {
+	out := &authv3.CheckResponse{DynamicMetadata: r.metadata()}
+	set := make([]*corev3.HeaderValueOption, len(r.set))
+	for i, h := range r.set {
+		set[i] = &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: h.name, Value: h.value},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}
 	}
-	if row.retryAfter {
-		headers = append(headers, retryHeaders(e.verdict)...)
+	if r.allowed {
+		out.Status = &rpcstatus.Status{Code: int32(codes.OK)}
+		out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set, HeadersToRemove: r.remove}}
+		return out
 	}
-	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(row.grpc)},
-		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-			Status: &typev3.HttpStatus{Code: row.status}, Headers: headers, Body: row.body(e.verdict),
-		}},
-		DynamicMetadata: e.metadata(),
+	a := r.denial()
+	out.Status = &rpcstatus.Status{Code: int32(a.grpc)}
+	out.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: a.status}, Headers: set, Body: r.body,
+	}}
+	return out
+}
+
+// denial is the answer of a denial, also where it was forgotten.
+func (r *reply) denial() answer {
+	if r.answer.status == 0 || r.answer.grpc == codes.OK {
+		return internalError
 	}
+	return r.answer
+}
+
+// metadata is what Envoy's access log and later filters see under
+// envoy.filters.http.ext_authz.
+func (r *reply) metadata() *structpb.Struct {
+	fields := map[string]*structpb.Value{
+		"code": structpb.NewStringValue(r.code),
+		"rule": structpb.NewStringValue(r.rule),
+	}
+	if r.who != nil {
+		scopes := make([]*structpb.Value, len(r.who.Scopes))
+		for i, s := range r.who.Scopes {
+			scopes[i] = structpb.NewStringValue(s)
+		}
+		fields["subject"] = structpb.NewStringValue(r.who.Subject)
+		fields["scopes"] = structpb.NewListValue(&structpb.ListValue{Values: scopes})
+		fields["provider"] = structpb.NewStringValue(r.who.Provider)
+	}
+	return &structpb.Struct{Fields: fields}
 }
 
 // body is the JSON that the client gets.
@@ -139,51 +195,25 @@ const defaultRetryAfter = 5 * time.Second
 
 // retryHeaders tell the client when to try again: Retry-After (RFC 9110
 // section 10.2.3), and the RateLimit fields of the client's window.
-func retryHeaders(v verdict) []*corev3.HeaderValueOption {
+func retryHeaders(v verdict) []header {
 	if v.code != codeRateLimited {
 		wait := v.retryAfter
 		if wait <= 0 {
 			wait = defaultRetryAfter
 		}
-		return []*corev3.HeaderValueOption{overwrite("retry-after", seconds(wait))}
+		return []header{{"retry-after", seconds(wait)}}
 	}
 	limit := strconv.Itoa(v.limit.Limit)
-	return []*corev3.HeaderValueOption{
-		overwrite("retry-after", seconds(v.limit.Reset)),
-		overwrite("ratelimit-limit", limit),
-		overwrite("ratelimit-remaining", strconv.Itoa(v.limit.Remaining)),
-		overwrite("ratelimit-reset", seconds(v.limit.Reset)),
-		overwrite("ratelimit-policy", limit+";w="+seconds(v.limit.Window)),
+	return []header{
+		{"retry-after", seconds(v.limit.Reset)},
+		{"ratelimit-limit", limit},
+		{"ratelimit-remaining", strconv.Itoa(v.limit.Remaining)},
+		{"ratelimit-reset", seconds(v.limit.Reset)},
+		{"ratelimit-policy", limit + ";w=" + seconds(v.limit.Window)},
 	}
 }
 
 // seconds rounds up: a client that comes back a moment early is refused again.
 func seconds(d time.Duration) string {
 	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
-}
-
-func overwrite(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: name, Value: value},
-		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-	}
-}
-
-// metadata is what Envoy's access log and later filters see under
-// envoy.filters.http.ext_authz.
-func (e *Event) metadata() *structpb.Struct {
-	fields := map[string]*structpb.Value{
-		"code": structpb.NewStringValue(e.verdict.code.String()),
-		"rule": structpb.NewStringValue(e.match.Action()),
-	}
-	if id := e.result.Identity; id != nil {
-		scopes := make([]*structpb.Value, len(id.Scopes))
-		for i, s := range id.Scopes {
-			scopes[i] = structpb.NewStringValue(s)
-		}
-		fields["subject"] = structpb.NewStringValue(id.Subject)
-		fields["scopes"] = structpb.NewListValue(&structpb.ListValue{Values: scopes})
-		fields["provider"] = structpb.NewStringValue(id.Provider)
-	}
-	return &structpb.Struct{Fields: fields}
 }

@@ -16,7 +16,6 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
@@ -81,31 +80,39 @@ func (s *Server) Swap(next *Snapshot) { s.snapshot.Store(next) }
 // Check answers one request. It never returns a gRPC error: Envoy would turn
 // one into a plain 403, or into an allow under failure_mode_allow.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	snapshot, event := s.snapshot.Load(), &Event{start: time.Now()}
-	event.verdict = s.decide(ctx, snapshot, in, event).enforced(event.match.Rule())
+	event := newEvent()
+	defer event.release()
+	event.request.readMessage(in)
+	s.answer(ctx, event)
+	return event.reply.message(), nil
+}
+
+// answer goes the whole way of a request, and leaves the reply in the event.
+func (s *Server) answer(ctx context.Context, event *Event) {
+	snapshot := s.snapshot.Load()
+	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
-	response := snapshot.respond(event)
+	event.reply = snapshot.respond(event)
 	s.record(event)
-	return response, nil
 }
 
 // decide is the request's way up to the verdict. It notes what it learns in
 // the event as it goes, so that a denial is recorded with all that was known.
-func (s *Server) decide(ctx context.Context, snapshot *Snapshot, in *authv3.CheckRequest, event *Event) (v verdict) {
+func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (v verdict) {
 	defer s.denyOnPanic(&v)
 
 	var err error
-	if event.request, err = newRequest(in, snapshot.TrustedHops); err != nil {
+	if err = event.request.canonicalize(snapshot.TrustedHops); err != nil {
 		return denied(err)
 	}
-	if event.match, err = snapshot.Policy.Match(event.request.policyName, &event.request.Request); err != nil {
+	if event.match, err = event.request.find(snapshot.Policy); err != nil {
 		return denied(err)
 	}
 	switch event.match.Access() {
 	case policy.AccessPublic:
 		return verdict{code: codeAllow}
 	case policy.AccessToken:
-		if event.result, err = snapshot.identify(ctx, event.request); err != nil {
+		if event.result, err = snapshot.identify(ctx, &event.request); err != nil {
 			return denied(err)
 		}
 		return judged(event.match.Decide(policyIdentity(event.result.Identity)))
@@ -115,35 +122,41 @@ func (s *Server) decide(ctx context.Context, snapshot *Snapshot, in *authv3.Chec
 }
 
 // identify finds out who asks: from the bearer token, within the rate limit.
-func (s *Snapshot) identify(ctx context.Context, r request) (token.Result, error) {
-	admit := s.Limit.admit(r.ClientIP)
+func (s *Snapshot) identify(ctx context.Context, r *request) (token.Result, error) {
 	if s.Limit.EveryRequest {
-		if err := admit(); err != nil {
+		if err := s.Limit.admit(r.ClientIP); err != nil {
 			return token.Result{}, err
 		}
-		admit = func() error { return nil }
 	}
-	raw, err := token.FromAuthorization(r.authorization)
+	raw, err := token.FromAuthorization(r.header("authorization"))
 	if err != nil {
 		return token.Result{}, err
 	}
-	return s.Validator.Validate(ctx, raw, admit)
-}
-
-// admit returns the question that the validator asks before it works: may this
-// client have a token validated? A client without an IP address (a Unix
-// socket) is not limited, for it could only be limited together with all others.
-func (l Limit) admit(clientIP string) func() error {
-	return func() error {
-		key := ratelimit.Key(clientIP)
-		if l.Limiter == nil || key == "" {
+	// Most tokens are known; only others may meet the limit.
+	if result, known, err := s.Validator.Known(raw); known {
+		return result, err
+	}
+	client, counted := r.ClientIP, s.Limit.EveryRequest // the work may outlive the request
+	return s.Validator.Validate(ctx, raw, func() error {
+		if counted {
 			return nil
 		}
-		if r := l.Limiter.Allow(key); !r.OK {
-			return &limitedError{r}
-		}
+		return s.Limit.admit(client)
+	})
+}
+
+// admit asks whether this client may have a token validated. One without an IP
+// address (a Unix socket) is not limited, for it could only be limited together
+// with all others.
+func (l Limit) admit(clientIP string) error {
+	key := ratelimit.Key(clientIP)
+	if l.Limiter == nil || key == "" {
 		return nil
 	}
+	if r := l.Limiter.Allow(key); !r.OK {
+		return &limitedError{r}
+	}
+	return nil
 }
 
 // policyIdentity is the identity as the policy sees it.

@@ -91,6 +91,8 @@ func check(t testing.TB, s *Server, in *authv3.CheckRequest) *authv3.CheckRespon
 	return response
 }
 
+func message(r reply) *authv3.CheckResponse { return r.message() }
+
 func statusOf(r *authv3.CheckResponse) int { return int(r.GetDeniedResponse().GetStatus().GetCode()) }
 
 // TestErrors: every error of a verifier is a denial, of its own kind.
@@ -127,11 +129,15 @@ func TestPanicDenies(t *testing.T) {
 // TestZeroValuesDeny: what was forgotten never allows.
 func TestZeroValuesDeny(t *testing.T) {
 	var snapshot Snapshot
-	if response := snapshot.respond(&Event{}); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
+	var forgotten reply
+	if response := forgotten.message(); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
+		t.Errorf("the zero reply gives %v", response)
+	}
+	if response := message(snapshot.respond(&Event{})); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
 		t.Errorf("the zero verdict gives %v", response)
 	}
 	for c := range 256 {
-		response := snapshot.respond(&Event{verdict: verdict{code: code(c)}})
+		response := message(snapshot.respond(&Event{verdict: verdict{code: code(c)}}))
 		if code(c) != codeAllow && (response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK)) {
 			t.Errorf("code %d gives %v", c, response)
 		}
@@ -261,6 +267,13 @@ func TestNoSecretsInAudit(t *testing.T) {
 	}
 }
 
+func authorizationOf(in *authv3.CheckRequest) string {
+	var a attributes
+	a.readMessage(in)
+	a.joinRaw()
+	return a.header("authorization")
+}
+
 // FuzzCheck: whatever the bytes of a CheckRequest, the answer is one that Envoy
 // reads as it is meant: an explicit denial, or an allow of a public path or of
 // the token that is good.
@@ -283,7 +296,7 @@ func FuzzCheck(f *testing.F) {
 		if proto.Unmarshal(b, in) != nil {
 			return
 		}
-		authorization := headerMap(in.GetAttributes().GetRequest().GetHttp())["authorization"]
+		authorization := authorizationOf(in)
 		response := check(t, s, in)
 		if response.GetDeniedResponse() != nil {
 			if response.GetStatus().GetCode() == int32(codes.OK) || statusOf(response) < 400 {

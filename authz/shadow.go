@@ -31,7 +31,7 @@ func (s *Server) shadow(snapshot *Snapshot, e *Event) (would string) {
 }
 
 func (s *Snapshot) shadowed(e *Event) string {
-	match, err := s.Shadow.Match(e.request.policyName, &e.request.Request)
+	match, err := e.request.find(s.Shadow)
 	if err != nil {
 		return denied(err).code.String()
 	}
@@ -58,7 +58,7 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 		}
 		return e.verdict, true
 	}
-	raw, err := token.FromAuthorization(e.request.authorization)
+	raw, err := token.FromAuthorization(e.request.header("authorization"))
 	if err != nil {
 		return denied(err), true
 	}

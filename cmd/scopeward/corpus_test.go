@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -14,6 +16,9 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
@@ -26,23 +31,26 @@ func TestCorpus(t *testing.T) {
 			continue
 		}
 		for _, mode := range c.Modes {
-			t.Run(c.Name+"/"+mode, func(t *testing.T) {
-				t.Parallel()
-				runCase(t, c, mode)
-			})
+			for codec, o := range map[string]grpcOptions{"codec": {}, "generated": {generatedCodec: true}} {
+				t.Run(c.Name+"/"+mode+"/"+codec, func(t *testing.T) {
+					t.Parallel()
+					runCase(t, c, mode, o)
+				})
+			}
 		}
 	}
 }
 
-func runCase(t *testing.T, c *corpus.Case, mode string) {
+func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions) {
 	idp := tokentest.New(t)
 	s, audit := startService(t, c.Setup(t, t.TempDir(), mode, idp))
+	client := connect(t, s.newGRPC(o))
 	tokens := c.Mint(t, idp)
 	var responses []*authv3.CheckResponse
 	for _, step := range c.Steps {
 		wire := c.Wire(t, step, tokens)
 		request := corpus.Read(t, wire)
-		response, err := s.server.Check(t.Context(), checkRequest(request, c.Policy))
+		response, err := client.Check(t.Context(), checkRequest(request, c.Policy))
 		if err != nil {
 			t.Fatalf("%s: %v", step.Name, err)
 		}
@@ -62,6 +70,21 @@ func runCase(t *testing.T, c *corpus.Case, mode string) {
 			corpus.CompareMembers(t, "audit", step.Answer.Audit, event)
 		})
 	}
+}
+
+// connect serves g within the process.
+func connect(t *testing.T, g *grpc.Server) authv3.AuthorizationClient {
+	t.Helper()
+	listener := bufconn.Listen(1 << 20)
+	go g.Serve(listener)
+	t.Cleanup(g.Stop)
+	conn, err := grpc.NewClient("passthrough:", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return authv3.NewAuthorizationClient(conn)
 }
 
 // startService runs a configuration without its listeners until the test ends.

@@ -22,6 +22,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+
+	"scopeward/authz"
 )
 
 // drainPatience is how long requests in flight and open health watches may
@@ -30,7 +32,7 @@ const drainPatience = 8 * time.Second
 
 func newServe() *cobra.Command {
 	var o options
-	var reflect bool
+	var g grpcOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service",
@@ -42,18 +44,22 @@ A change to a policy file is live at once; a broken one is reported and the last
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.adminSet = cmd.Flags().Changed("admin")
-			return serve(cmd.Context(), o, reflect, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), o, g, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	configFlags(cmd, &o)
 	cmd.Flags().StringVar(&o.listen, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
 	cmd.Flags().StringVar(&o.admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+defaultAdmin+")")
-	cmd.Flags().BoolVar(&reflect, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
+	cmd.Flags().BoolVar(&g.reflection, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
+	cmd.Flags().BoolVar(&g.generatedCodec, "generated-codec", false, "decode requests by the generated protobuf code: slower, the same answers")
 	return cmd
 }
 
+// grpcOptions are the gRPC server's.
+type grpcOptions struct{ reflection, generatedCodec bool }
+
 // serve runs the service until ctx ends.
-func serve(ctx context.Context, o options, reflect bool, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writer) error {
 	f, err := load(o)
 	if err != nil {
 		return err
@@ -77,22 +83,15 @@ func serve(ctx context.Context, o options, reflect bool, stdout, stderr io.Write
 		}
 		defer admin.Close()
 	}
-	return s.run(ctx, listener, admin, reflect)
+	return s.run(ctx, listener, admin, g)
 }
 
 // run serves until ctx ends or a part fails, then drains.
-func (s *service) run(ctx context.Context, listener, admin net.Listener, reflect bool) error {
+func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcOptions) error {
 	healthServer := health.NewServer()
 	setHealth(healthServer, healthv1.HealthCheckResponse_NOT_SERVING)
-	g := grpc.NewServer(
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.ConnectionTimeout(10*time.Second),
-	)
-	authv3.RegisterAuthorizationServer(g, s.server)
+	g := s.newGRPC(o)
 	healthv1.RegisterHealthServer(g, healthServer)
-	if reflect {
-		reflection.Register(g)
-	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range s.state.Load().providers {
@@ -129,6 +128,26 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, reflect
 	err := group.Wait()
 	s.log.Info("ended")
 	return err
+}
+
+// newGRPC makes the gRPC server with the authorization service on it.
+func (s *service) newGRPC(o grpcOptions) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(10 * time.Second),
+	}
+	var g *grpc.Server
+	if o.generatedCodec {
+		g = grpc.NewServer(options...)
+		authv3.RegisterAuthorizationServer(g, s.server)
+	} else {
+		g = grpc.NewServer(append(options, authz.Codec())...)
+		s.server.Register(g)
+	}
+	if o.reflection {
+		reflection.Register(g)
+	}
+	return g
 }
 
 func setHealth(h *health.Server, status healthv1.HealthCheckResponse_ServingStatus) {

@@ -1,0 +1,127 @@
+package authz
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"scopeward/authz/token"
+)
+
+// fullRequest has every field that Envoy may send.
+func fullRequest() *authv3.CheckRequest {
+	in := browserRequest("abc")
+	a := in.Attributes
+	a.Source.Service, a.Source.Principal, a.Source.Certificate = "service", "spiffe://a/b", "pem"
+	a.Source.Labels = map[string]string{"a": "b"}
+	a.Destination = &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/x", Mode: 7}}}}
+	a.Request.Time = timestamppb.Now()
+	http := a.Request.Http
+	http.Id, http.Scheme, http.Query, http.Fragment, http.Size, http.Protocol, http.Body, http.RawBody = "7", "http", "q", "f", -1, "HTTP/1.1", "body", []byte{0xff}
+	a.ContextExtensions = map[string]string{"policy": "admin", "other": "x"}
+	metadata := &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"f": {Fields: map[string]*structpb.Value{"k": structpb.NewStringValue("v")}}}}
+	a.MetadataContext, a.RouteMetadataContext = metadata, metadata
+	a.TlsSession = &authv3.AttributeContext_TLSSession{Sni: "api.example.com"}
+	return in
+}
+
+// sorted makes two readings comparable: a map has no order.
+func sorted(a attributes) attributes {
+	last := map[string]string{}
+	for _, h := range a.headers {
+		last[h.name] = h.value
+	}
+	a.headers = nil
+	for name, value := range last {
+		a.headers = append(a.headers, header{name, value})
+	}
+	slices.SortFunc(a.headers, func(x, y header) int { return strings.Compare(x.name, y.name) })
+	return a
+}
+
+// sameReading holds the codec against the generated code.
+func sameReading(t testing.TB, wire []byte) {
+	t.Helper()
+	var direct, viaMessage attributes
+	directErr := direct.unmarshal(string(wire))
+	in := &authv3.CheckRequest{}
+	generatedErr := proto.Unmarshal(wire, in)
+	if (directErr == nil) != (generatedErr == nil) {
+		t.Fatalf("the codec says %v, the generated code %v", directErr, generatedErr)
+	}
+	if directErr != nil {
+		return
+	}
+	viaMessage.readMessage(in)
+	if diff := cmp.Diff(sorted(viaMessage), sorted(direct), cmp.AllowUnexported(attributes{}, header{})); diff != "" {
+		t.Fatalf("read otherwise (-generated +codec):\n%s", diff)
+	}
+}
+
+func TestCodecReadsRequests(t *testing.T) {
+	raw := get("/users", "")
+	raw.Attributes.Request.Http.HeaderMap = &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
+		{Key: "Authorization", RawValue: []byte("Bearer a\xff")}, {Key: "authorization", Value: "Bearer b"},
+	}}
+	internal := get("/", "")
+	internal.Attributes.Source = &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{EnvoyInternalAddress: &corev3.EnvoyInternalAddress{EndpointId: "x"}}}}
+	for name, in := range map[string]*authv3.CheckRequest{
+		"empty": {}, "no HTTP": {Attributes: &authv3.AttributeContext{}}, "full": fullRequest(), "plain": browserRequest("abc"), "raw headers": raw, "internal": internal,
+	} {
+		t.Run(name, func(t *testing.T) {
+			wire, err := proto.Marshal(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameReading(t, wire)
+			sameReading(t, append(wire, wire...)) // messages that come twice are merged
+			for i := range wire {
+				sameReading(t, wire[:i])
+			}
+		})
+	}
+}
+
+func FuzzCodec(f *testing.F) {
+	for _, in := range []*authv3.CheckRequest{{}, fullRequest(), browserRequest("abc")} {
+		wire, err := proto.Marshal(in)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+		f.Add(append(wire, wire...))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) { sameReading(t, wire) })
+}
+
+// TestCodecWritesReplies: what the codec writes is what message builds.
+func TestCodecWritesReplies(t *testing.T) {
+	who := &token.Identity{Provider: "idp", Subject: "alice", Scopes: []string{"read:users", "a"}}
+	for name, r := range map[string]reply{
+		"zero":        {},
+		"allow":       {allowed: true, set: []header{{"x-auth-subject", "alice"}, {"x-auth-scopes", strings.Repeat("scope ", 3000)}}, remove: []string{"x-auth-email", "x_auth_email"}, code: "allow", rule: "GET /users", who: who},
+		"public":      {allowed: true, code: "allow", rule: "/", remove: []string{"x-auth-subject"}},
+		"no scopes":   {allowed: true, code: "allow", who: &token.Identity{}},
+		"denied":      {answer: codeInvalidToken.answer(), body: `{"error":"Invalid token"}`, set: []header{{"content-type", "application/json"}}, code: "invalid_token"},
+		"OK denied":   {answer: answer{status: 200}, code: "?"},
+		"long denied": {answer: codeUnavailable.answer(), body: strings.Repeat("x", 1<<17), code: "unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := &authv3.CheckResponse{}
+			if err := proto.Unmarshal(r.append(nil), got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(r.message(), got, protocmp.Transform()); diff != "" {
+				t.Errorf("(-message +codec):\n%s", diff)
+			}
+		})
+	}
+}
