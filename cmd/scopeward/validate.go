@@ -164,7 +164,7 @@ func (v *validator) listen(l Listen) {
 }
 
 func (v *validator) address(what string, l located) {
-	if _, _, err := net.SplitHostPort(string(l.Value)); err != nil {
+	if _, _, err := net.SplitHostPort(string(l.Value)); err != nil || strings.Contains(string(l.Value), "/") {
 		v.add(l.Pos, "%s: %q is not host:port, as in 127.0.0.1:9191", what, l.Value)
 	}
 }
