@@ -211,8 +211,10 @@ func (c *comparison) add(f Finding) {
 func weaker(op *Operation, match policy.Match) string {
 	need := op.Requirement
 	switch {
-	case need.Public, need.Silent, match.Access() == policy.AccessDeny:
+	case need.Public, need.Silent, match.Access() == policy.AccessDeny && !match.Rule().Audit:
 		return ""
+	case match.Rule().Audit:
+		return fmt.Sprintf("it is in audit mode, so all requests pass, the document asks for %s", need)
 	case match.Decide(nil).Code == policy.Allowed:
 		return fmt.Sprintf("it needs no token, the document asks for %s", need)
 	case len(need.Alternatives) == 0:

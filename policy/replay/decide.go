@@ -1,0 +1,259 @@
+package replay
+
+import (
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+
+	"scopeward/policy"
+)
+
+// side is one of the two policies.
+type side struct {
+	set   *policy.Set
+	name  string
+	needs map[*policy.Rule]needs
+}
+
+// needs is what a rule's condition asks about, beyond what every log knows.
+type needs struct{ unknown, query, ip bool }
+
+// verdict is what a policy says about an entry.
+type verdict struct {
+	outcome string
+	match   policy.Match
+}
+
+const (
+	allow       = "allow"
+	public      = "public"
+	denied      = "denied"
+	anyToken    = "token"
+	condition   = "condition"
+	invalidPath = "invalid_path"
+)
+
+func (v verdict) answer() Answer {
+	a := Answer{Outcome: v.outcome, Rule: v.match.Action()}
+	if rule := v.match.Rule(); rule != nil {
+		a.Pos = rule.Pos.String()
+		if v.outcome == anyToken {
+			a.Outcome += terms(rule)
+		}
+	}
+	return a
+}
+
+// terms says what a rule asks of a token.
+func terms(r *policy.Rule) string {
+	var parts []string
+	if len(r.Scopes) > 0 {
+		parts = append(parts, "scopes "+strings.Join(r.Scopes, " "))
+	}
+	if len(r.AnyScopes) > 0 {
+		parts = append(parts, "any of the scopes "+strings.Join(r.AnyScopes, " "))
+	}
+	if r.When != "" {
+		parts = append(parts, "the condition "+strings.Join(strings.Fields(r.When), " "))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " with " + strings.Join(parts, " and ")
+}
+
+func (s *side) decide(e *entry) verdict {
+	if e.refused != nil {
+		return verdict{outcome: invalidPath}
+	}
+	match, err := s.set.Match(s.name, &e.request)
+	if err != nil {
+		return verdict{outcome: invalidPath}
+	}
+	v := verdict{match: match}
+	if match.Rule() != nil && match.Rule().Audit { // it is not enforced
+		v.outcome = allow
+		return v
+	}
+	switch e.caller {
+	case somebody:
+		v.outcome = s.known(e, match)
+	case nobody:
+		v.outcome = withoutToken(e, match)
+	default:
+		v.outcome = kind(match)
+	}
+	return v
+}
+
+// kind is what a rule asks of an unknown caller.
+func kind(match policy.Match) string {
+	switch {
+	case match.Decide(nil).Code == policy.Allowed:
+		return public
+	case match.Access() == policy.AccessToken:
+		return anyToken
+	default:
+		return denied
+	}
+}
+
+func withoutToken(e *entry, match policy.Match) string {
+	switch {
+	case match.Decide(nil).Code == policy.Allowed:
+		return allow
+	case match.Access() != policy.AccessToken:
+		return "access_denied"
+	default:
+		return e.code
+	}
+}
+
+// known decides for a caller whose token was valid.
+func (s *side) known(e *entry, match policy.Match) string {
+	d := match.Decide(&e.identity)
+	if d.Code == policy.InsufficientScope {
+		return "insufficient_scope"
+	}
+	if match.Access() == policy.AccessToken {
+		if n := s.needsOf(match.Rule()); n.unknown || n.query && !e.hasQuery || n.ip && !e.hasIP {
+			return condition
+		}
+	}
+	if d.Code == policy.Allowed {
+		return allow
+	}
+	return "access_denied"
+}
+
+func (s *side) needsOf(r *policy.Rule) needs {
+	n, ok := s.needs[r]
+	if !ok {
+		n = read(r.When)
+		s.needs[r] = n
+	}
+	return n
+}
+
+// read finds what a condition asks about. What it can't read needs everything.
+func read(when string) needs {
+	var n needs
+	if when == "" {
+		return n
+	}
+	env, err := cel.NewEnv()
+	if err != nil {
+		return needs{unknown: true}
+	}
+	parsed, issues := env.Parse(when)
+	if issues.Err() != nil {
+		return needs{unknown: true}
+	}
+	ast.PreOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.SelectKind || e.AsSelect().Operand().Kind() != ast.IdentKind {
+			return
+		}
+		switch e.AsSelect().Operand().AsIdent() + "." + e.AsSelect().FieldName() {
+		case "identity.claims", "identity.email", "identity.client_id", "identity.issuer", "request.headers":
+			n.unknown = true
+		case "request.query":
+			n.query = true
+		case "request.client_ip":
+			n.ip = true
+		}
+	}))
+	return n
+}
+
+// compare tells what changes for the request.
+func compare(old, next verdict) Change {
+	a, b := may(old.outcome), may(next.outcome)
+	switch {
+	case a == never && b == never:
+		if old.outcome == next.outcome {
+			return Same
+		}
+		return Differs
+	case a == always && b == always:
+		return Same
+	case a == never && b == always:
+		return Opens
+	case a == always && b == never:
+		return Closes
+	case a == never, b == always:
+		return MayOpen
+	case b == never, a == always:
+		return MayClose
+	}
+	if old.outcome == condition { // the scopes are known, and enough for both
+		if sameCondition(old.match.Rule(), next.match.Rule()) {
+			return Same
+		}
+		return MayOpen
+	}
+	return between(old.match.Rule(), next.match.Rule())
+}
+
+func sameCondition(a, b *policy.Rule) bool {
+	return a.When == b.When && (!strings.Contains(a.When, "path.") || samePaths(a, b))
+}
+
+// chance is whether an outcome lets the request pass.
+type chance uint8
+
+const (
+	never chance = iota
+	perhaps
+	always
+)
+
+func may(outcome string) chance {
+	switch outcome {
+	case allow, public:
+		return always
+	case anyToken, condition:
+		return perhaps
+	default:
+		return never
+	}
+}
+
+// between compares two rules for what a log does not know: a rule that asks for
+// all that the other asks can't open anything.
+func between(old, next *policy.Rule) Change {
+	if sameCondition(old, next) && sameScopes(old.Scopes, next.Scopes) && sameScopes(old.AnyScopes, next.AnyScopes) {
+		return Same
+	}
+	for _, scope := range old.Scopes {
+		if !slices.Contains(next.Scopes, scope) {
+			return MayOpen
+		}
+	}
+	if len(old.AnyScopes) > 0 && !within(next.AnyScopes, old.AnyScopes) && !meet(next.Scopes, old.AnyScopes) {
+		return MayOpen
+	}
+	if old.When != "" && !sameCondition(old, next) {
+		return MayOpen
+	}
+	return MayClose
+}
+
+// samePaths: the path's variables mean the same.
+func samePaths(a, b *policy.Rule) bool {
+	return slices.EqualFunc(a.Patterns, b.Patterns, func(p, q *policy.Pattern) bool { return p.Path == q.Path })
+}
+
+func sameScopes(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
+}
+
+// within reports whether list has something, and nothing that all has not.
+func within(list, all []string) bool {
+	return len(list) > 0 && !slices.ContainsFunc(list, func(s string) bool { return !slices.Contains(all, s) })
+}
+
+func meet(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
