@@ -1,14 +1,15 @@
 package authz
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"io"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"scopeward/authz/token"
 	"scopeward/policy"
@@ -46,24 +47,24 @@ func (e *Event) release() {
 // auditLine is the audit event: one JSON line per decision. The first five
 // fields are those of Kinde's guide; no field ever holds a token or a query.
 type auditLine struct {
-	Timestamp  string   `json:"timestamp"` // RFC 3339, UTC
-	Action     string   `json:"action"`    // the rule's name or pattern
-	Success    bool     `json:"success"`
-	UserID     string   `json:"userId"`
-	Scopes     []string `json:"scopes"`
-	Code       string   `json:"code"`
-	Rule       string   `json:"rule"` // file:line:column
-	Method     string   `json:"method"`
-	Host       string   `json:"host"`
-	Path       string   `json:"path"`
-	ClientIP   string   `json:"clientIp"`
-	RequestID  string   `json:"requestId"`
-	Provider   string   `json:"provider"`
-	Cache      string   `json:"cache"` // hit, miss, none
-	DurationMS float64  `json:"durationMs"`
-	Reason     string   `json:"reason,omitempty"`  // why it was denied, or would have been
-	WouldBe    string   `json:"wouldBe,omitempty"` // what a rule in audit mode would have answered
-	Shadow     string   `json:"shadow,omitempty"`  // what the shadow policy would have answered
+	Timestamp  time.Time `json:"timestamp"` // RFC 3339, UTC
+	Action     string    `json:"action"`    // the rule's name or pattern
+	Success    bool      `json:"success"`
+	UserID     string    `json:"userId"`
+	Scopes     []string  `json:"scopes"`
+	Code       string    `json:"code"`
+	Rule       string    `json:"rule"` // file:line:column
+	Method     string    `json:"method"`
+	Host       string    `json:"host"`
+	Path       string    `json:"path"`
+	ClientIP   string    `json:"clientIp"`
+	RequestID  string    `json:"requestId"`
+	Provider   string    `json:"provider"`
+	Cache      string    `json:"cache"` // hit, miss, none
+	DurationMS float64   `json:"durationMs"`
+	Reason     string    `json:"reason,omitempty"`  // why it was denied, or would have been
+	WouldBe    string    `json:"wouldBe,omitempty"` // what a rule in audit mode would have answered
+	Shadow     string    `json:"shadow,omitempty"`  // what the shadow policy would have answered
 }
 
 // action names what was asked for: the rule, or the request where none matched.
@@ -81,12 +82,12 @@ func (e *Event) path() string {
 	return e.request.rawPath()
 }
 
+// line makes the audit event. It shares the event's memory.
 func (e *Event) line(took time.Duration) auditLine {
 	l := auditLine{
-		Timestamp:  e.start.UTC().Format(time.RFC3339Nano),
+		Timestamp:  e.start.UTC(),
 		Action:     e.action(),
 		Success:    e.verdict.code == codeAllow,
-		Scopes:     []string{},
 		Code:       e.verdict.code.String(),
 		Method:     e.request.Method,
 		Host:       e.request.Host,
@@ -97,21 +98,63 @@ func (e *Event) line(took time.Duration) auditLine {
 		Cache:      e.cache(),
 		DurationMS: float64(took.Microseconds()) / 1000,
 		Reason:     e.verdict.reason,
+		Shadow:     e.shadow,
 	}
 	if e.verdict.wouldBe != 0 {
 		l.WouldBe = e.verdict.wouldBe.String()
 	}
-	l.Shadow = e.shadow
 	if rule := e.match.Rule(); rule != nil {
-		l.Rule = rule.Pos.String()
+		l.Rule = rule.Place()
 	}
 	if id := e.result.Identity; id != nil {
-		l.UserID = id.Subject
-		if id.Scopes != nil {
-			l.Scopes = id.Scopes
-		}
+		l.UserID, l.Scopes = id.Subject, id.Scopes
 	}
 	return l
+}
+
+// append writes the line as JSON, without reflection: it is written for every
+// request.
+func (l *auditLine) append(b []byte) []byte {
+	b = append(b, `{"timestamp":"`...)
+	b = l.Timestamp.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, '"')
+	b = appendText(b, "action", l.Action)
+	b = strconv.AppendBool(append(b, `,"success":`...), l.Success)
+	b = appendText(b, "userId", l.UserID)
+	b = append(b, `,"scopes":[`...)
+	for i, scope := range l.Scopes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendQuoted(b, scope)
+	}
+	b = append(b, ']')
+	b = appendText(b, "code", l.Code)
+	b = appendText(b, "rule", l.Rule)
+	b = appendText(b, "method", l.Method)
+	b = appendText(b, "host", l.Host)
+	b = appendText(b, "path", l.Path)
+	b = appendText(b, "clientIp", l.ClientIP)
+	b = appendText(b, "requestId", l.RequestID)
+	b = appendText(b, "provider", l.Provider)
+	b = appendText(b, "cache", l.Cache)
+	b = strconv.AppendFloat(append(b, `,"durationMs":`...), l.DurationMS, 'f', -1, 64)
+	for _, optional := range []struct{ name, value string }{{"reason", l.Reason}, {"wouldBe", l.WouldBe}, {"shadow", l.Shadow}} {
+		if optional.value != "" {
+			b = appendText(b, optional.name, optional.value)
+		}
+	}
+	return append(b, '}', '\n')
+}
+
+func appendText(b []byte, name, value string) []byte {
+	b = append(append(append(b, ',', '"'), name...), '"', ':')
+	return appendQuoted(b, value)
+}
+
+func appendQuoted(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
+	return b
 }
 
 func (e *Event) cache() string {
@@ -129,85 +172,107 @@ func (s *Server) record(e *Event) {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}
-	s.audit.write(e.line(took))
+	line := e.line(took)
+	s.audit.write(&line)
 }
 
-// auditQueue is how many events may wait for a slow reader of the audit.
-const auditQueue = 8192
+const (
+	// auditRoom is how many bytes of events may wait for a slow reader.
+	auditRoom = 4 << 20
+	// auditBatch is how long events wait for others to be written with them: to
+	// wake the writer for each would cost more than to make it.
+	auditBatch = 20 * time.Millisecond
+)
 
 // AuditWriter writes events one line each, in the background: a reader that
 // blocks costs events, which are counted, but never an answer.
 type AuditWriter struct {
-	queue   chan []byte
-	done    chan struct{}
-	mu      sync.RWMutex // guards closed against writes to a closed queue
-	closed  bool
 	dropped atomic.Uint64
+	wake    chan struct{} // has room for one: there is something to write, or the end
+	done    chan struct{}
+
+	mu      sync.Mutex
+	pending []byte
+	closed  bool
 }
 
 // NewAuditWriter starts to write to w until Close.
 func NewAuditWriter(w io.Writer, log *slog.Logger) *AuditWriter {
-	a := &AuditWriter{queue: make(chan []byte, auditQueue), done: make(chan struct{})}
+	a := &AuditWriter{wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go a.run(w, log)
 	return a
 }
 
-// Dropped is the number of events that the queue had no room for.
+// Dropped is the number of events that were lost.
 func (a *AuditWriter) Dropped() uint64 { return a.dropped.Load() }
 
-func (a *AuditWriter) write(l auditLine) {
-	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(l); err != nil {
+func (a *AuditWriter) write(l *auditLine) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || len(a.pending) > auditRoom {
 		a.dropped.Add(1)
 		return
 	}
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if a.closed {
-		a.dropped.Add(1)
-		return
+	first := len(a.pending) == 0
+	a.pending = l.append(a.pending)
+	if first {
+		a.signal()
 	}
+}
+
+func (a *AuditWriter) signal() {
 	select {
-	case a.queue <- line.Bytes():
+	case a.wake <- struct{}{}:
 	default:
-		a.dropped.Add(1)
 	}
 }
 
 func (a *AuditWriter) run(w io.Writer, log *slog.Logger) {
 	defer close(a.done)
-	out := bufio.NewWriterSize(w, 64<<10)
+	var batch []byte
 	failing := false
-	for line := range a.queue {
-		_, err := out.Write(line)
-		if err == nil && len(a.queue) == 0 {
-			err = out.Flush()
+	for range a.wake {
+		if !a.isClosed() {
+			time.Sleep(auditBatch)
 		}
-		if err != nil {
-			a.dropped.Add(1)
-			out.Reset(w) // a bufio.Writer keeps its first error
+		var closed bool
+		batch, closed = a.take(batch)
+		if _, err := w.Write(batch); err != nil {
+			a.dropped.Add(uint64(bytes.Count(batch, []byte{'\n'})))
 			if !failing {
 				log.Error("audit events can't be written", slog.Any("error", err))
 			}
+			failing = true
+		} else {
+			failing = false
 		}
-		failing = err != nil
-	}
-	if err := out.Flush(); err != nil && !failing {
-		log.Error("audit events can't be written", slog.Any("error", err))
+		if closed {
+			return
+		}
 	}
 }
 
-// Close writes what is queued and ends the writer, at the latest after the
+// take gives what is pending, and leaves the memory of the last batch for more.
+func (a *AuditWriter) take(last []byte) (batch []byte, closed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	batch, a.pending = a.pending, last[:0]
+	return batch, a.closed
+}
+
+func (a *AuditWriter) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
+}
+
+// Close writes what is pending and ends the writer, at the latest after the
 // given time: a reader that blocks must not keep the process from ending.
 func (a *AuditWriter) Close(patience time.Duration) {
 	a.mu.Lock()
-	if !a.closed {
-		a.closed = true
-		close(a.queue)
-	}
+	a.closed = true
 	a.mu.Unlock()
+	a.signal()
 	select {
 	case <-a.done:
 	case <-time.After(patience):

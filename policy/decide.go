@@ -26,10 +26,15 @@ type Rule struct {
 	// What the answers need, made at load.
 	required          []string
 	lackAll, lackSome string
+	place             string
 }
+
+// Place is the rule's position as text, made once.
+func (r *Rule) Place() string { return r.place }
 
 // prepare makes what Decide gives out, once.
 func (r *Rule) prepare() {
+	r.place = r.Pos.String()
 	r.required = slices.Clip(slices.Concat(r.Scopes, r.AnyScopes))
 	r.lackAll = "the token needs all of the scopes " + strings.Join(r.Scopes, " ")
 	r.lackSome = "the token needs one of the scopes " + strings.Join(r.AnyScopes, " ")
