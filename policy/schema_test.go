@@ -13,7 +13,7 @@ import (
 	"scopeward/policy/strictyaml/schematest"
 )
 
-func compileSchema(t *testing.T) (strictyaml.JSONSchema, *schematest.Validator) {
+func compileSchema(t testing.TB) (strictyaml.JSONSchema, *schematest.Validator) {
 	t.Helper()
 	schema, err := Schema()
 	if err != nil {
@@ -29,7 +29,7 @@ func TestCommittedSchema(t *testing.T) {
 }
 
 // goodPolicies are all policies of the repository that are meant to be good.
-func goodPolicies(t *testing.T) []File {
+func goodPolicies(t testing.TB) []File {
 	t.Helper()
 	var files []File
 	add := func(name string, data []byte) { files = append(files, File{name, data}) }
@@ -69,7 +69,7 @@ func goodPolicies(t *testing.T) []File {
 	return files
 }
 
-func matching(t *testing.T, glob string) []string {
+func matching(t testing.TB, glob string) []string {
 	t.Helper()
 	names, err := filepath.Glob(glob)
 	if err != nil || len(names) == 0 {
@@ -86,6 +86,71 @@ func TestSchemaTakesGoodPolicies(t *testing.T) {
 		}
 		if err := validator.Validate(f.Data); err != nil {
 			t.Errorf("%s: %v", f.Name, err)
+		}
+	}
+}
+
+// TestSchemaTakesWhatParseTakes looks at every policy that is written anywhere in
+// the repository, also where tests of other packages use it.
+func TestSchemaTakesWhatParseTakes(t *testing.T) {
+	_, validator := compileSchema(t)
+	taken := 0
+	compare := func(name string, data []byte) {
+		if _, err := Parse(File{name, data}); err != nil {
+			return
+		}
+		taken++
+		if err := validator.Validate(data); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	err := filepath.WalkDir("..", func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			if entry != nil && entry.Name() == ".git" {
+				return filepath.SkipDir
+			}
+			return err
+		}
+		switch filepath.Ext(path) {
+		case ".yaml", ".yml":
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			compare(path, data)
+		case ".txtar":
+			archive, err := txtar.ParseFile(path)
+			if err != nil {
+				return err
+			}
+			for _, f := range archive.Files {
+				if strings.HasSuffix(f.Name, ".yaml") {
+					compare(path+"/"+f.Name, f.Data)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken < 30 {
+		t.Errorf("%d policies were compared: where are the others?", taken)
+	}
+}
+
+// TestExamplesNameTheSchema lets editors check the examples where they are.
+func TestExamplesNameTheSchema(t *testing.T) {
+	const line = "# yaml-language-server: $schema="
+	for _, name := range matching(t, "examples/*.yaml") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(string(data), "\n")
+		path, ok := strings.CutPrefix(first, line)
+		if !ok || filepath.Join("examples", path) != "policy.schema.json" {
+			t.Errorf("%s starts with %q, not with %s../policy.schema.json", name, first, line)
 		}
 	}
 }
@@ -108,6 +173,22 @@ func TestSchemaOnBadPolicies(t *testing.T) {
 			})
 		}
 	}
+}
+
+// FuzzSchema looks for policies that the parser takes and the schema refuses.
+func FuzzSchema(f *testing.F) {
+	_, validator := compileSchema(f)
+	for _, file := range goodPolicies(f) {
+		f.Add(file.Data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := Parse(File{"p.yaml", data}); err != nil {
+			return
+		}
+		if err := validator.Validate(data); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestSchemaAgreesWithParse changes good policies in each place, in many ways:

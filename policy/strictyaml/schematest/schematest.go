@@ -93,7 +93,8 @@ func value(n *yaml.Node) (any, error) {
 		}
 		return out, nil
 	}
-	if n.Tag == "!!str" || n.Tag == "!!timestamp" {
+	switch n.Tag {
+	case "!!str", "!!timestamp", "!!merge":
 		return n.Value, nil
 	}
 	var out any
