@@ -163,7 +163,10 @@ func (c *comparison) compare(r *rule, sample request) {
 		return
 	}
 	c.use(match.Rule(), sample)
-	for _, op := range r.operations {
+	for i, op := range r.operations {
+		if i > 0 && !op.closed {
+			break // HEAD, as GET
+		}
 		if why := weaker(op, match); why != "" {
 			c.add(Finding{
 				Kind: WeakerRule, Pos: match.Rule().Pos, Request: sample.String(), Operation: op.String(), Route: op.Pos,

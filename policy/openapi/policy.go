@@ -138,9 +138,9 @@ func (r ImportedRule) writeTerms(w *strings.Builder) {
 	}
 }
 
-// name is the rule's action in audit events: the only operation's id.
+// name is the rule's action in audit events: the operation's id.
 func (r ImportedRule) name() string {
-	if len(r.Operations) > 1 {
+	if len(r.Operations) > 1 && r.Access == policy.AccessDeny {
 		return ""
 	}
 	return r.Operations[0].ID

@@ -35,8 +35,10 @@ func (r *rule) closed() bool {
 // closed and share a rule.
 func separate(operations []*Operation) []*rule {
 	var rules []*rule
+	heads := map[*Operation]*Operation{}
 	for _, op := range operations {
-		if op.Method == "HEAD" && coveredByGet(op, operations) {
+		if get := getOf(op, operations); get != nil {
+			heads[get] = op
 			continue
 		}
 		r := &rule{operations: []*Operation{op}}
@@ -44,6 +46,11 @@ func separate(operations []*Operation) []*rule {
 			r.patterns = append(r.patterns, pattern{op.Method, t})
 		}
 		rules = append(rules, r)
+	}
+	for _, r := range rules {
+		if head := heads[r.operations[0]]; head != nil {
+			r.operations = append(r.operations, head)
+		}
 	}
 	for {
 		a, b, found := firstConflict(rules)
@@ -57,14 +64,22 @@ func separate(operations []*Operation) []*rule {
 	}
 }
 
-// coveredByGet reports whether the rule of the GET operation of the same path
-// says the same: GET patterns match HEAD too.
-func coveredByGet(head *Operation, operations []*Operation) bool {
-	return slices.ContainsFunc(operations, func(op *Operation) bool {
+// getOf finds the GET operation of the same path whose rule will do for a HEAD
+// operation too: GET patterns match HEAD.
+func getOf(head *Operation, operations []*Operation) *Operation {
+	if head.Method != "HEAD" {
+		return nil
+	}
+	at := slices.IndexFunc(operations, func(op *Operation) bool {
 		return op.Method == "GET" && op.Path == head.Path && op.closed == head.closed &&
-			op.Requirement.String() == head.Requirement.String() && op.Requirement.Public == head.Requirement.Public &&
+			op.Requirement.Public == head.Requirement.Public && op.Requirement.Silent == head.Requirement.Silent &&
+			slices.EqualFunc(op.Requirement.Alternatives, head.Requirement.Alternatives, slices.Equal) &&
 			slices.EqualFunc(op.targets, head.targets, func(a, b target) bool { return a.String() == b.String() })
 	})
+	if at < 0 {
+		return nil
+	}
+	return operations[at]
 }
 
 // place is a pattern of a rule.

@@ -81,6 +81,9 @@ func wildcardName(name string, taken map[string]int) string {
 		}
 		return '_'
 	}, name)
+	for strings.Contains(name, "__") {
+		name = strings.ReplaceAll(name, "__", "_")
+	}
 	if strings.Trim(name, "_") == "" {
 		name = "parameter"
 	}

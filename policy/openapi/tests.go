@@ -32,9 +32,6 @@ func (im *Import) tests(d *Document, set *policy.Set) (string, error) {
 	var w strings.Builder
 	for _, op := range d.Operations {
 		at := slices.IndexFunc(d.rules, func(r *rule) bool { return slices.Contains(r.operations, op) })
-		if at < 0 { // HEAD, by the rule for GET
-			at = slices.IndexFunc(d.rules, func(r *rule) bool { return r.operations[0].Method == "GET" && r.operations[0].Path == op.Path })
-		}
 		sample, match, found := im.sample(op, set, at)
 		if !found {
 			continue
