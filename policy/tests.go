@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"scopeward/policy/strictyaml"
 )
@@ -133,13 +134,20 @@ func NewIdentity(scopes []string, claims map[string]any) (*Identity, error) {
 		claim string
 		to    *string
 	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}, {"iss", &id.Issuer}} {
-		switch v := claims[f.claim].(type) {
-		case string:
-			*f.to = v
-		case nil:
-		default:
-			return nil, fmt.Errorf("%s must be text: quote it", f.claim)
+		claim, present := claims[f.claim]
+		if !present || f.claim != "sub" && (claim == nil || claim == "") {
+			continue
 		}
+		text, ok := claim.(string)
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s must be text: quote it", f.claim)
+		case text == "":
+			return nil, fmt.Errorf("%s is empty", f.claim)
+		case strings.ContainsFunc(text, func(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
+			return nil, fmt.Errorf("%s has control characters", f.claim)
+		}
+		*f.to = text
 	}
 	if verified, present := claims["email_verified"]; present && verified != true && verified != "true" {
 		id.Email = "" // as the server has it: it is whatever the user typed
@@ -161,7 +169,7 @@ func claimedScopes(name string, claim any) ([]string, error) {
 	var scopes []string
 	switch v := claim.(type) {
 	case string:
-		scopes = strings.Fields(v)
+		scopes = strings.Split(v, " ")
 	case []any:
 		for _, element := range v {
 			scope, ok := element.(string)
@@ -173,10 +181,15 @@ func claimedScopes(name string, claim any) ([]string, error) {
 	default:
 		return nil, fmt.Errorf("%s is neither text nor a list of text", name)
 	}
+	var unique []string
 	for _, scope := range scopes {
-		if !isScope(scope) {
+		switch {
+		case scope == "" || slices.Contains(unique, scope):
+		case !isScope(scope):
 			return nil, fmt.Errorf("%s has %q, which is not a scope", name, scope)
+		default:
+			unique = append(unique, scope)
 		}
 	}
-	return scopes, nil
+	return unique, nil
 }

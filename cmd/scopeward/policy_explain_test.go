@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"scopeward/authz/token"
+	"scopeward/authz/token/tokentest"
+	"scopeward/e2e/corpus"
+	"scopeward/policy"
+	"scopeward/policy/explain"
+)
+
+// TestExplainAgreesWithCorpus: what explain says that clients get is what the
+// corpus shows that they get, as far as it depends on the policy and on what a
+// token says of itself.
+func TestExplainAgreesWithCorpus(t *testing.T) {
+	explained := map[string]int{}
+	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
+		if c.Config != nil || c.Faults != nil || !slices.Contains(c.Modes, "jwks") {
+			continue
+		}
+		dir, idp := t.TempDir(), tokentest.New(t)
+		c.Setup(t, dir, "jwks", idp)
+		files := []string{filepath.Join(dir, "policies")}
+		tokens := c.Mint(t, idp)
+		for _, step := range c.Steps {
+			r := corpus.Read(t, c.Wire(t, step, tokens))
+			authorization := r.Headers["authorization"]
+			delete(r.Headers, "authorization")
+			if !strings.HasPrefix(r.Target, "/") || strings.Contains(authorization, ",") || step.Answer.Status == 500 {
+				continue // no command line can say it, or it is a fault
+			}
+			o := explainOptions{policy: files, name: c.Policy, output: "json", clientIP: "127.0.0.1"}
+			if raw, ok := strings.CutPrefix(authorization, "Bearer "); ok && token.LooksLikeJWT(raw) {
+				o.token = raw
+			} else if authorization != "" {
+				continue
+			}
+			for name, value := range r.Headers {
+				o.headers = append(o.headers, name+"="+value)
+			}
+			q, _, err := o.question([]string{r.Method, "http://h" + r.Target}, nil)
+			if err != nil {
+				t.Errorf("%s: %v", step.Name, err)
+				continue
+			}
+			q.Host = r.Host
+			set, err := policy.Load(files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, out := explain.Explain(set, q)
+			if step.Answer.Body["code"] == "invalid_token" && e.Code != explain.InvalidToken {
+				continue // only who verifies can tell
+			}
+			got := response(out)
+			if got.Status != step.Answer.Status || step.Answer.Headers["WWW-Authenticate"] != got.Challenge {
+				t.Errorf("%s: explained %+v, shown %+v", step.Name, got, step.Answer)
+			}
+			var body map[string]any
+			if got.Body != "" && step.Answer.Body != nil {
+				if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(step.Answer.Body, body); diff != "" {
+					t.Errorf("%s: body (-shown +explained):\n%s", step.Name, diff)
+				}
+			}
+			explained[e.Code]++
+		}
+	}
+	for _, code := range []string{explain.Allow, explain.MissingToken, explain.InvalidToken, explain.InsufficientScope, explain.AccessDenied, explain.InvalidPath} {
+		if explained[code] == 0 {
+			t.Errorf("no step with %s was explained", code)
+		}
+	}
+}
+
+// TestIdentitiesAgree: tests and explanations take from claims what the server
+// takes from the claims of a token.
+func TestIdentitiesAgree(t *testing.T) {
+	for name, claims := range map[string]map[string]any{
+		"user":          {"sub": "u1", "email": "u1@example.com", "azp": "app", "scp": []any{"a", "b"}, "org_code": "o1"},
+		"machine":       {"client_id": "c1", "azp": "c2", "scope": "a b  c", "scp": []any{"d"}},
+		"unverified":    {"sub": "u1", "email": "x@example.com", "email_verified": false},
+		"verified":      {"sub": "u1", "email": "x@example.com", "email_verified": "true"},
+		"null scope":    {"sub": "u1", "scope": nil, "scp": []any{"a"}},
+		"null email":    {"sub": "u1", "email": nil},
+		"empty":         {},
+		"number as sub": {"sub": 42.},
+		"null sub":      {"sub": nil},
+		"empty sub":     {"sub": ""},
+		"bad scope":     {"scope": `a"b`},
+		"mixed scp":     {"scp": []any{"a", 1.}},
+		"repeated":      {"scope": "a b a"},
+		"control":       {"sub": "a\nb"},
+	} {
+		claims["iss"] = "https://id.example.com"
+		server, serverErr := token.Rules{Issuer: "https://id.example.com", AnyAudience: true, Optional: true}.Identity(claims)
+		tool, toolErr := policy.NewIdentity(nil, claims)
+		if (serverErr == nil) != (toolErr == nil) {
+			t.Errorf("%s: the server says %v, tools say %v", name, serverErr, toolErr)
+			continue
+		}
+		if serverErr != nil {
+			continue
+		}
+		want := &policy.Identity{Subject: server.Subject, Email: server.Email, ClientID: server.ClientID, Issuer: server.Issuer, Scopes: server.Scopes, Claims: server.Claims}
+		if diff := cmp.Diff(want, tool, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-server +tools):\n%s", name, diff)
+		}
+	}
+}
