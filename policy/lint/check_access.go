@@ -88,7 +88,7 @@ func (g *group) beside(public *rule, p, q *policy.Pattern, path []segment) (meth
 		own = "GET"
 	}
 	if p.Method == "" && q.Method != "" && !slices.Contains([]string{"OPTIONS", "HEAD", "TRACE", "CONNECT"}, q.Method) {
-		for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		for _, m := range []string{"PUT", "PATCH", "DELETE", "POST"} { // to read may well be public
 			if m != q.Method {
 				candidates = append(candidates, candidate{m, g.examples(path)[0]})
 			}

@@ -91,7 +91,7 @@ tests:
 `)
 	want := []string{
 		`p.yaml:3:13: public-catch-all: every path that no other rule takes is public, also those that are added later; name the paths that are public: what no rule matches is denied`,
-		`p.yaml:3:13: public-shadow: POST /users is public by this pattern, right beside the protected "GET /users" at line 5 (and 1 more); name only what is public, or let the protected rule cover that request too`,
+		`p.yaml:3:13: public-shadow: PUT /users is public by this pattern, right beside the protected "GET /users" at line 5 (and 1 more); name only what is public, or let the protected rule cover that request too`,
 		`p.yaml:10:25: header-case: header "X-A" is never there: conditions see the names in lower case; write "x-a"`,
 		`p.yaml:12:36: scope-typo: scope raed:users is written nowhere else, and is nearly read:users; write read:users if that is meant`,
 	}
