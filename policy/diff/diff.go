@@ -116,6 +116,7 @@ func Compare(old, new *policy.Set, o Options) *Report {
 		}
 		c.policy(name, found)
 	}
+	slices.SortFunc(c.report.Changes, compareChanges)
 	return c.report
 }
 
@@ -131,44 +132,33 @@ type comparison struct {
 // the pattern.
 type needKey struct {
 	rule    *policy.Rule
-	pattern *policy.Pattern // nil if it does not matter
-	open    access
+	pattern *policy.Pattern // nil if there is no condition
 }
-
-// access is what Decide says to those who bring nothing.
-type access struct{ nobody, stranger bool }
 
 // need gives what a match asks for.
 func (c *comparison) need(m policy.Match) *need {
 	rule := m.Rule()
-	if rule == nil {
+	switch {
+	case rule == nil:
+		return never()
+	case rule.Audit, m.Decide(nil).Code == policy.Allowed: // audit mode denies nobody
+		return always()
+	case m.Access() != policy.AccessToken:
 		return never()
 	}
-	// By Decide, not by what the rule says: a rule may be there without being
-	// enforced.
-	key := needKey{rule: rule, open: access{nobody: m.Decide(nil).Code == policy.Allowed}}
+	key := needKey{rule: rule}
 	if rule.When != "" {
 		key.pattern = m.Pattern()
-	} else {
-		key.open.stranger = m.Decide(&policy.Identity{}).Code == policy.Allowed
 	}
 	if c.needs[key] == nil {
-		c.needs[key] = newNeed(key, rule)
+		c.needs[key] = tokenNeed(key)
 	}
 	return c.needs[key]
 }
 
-func newNeed(key needKey, rule *policy.Rule) *need {
-	token := needFact(fact{kind: validToken})
-	switch {
-	case key.open.nobody:
-		return always()
-	case key.open.stranger:
-		return token
-	case rule.Access != policy.AccessToken:
-		return never()
-	}
-	all := []*need{token}
+func tokenNeed(key needKey) *need {
+	rule := key.rule
+	all := []*need{needFact(fact{kind: validToken})}
 	for _, scope := range rule.Scopes {
 		all = append(all, needFact(fact{kind: hasScope, key: scope}))
 	}
@@ -264,14 +254,12 @@ func (c *comparison) policy(name string, found map[pair]*meeting) {
 		}
 		x.change.Requests = append(x.change.Requests, p.String())
 	}
-	first := len(c.report.Changes)
 	for _, x := range groups {
 		slices.Sort(x.change.Requests)
 		x.change.Requests = slices.Compact(x.change.Requests)
 		x.change.Example = x.example.String()
 		c.report.Changes = append(c.report.Changes, *x.change)
 	}
-	slices.SortFunc(c.report.Changes[first:], compareChanges)
 }
 
 func compareChanges(a, b Change) int {
@@ -288,7 +276,7 @@ func compareChanges(a, b Change) int {
 		return r.Pos
 	}
 	return cmp.Or(
-		cmp.Compare(opens(a), opens(b)),
+		cmp.Compare(opens(a), opens(b)), strings.Compare(a.Policy, b.Policy),
 		comparePositions(position(a.New), position(b.New)), comparePositions(position(a.Old), position(b.Old)),
 		strings.Compare(strings.Join(a.Requests, " "), strings.Join(b.Requests, " ")), strings.Compare(a.Example, b.Example))
 }

@@ -9,10 +9,15 @@ import (
 	"scopeward/policy"
 )
 
-// maxWork bounds a comparison of two policies, in steps of about a microsecond.
-// Policies of 10,000 rules take some 100,000 steps; the worst that such files can
-// do is 100 million, if each rule of the one overlaps with each of the other.
-const maxWork = 4_000_000
+const (
+	// maxWork bounds a comparison of two policies, in steps of some microseconds.
+	// Policies of 10,000 rules take some 100,000 steps; the worst that such files
+	// can do is 100 million, if each rule of the one overlaps with each of the other.
+	maxWork = 2_000_000
+
+	// pairWork is what a pair of rules costs, besides the requests that find it.
+	pairWork = 20
+)
 
 // explorer makes the requests that stand for all requests that two policies can
 // tell apart.
@@ -222,7 +227,7 @@ func (x *explorer) path(e example, a, b *source, n int, trailing bool) {
 
 // request asks both policies.
 func (x *explorer) request(e example) {
-	if !x.work.spend() {
+	if !x.work.spend(1) {
 		return
 	}
 	r, err := policy.NewRequest(e.method, e.host, e.target)
@@ -238,7 +243,9 @@ func (x *explorer) request(e example) {
 		return
 	}
 	x.admitted = x.admitted || e.slash
-	if known := x.found[p]; known == nil || e.less(known.example) {
+	switch known := x.found[p]; {
+	case known == nil && !x.work.spend(pairWork):
+	case known == nil || e.less(known.example):
 		x.found[p] = &meeting{old, new, e}
 	}
 }

@@ -75,7 +75,7 @@ func (x index) overlapping(s *source, b *budget, visit func(*source)) {
 
 // meet walks along the segments of s, of which the first i have been met.
 func (n *node) meet(s *source, i int, b *budget, visit func(*source)) {
-	if n == nil || !b.spend() {
+	if n == nil || !b.spend(1) {
 		return
 	}
 	for _, other := range n.open {
@@ -103,7 +103,7 @@ func (n *node) meet(s *source, i int, b *budget, visit func(*source)) {
 
 // all gives every source at n and below.
 func (n *node) all(b *budget, visit func(*source)) {
-	if !b.spend() {
+	if !b.spend(1) {
 		return
 	}
 	for _, other := range n.open {
@@ -123,11 +123,11 @@ type budget struct {
 	spent bool // more was wanted than there was
 }
 
-func (b *budget) spend() bool {
-	if b.left == 0 {
-		b.spent = true
+func (b *budget) spend(steps int) bool {
+	if b.left < steps {
+		b.left, b.spent = 0, true
 		return false
 	}
-	b.left--
+	b.left -= steps
 	return true
 }

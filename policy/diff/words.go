@@ -56,6 +56,10 @@ func Needs(r *policy.Rule) string {
 	switch {
 	case r == nil:
 		return "denied (no rule)"
+	case r.Audit:
+		enforced := *r
+		enforced.Audit = false
+		return "not enforced (mode: audit), else " + Needs(&enforced)
 	case r.Access == policy.AccessPublic:
 		return "public"
 	case r.Access != policy.AccessToken:
