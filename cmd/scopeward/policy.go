@@ -14,6 +14,6 @@ func newPolicy() *cobra.Command {
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyLint(), newPolicyTest(), newPolicyExplain(), newPolicyImport(), newPolicyDrift(), newPolicyReplay())
+	cmd.AddCommand(newPolicyLint(), newPolicyTest(), newPolicyExplain(), newPolicyDiff(), newPolicyImport(), newPolicyDrift(), newPolicyReplay())
 	return cmd
 }
