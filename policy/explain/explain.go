@@ -106,7 +106,7 @@ func Explain(set *policy.Set, q Question) (Explanation, Outcome) {
 		return e, out
 	case rule == nil:
 		e.Nearest = nearest(set, q.Policy, out.Request)
-		e.ToPass = []string{fmt.Sprintf("a rule that matches: there is none for %s %s%s", q.Method, e.Request.Host, e.Request.Path)}
+		e.ToPass = []string{fmt.Sprintf("a rule that matches: there is none for %s %s%s", q.Method, e.Request.Host, printable(e.Request.Path))}
 		if len(set.Patterns(q.Policy)) == 0 {
 			e.ToPass = []string{noPolicy(set, q.Policy)}
 		}

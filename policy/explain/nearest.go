@@ -47,7 +47,7 @@ func noPolicy(set *policy.Set, name string) string {
 	if name == "" {
 		return "the name of a policy in the request: all rules are for those that name one of " + known
 	}
-	return fmt.Sprintf("another policy: none is called %s; known are %s", name, known)
+	return fmt.Sprintf("another policy: none is called %s; known are %s", printable(name), known)
 }
 
 // OnlyPolicy gives the name of the policy if all rules belong to one that has a
@@ -104,7 +104,7 @@ func (n *Nearest) comparePaths(pattern, path []string) {
 		case last && (want == "" || strings.HasSuffix(want, "...}")):
 			return
 		case want == "{$}" && path[i] != "":
-			n.differ(len(path)-i, "it ends after the slash, the path goes on with %s", strings.Join(path[i:], "/"))
+			n.differ(len(path)-i, "it ends after the slash, the path goes on with %s", printable(strings.Join(path[i:], "/")))
 			return
 		case want == "{$}":
 			return
@@ -113,7 +113,7 @@ func (n *Nearest) comparePaths(pattern, path []string) {
 		}
 	}
 	if extra := path[len(pattern):]; len(extra) > 0 {
-		n.differ(len(extra), "the path has %s more: %s", segments(len(extra)), "/"+strings.Join(extra, "/"))
+		n.differ(len(extra), "the path has %s more: %s", segments(len(extra)), printable("/"+strings.Join(extra, "/")))
 	}
 }
 

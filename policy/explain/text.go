@@ -47,12 +47,12 @@ func (e Explanation) String() string {
 }
 
 func (e Explanation) verdict() string {
-	request := e.Request.Method + " " + printable(e.Request.Path)
+	request := printable(e.Request.Method) + " " + printable(e.Request.Path)
 	if e.Request.Host != "" {
 		request += " on " + printable(e.Request.Host)
 	}
 	if e.Policy != "" {
-		request += " under the policy " + e.Policy
+		request += " under the policy " + printable(e.Policy)
 	}
 	switch {
 	case e.WouldBe != "":

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"scopeward/policy"
 )
@@ -128,12 +129,32 @@ func Show(value any) string {
 	if err := enc.Encode(value); err != nil {
 		return "?"
 	}
-	text := strings.TrimSpace(b.String())
+	text := escapeControls(strings.TrimSpace(b.String()))
 	if len(text) > maxShown {
 		return strings.ToValidUTF8(text[:maxShown], "") + fmt.Sprintf("... (%d bytes)", len(text))
 	}
 	return text
 }
+
+// escapeControls writes the controls that JSON leaves as they are, of which a
+// terminal could take note, as JSON would write others.
+func escapeControls(s string) string {
+	if !strings.ContainsFunc(s, isInvisible) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if isInvisible(r) && r <= 0xffff {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// isInvisible is true also of those that change the direction of a line.
+func isInvisible(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
 func plainPath(reason string) string {
 	if strings.Contains(reason, "escaped slash") {
