@@ -116,7 +116,7 @@ func mustParse(t testing.TB, policy string) *Set {
 }
 
 func TestExample(t *testing.T) {
-	set, err := Load("examples")
+	set, err := Load("examples/policy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
