@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,6 +69,12 @@ func (m Match) Action() string {
 
 // Pattern gives the pattern that matched, nil if there is no rule.
 func (m Match) Pattern() *Pattern { return m.pattern }
+
+// Uses reports whether the rule's condition asks for a variable, such as
+// identity.claims: what is costly to come by need be there only then.
+func (m Match) Uses(variable string) bool {
+	return m.rule != nil && m.rule.condition != nil && slices.Contains(m.rule.condition.uses, variable)
+}
 
 // Access gives what the rule asks for.
 func (m Match) Access() Access {

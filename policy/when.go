@@ -32,6 +32,7 @@ type condition struct {
 	ast       *cel.Ast
 	program   cel.Program
 	wildcards []string // the path variables, in the order of their values
+	uses      []string // the variables that it asks for
 }
 
 // holds evaluates the condition; values are those of its wildcards. Its errors
@@ -178,9 +179,20 @@ func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*condition
 	if err != nil {
 		return nil, strictyaml.Problems{{Pos: when.At(0), Message: "condition: " + oneLine(err.Error())}}
 	}
-	compiled := &condition{text: when.Value, env: env, ast: ast, program: program, wildcards: wildcards}
+	compiled := &condition{text: when.Value, env: env, ast: ast, program: program, wildcards: wildcards, uses: used(ast)}
 	c.conditions[key] = compiled
 	return compiled, nil
+}
+
+// used gives the variables that an expression names.
+func used(ast *cel.Ast) []string {
+	var names []string
+	for _, reference := range ast.NativeRep().ReferenceMap() {
+		if reference.Name != "" && !slices.Contains(names, reference.Name) {
+			names = append(names, reference.Name)
+		}
+	}
+	return names
 }
 
 func (c *compiler) env(names string, wildcards []string) (*cel.Env, error) {
