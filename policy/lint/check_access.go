@@ -90,7 +90,7 @@ func (g *group) beside(public *rule, p, q *policy.Pattern, path []segment) (meth
 	if p.Method == "" && q.Method != "" && !slices.Contains([]string{"OPTIONS", "HEAD", "TRACE", "CONNECT"}, q.Method) {
 		for _, m := range []string{"PUT", "PATCH", "DELETE", "POST"} { // to read may well be public
 			if m != q.Method {
-				candidates = append(candidates, candidate{m, g.examples(path)[0]})
+				candidates = append(candidates, candidate{m, g.example(path)})
 			}
 		}
 	}
@@ -116,13 +116,16 @@ func unreachable(g *group, report reporter) {
 	for _, r := range g.rules {
 		for i, p := range r.Patterns {
 			var instead []string
-			reached := slices.ContainsFunc(g.examples(r.segments[i]), func(target string) bool {
+			reached := false
+			for target := range g.examples(r.segments[i]) {
 				found := g.match(method(p), p.Host, target)
-				if found != nil && found != r && !slices.Contains(instead, found.what()) {
+				if reached = found == r; reached {
+					break
+				}
+				if found != nil && !slices.Contains(instead, found.what()) {
 					instead = append(instead, found.what())
 				}
-				return found == r
-			})
+			}
 			if !reached && len(instead) > 0 {
 				report(r, p.Pos, "unreachable", fmt.Sprintf("no request meets %q: more specific patterns take all of them: %s", p.Text, strings.Join(instead, ", ")),
 					"remove the pattern, or what takes its place")
@@ -138,7 +141,7 @@ func headWeaker(g *group, report reporter) {
 			if p.Method != "HEAD" || r.Access == policy.AccessDeny {
 				continue
 			}
-			get := g.match("GET", p.Host, g.examples(r.segments[i])[0])
+			get := g.match("GET", p.Host, g.example(r.segments[i]))
 			if get == nil || get == r || !r.weaker(get) {
 				continue
 			}
@@ -184,7 +187,7 @@ func optionsNotPublic(g *group, report reporter) {
 			if p.Method == "OPTIONS" || r.Access == policy.AccessDeny || !browsers[p.Host] && !browsers[""] || isGRPC(r.segments[i]) {
 				continue
 			}
-			target := g.examples(r.segments[i])[0]
+			target := g.example(r.segments[i])
 			if found := g.match("OPTIONS", p.Host, target); found != nil && found.Access == policy.AccessPublic {
 				continue
 			}

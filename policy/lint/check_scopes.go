@@ -116,6 +116,9 @@ func writes(method string, path []segment) bool {
 	}
 }
 
+// maxScopes bounds the scopes that are compared, each with each.
+const maxScopes = 5000
+
 // scopeTypo finds scopes that are written once, in rules, conditions and tests
 // together, and are one slip away from another one.
 func scopeTypo(g *group, report reporter) {
@@ -123,13 +126,14 @@ func scopeTypo(g *group, report reporter) {
 		rule  *rule
 		pos   strictyaml.Pos
 		count int
+		words []string
 	}
 	uses := map[string]*use{}
 	var order []string
 	note := func(r *rule, scope string, pos strictyaml.Pos) {
 		u := uses[scope]
 		if u == nil {
-			u = &use{rule: r, pos: pos}
+			u = &use{rule: r, pos: pos, words: words(scope)}
 			uses[scope] = u
 			order = append(order, scope)
 		}
@@ -157,12 +161,12 @@ func scopeTypo(g *group, report reporter) {
 		}
 	}
 	for i, scope := range order {
-		if uses[scope].count != 1 {
+		if uses[scope].count != 1 || len(order) > maxScopes {
 			continue
 		}
 		for j, other := range order {
 			// Of two that are written once, the later one is the slip.
-			if i != j && (uses[other].count > 1 || j < i) && isSlip(scope, other) {
+			if i != j && (uses[other].count > 1 || j < i) && isSlip(uses[scope].words, uses[other].words) {
 				report(uses[scope].rule, uses[scope].pos, "scope-typo", fmt.Sprintf("scope %s is written nowhere else, and is nearly %s", scope, other),
 					fmt.Sprintf("write %s if that is meant", other))
 				break
@@ -171,32 +175,28 @@ func scopeTypo(g *group, report reporter) {
 	}
 }
 
-// isSlip reports whether two scopes are likely meant to be one: they differ in
+// isSlip reports whether two scopes, in words, are likely meant to be one: they differ in
 // case or separators, in the order of their words, or in one word by one slip
 // behind its first letter.
-func isSlip(a, b string) bool {
-	x, y := words(a), words(b)
-	if slices.Equal(x, y) {
-		return true
-	}
-	if len(x) != len(y) {
+func isSlip(x, y []string) bool {
+	if len(x) != len(y) || len(x) == 0 {
 		return false
 	}
-	xs, ys := slices.Sorted(slices.Values(x)), slices.Sorted(slices.Values(y))
-	if slices.Equal(xs, ys) {
-		return true
-	}
-	differ := 0
+	differ, at := 0, 0
 	for i := range x {
-		if x[i] == y[i] {
-			continue
-		}
-		differ++
-		if len(x[i]) < 4 || len(y[i]) < 3 || x[i][0] != y[i][0] || !oneSlip(x[i], y[i]) {
-			return false
+		if x[i] != y[i] {
+			differ++
+			at = i
 		}
 	}
-	return differ == 1
+	switch differ {
+	case 0:
+		return true
+	case 1:
+		return len(x[at]) >= 4 && len(y[at]) >= 3 && x[at][0] == y[at][0] && oneSlip(x[at], y[at])
+	default:
+		return len(x) <= 4 && slices.Equal(slices.Sorted(slices.Values(x)), slices.Sorted(slices.Values(y)))
+	}
 }
 
 // oneSlip reports whether one letter more, less, other or swapped with its

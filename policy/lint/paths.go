@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"iter"
 	"strings"
 
 	"scopeward/policy"
@@ -85,21 +86,28 @@ func (g *group) concrete(path []segment) string {
 // examples gives a request path for each form that a pattern's paths have. What
 // a more specific pattern takes of a form, all of them together take as a whole
 // if they take its example: only wildcards match the fresh segments in it.
-func (g *group) examples(path []segment) []string {
-	base := g.concrete(path)
-	switch path[len(path)-1].kind {
-	case end:
-		return []string{base + "/"}
-	case rest:
-		all := []string{base + "/"}
-		for range g.depth + 2 - len(path) {
-			base += "/" + g.fresh
-			all = append(all, base, base+"/")
+func (g *group) examples(path []segment) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		target := g.example(path)
+		if !yield(target) || path[len(path)-1].kind != rest {
+			return
 		}
-		return all
-	default:
-		return []string{base}
+		target = strings.TrimSuffix(target, "/")
+		for range g.depth + 2 - len(path) {
+			target += "/" + g.fresh
+			if !yield(target) || !yield(target+"/") {
+				return
+			}
+		}
 	}
+}
+
+// example gives a request path for a pattern.
+func (g *group) example(path []segment) string {
+	if last := path[len(path)-1].kind; last == rest || last == end {
+		return g.concrete(path) + "/"
+	}
+	return g.concrete(path)
 }
 
 // method gives a method of a pattern. A pattern without one has them all, also
