@@ -56,7 +56,7 @@ func TestFindings(t *testing.T) {
 		})
 	}
 	for _, c := range Checks() {
-		if !shown[c.Name] && c.Name != "audit-mode" {
+		if !shown[c.Name] {
 			t.Errorf("no file shows %s", c.Name)
 		}
 	}
@@ -212,20 +212,6 @@ func TestMistakesAreErrors(t *testing.T) {
 	}
 	if findings, err := Load("testdata/nowhere.yaml"); findings != nil || !errors.As(err, &problems) {
 		t.Error(findings, err)
-	}
-}
-
-// The audit mode is written, and found, as soon as policies have it.
-func TestAuditMode(t *testing.T) {
-	r := &rule{Rule: &policy.Rule{}, written: ruleYAML{Mode: strictyaml.Located[string]{Value: "audit", Pos: strictyaml.Pos{File: "p.yaml", Line: 3, Column: 5}}}}
-	found := 0
-	auditMode(&group{rules: []*rule{r}}, func(_ *rule, pos strictyaml.Pos, name, _, _ string) {
-		if found++; name != "audit-mode" || pos.Line != 3 {
-			t.Error(name, pos)
-		}
-	})
-	if found != 1 {
-		t.Errorf("%d findings", found)
 	}
 }
 
