@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"scopeward/authz/token"
@@ -74,7 +75,7 @@ func BenchmarkStages(b *testing.B) {
 		{"credential", func() { _, _ = token.FromAuthorization("Bearer " + raw) }},
 		{"hash", func() { _ = sha256.Sum256([]byte(raw)) }},
 		{"cache hit", func() { _, _ = snapshot.Validator.Validate(b.Context(), raw, nil) }},
-		{"decide", func() { _ = event.match.Decide(policyIdentity(event.result.Identity)) }},
+		{"decide", func() { _ = judge(event.match, event.result.Identity) }},
 		{"respond", func() { _ = snapshot.respond(event) }},
 		{"marshal", func() { _, _ = proto.Marshal(reply.message()) }},
 		{"record", func() { s.record(event) }},
@@ -85,5 +86,29 @@ func BenchmarkStages(b *testing.B) {
 				stage.run()
 			}
 		})
+	}
+}
+
+// BenchmarkCodec is a whole check without gRPC: from the bytes of the request to
+// those of the reply.
+func BenchmarkCodec(b *testing.B) {
+	s := benchServer(b)
+	wire, err := proto.Marshal(browserRequest(fmt.Sprintf("%0700d", 7)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := codec{}
+	b.ReportAllocs()
+	for b.Loop() {
+		event := newEvent()
+		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(wire)}, event); err != nil {
+			b.Fatal(err)
+		}
+		s.answer(context.Background(), event)
+		reply, err := c.Marshal(event)
+		if err != nil {
+			b.Fatal(err)
+		}
+		reply.Free()
 	}
 }

@@ -25,7 +25,7 @@ var identityFields = map[string]func(*token.Identity) string{
 	"identity.client_id": func(id *token.Identity) string { return id.ClientID },
 	"identity.issuer":    func(id *token.Identity) string { return id.Issuer },
 	"identity.provider":  func(id *token.Identity) string { return id.Provider },
-	"identity.scopes":    func(id *token.Identity) string { return strings.Join(id.Scopes, " ") },
+	"identity.scopes":    (*token.Identity).ScopeText,
 }
 
 const claimPrefix = "identity.claims."
@@ -46,7 +46,7 @@ func NewHeader(name, field string) (Header, error) {
 		return Header{name, value}, nil
 	}
 	if claim, ok := strings.CutPrefix(field, claimPrefix); ok && claim != "" {
-		return Header{name, func(id *token.Identity) string { return claimText(id.Claims[claim]) }}, nil
+		return Header{name, func(id *token.Identity) string { return claimText(id.Claims.Map()[claim]) }}, nil
 	}
 	known := append(IdentityFields(), claimPrefix+"NAME")
 	slices.Sort(known)

@@ -124,8 +124,8 @@ func (r *request) canonicalize(trustedHops int) error {
 // find finds the rule that is about the request.
 func (r *request) find(set *policy.Set) (policy.Match, error) {
 	match, err := set.Match(r.attributes.policy, &r.Request)
-	if rule := match.Rule(); rule != nil && rule.When != "" && r.Headers == nil {
-		r.Headers = r.headerMap() // only conditions look at them
+	if r.Headers == nil && match.Uses("request.headers") {
+		r.Headers = r.headerMap()
 	}
 	return match, err
 }

@@ -2,11 +2,13 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unique"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -40,7 +42,7 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 	if err := r.check(claims); err != nil {
 		return nil, err
 	}
-	id := &Identity{Provider: r.Provider, Issuer: r.Issuer, Claims: claims}
+	id := &Identity{Provider: r.Provider, Issuer: r.Issuer}
 	for _, f := range []struct {
 		name string
 		to   *string
@@ -57,7 +59,15 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id.Scopes = scopes
+	// Many tokens have the same scopes: the text of them is kept once.
+	id.scopeText = unique.Make(strings.Join(scopes, " ")).Value()
+	if len(scopes) > 0 {
+		id.Scopes = strings.Split(id.scopeText, " ")
+	}
+	id.ClientID = unique.Make(id.ClientID).Value()
+	if id.Claims, err = NewClaims(claims); err != nil {
+		return nil, fmt.Errorf("claims that were decoded can't be encoded: %w", err)
+	}
 	if exp, ok := claims["exp"].(float64); ok {
 		id.Expiry = time.Unix(int64(exp), 0)
 	}

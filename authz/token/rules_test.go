@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"scopeward/authz/token"
 )
@@ -44,10 +45,16 @@ func TestIdentity(t *testing.T) {
 	}
 	want := &token.Identity{
 		Provider: "idp", Issuer: "https://idp.test", Subject: "alice", ClientID: "app", Email: "a@b.test",
-		Scopes: []string{"read", "write"}, Claims: claims, Expiry: now.Add(time.Hour).Local(),
+		Scopes: []string{"read", "write"}, Expiry: now.Add(time.Hour).Local(),
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(token.Identity{}), cmpopts.IgnoreFields(token.Identity{}, "Claims")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(claims, got.Claims.Map()); diff != "" {
+		t.Errorf("claims: -want +got:\n%s", diff)
+	}
+	if got.ScopeText() != "read write" {
+		t.Errorf("scopes as text: %q", got.ScopeText())
 	}
 }
 

@@ -8,7 +8,10 @@ package token
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // MaxLength is the length in bytes from which a credential is refused unread.
@@ -24,7 +27,9 @@ type Identity struct {
 	ClientID string   // client_id (RFC 9068 §2.2), else azp
 	Email    string   // email, unless email_verified says false
 	Scopes   []string // granted scopes, each a scope-token of RFC 6749 §3.3
-	Claims   map[string]any
+	Claims   Claims
+
+	scopeText string // Scopes, joined
 
 	// Expiry is when the token ends, without any clock skew. Zero: not known.
 	Expiry time.Time
@@ -32,6 +37,33 @@ type Identity struct {
 	// KeyID names the local key that verified the signature, for [KeyHolder].
 	// Empty if no local key did.
 	KeyID string
+}
+
+// ScopeText is the scopes as RFC 6749 §3.3 writes them, separated by spaces.
+func (id *Identity) ScopeText() string {
+	if id.scopeText == "" {
+		return strings.Join(id.Scopes, " ")
+	}
+	return id.scopeText
+}
+
+// Claims are a token's claims, kept as JSON: of the many identities in a cache few
+// are ever asked for them, and a map would be most of an identity's memory.
+type Claims struct{ object string }
+
+// NewClaims keeps claims as they were decoded by [DecodeObject].
+func NewClaims(claims map[string]any) (Claims, error) {
+	object, err := json.Marshal(claims)
+	return Claims{string(object)}, err
+}
+
+// Map decodes the claims. The map is the caller's own.
+func (c Claims) Map() map[string]any {
+	claims := map[string]any{}
+	if c.object != "" {
+		_ = json.Unmarshal([]byte(c.object), &claims) // NewClaims has written it
+	}
+	return claims
 }
 
 // A Verifier decides whether a token is valid.

@@ -58,8 +58,9 @@ type Result struct {
 // and refusals are cached apart, so that a flood of garbage can't push out those
 // who are in. It is for concurrent use; make it with [NewValidator].
 type Validator struct {
-	opts    Options
-	flights singleflight.Group
+	opts     Options
+	prefixes [][8]byte // of the providers' cache keys
+	flights  singleflight.Group
 }
 
 // Cache holds what is known of tokens: identities and refusals, each up to a
@@ -75,10 +76,11 @@ func NewCache(maxEntries int) *Cache {
 	return &Cache{valid: boundedcache.New[cached](maxEntries), invalid: boundedcache.New[cached](maxEntries)}
 }
 
+// cached is what is known of a token: an identity, or why it is refused.
 type cached struct {
 	identity *Identity
 	err      *InvalidError
-	until    time.Time
+	until    int64 // Unix time in nanoseconds
 }
 
 // NewValidator makes a validator.
@@ -110,7 +112,11 @@ func NewValidator(opts Options) *Validator {
 	if opts.Observe == nil {
 		opts.Observe = func(string, string, time.Duration) {}
 	}
-	return &Validator{opts: opts}
+	v := &Validator{opts: opts}
+	for _, p := range opts.Providers {
+		v.prefixes = append(v.prefixes, prefix(p))
+	}
+	return v
 }
 
 // Validate finds the identity for a token: in the cache, or by the provider that
@@ -124,8 +130,7 @@ func NewValidator(opts Options) *Validator {
 // The work goes on when ctx ends, for the others that wait for it. Validate
 // itself returns a little before ctx's deadline, so that there is time to answer.
 func (v *Validator) Validate(ctx context.Context, raw string, admit func() error) (Result, error) {
-	hash := sha256.Sum256([]byte(raw))
-	key := string(hash[:])
+	key := hash(raw)
 	if admit == nil {
 		admit = func() error { return nil }
 	}
@@ -145,7 +150,7 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 			admit = func() error { return nil }
 		}
 		led := false
-		flight := v.flights.DoChan(key, func() (any, error) {
+		flight := v.flights.DoChan(string(key[:]), func() (any, error) {
 			led = true
 			return v.work(ctx, key, raw, admit), nil
 		})
@@ -178,27 +183,52 @@ type outcome struct {
 	refused bool // err is admit's
 }
 
+// hash names a token in the cache: 128 bits of SHA-256. To be taken for somebody
+// else takes a second preimage of their token's hash, not a collision.
+func hash(raw string) (key [16]byte) {
+	sum := sha256.Sum256([]byte(raw))
+	copy(key[:], sum[:])
+	return key
+}
+
+// prefix tells the providers apart in a cache key.
+func prefix(p Provider) (short [8]byte) {
+	if p.CacheKey != "" {
+		sum := sha256.Sum256([]byte(p.CacheKey))
+		copy(short[:], sum[:])
+	}
+	return short
+}
+
+// cacheKey is 24 bytes: as many as the compiler makes a map key of without
+// allocating.
+func cacheKey(provider [8]byte, token [16]byte) (key [24]byte) {
+	copy(key[:], provider[:])
+	copy(key[8:], token[:])
+	return key
+}
+
 // Known tells what is cached of a token, without any work.
 func (v *Validator) Known(raw string) (result Result, known bool, err error) {
-	hash := sha256.Sum256([]byte(raw))
-	result, err, known = v.cached(string(hash[:]))
+	result, err, known = v.cached(hash(raw))
 	return result, known, err
 }
 
 // cached looks for the token under each provider's name: there are few, and to
 // know the right one would take parsing the token.
-func (v *Validator) cached(key string) (Result, error, bool) {
+func (v *Validator) cached(key [16]byte) (Result, error, bool) {
 	now := v.opts.Now()
 	for i := range v.opts.Providers {
-		p := &v.opts.Providers[i]
-		if c, ok := v.opts.Cache.valid.Get(p.CacheKey + "\x00" + key); ok && fresh(c, now) && hasKey(p.Verifier, c.identity.KeyID) {
+		p, key := &v.opts.Providers[i], cacheKey(v.prefixes[i], key)
+		if c, ok := v.opts.Cache.valid.Get(string(key[:])); ok && fresh(c, now) && hasKey(p.Verifier, c.identity.KeyID) {
 			return Result{Identity: c.identity, Provider: p.Name, Cache: CacheHit}, nil, true
 		}
-		if c, ok := v.opts.Cache.invalid.Get(p.CacheKey + "\x00" + key); ok && now.Before(c.until) {
+		if c, ok := v.opts.Cache.invalid.Get(string(key[:])); ok && now.UnixNano() < c.until {
 			return Result{Provider: p.Name, Cache: CacheHit}, c.err, true
 		}
 	}
-	if c, ok := v.opts.Cache.invalid.Get("\x00" + key); ok && now.Before(c.until) {
+	none := cacheKey(prefix(Provider{}), key)
+	if c, ok := v.opts.Cache.invalid.Get(string(none[:])); ok && now.UnixNano() < c.until {
 		return Result{Cache: CacheHit}, c.err, true
 	}
 	return Result{}, nil, false
@@ -207,11 +237,11 @@ func (v *Validator) cached(key string) (Result, error, bool) {
 // fresh does not rely on the cache's own clock: a wall clock that was set back
 // must not lengthen the life of an entry, nor of a token.
 func fresh(c cached, now time.Time) bool {
-	return now.Before(c.until) && (c.identity.Expiry.IsZero() || now.Before(c.identity.Expiry))
+	return now.UnixNano() < c.until && (c.identity.Expiry.IsZero() || now.Before(c.identity.Expiry))
 }
 
 // work is what one flight does.
-func (v *Validator) work(ctx context.Context, key, raw string, admit func() error) (o outcome) {
+func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit func() error) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			o = outcome{result: Result{Cache: CacheMiss}, err: v.panicked(p)}
@@ -229,7 +259,8 @@ func (v *Validator) work(ctx context.Context, key, raw string, admit func() erro
 	start := time.Now()
 	p, id, err := v.verify(ctx, raw)
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
-	v.store(p.CacheKey+"\x00"+key, id, err)
+	under := cacheKey(prefix(p), key)
+	v.store(string(under[:]), id, err)
 	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
 }
 
@@ -281,7 +312,7 @@ func (v *Validator) store(key string, id *Identity, err error) {
 	now := v.opts.Now()
 	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
 		if !invalid.NoCache && v.opts.NegativeTTL > 0 {
-			v.opts.Cache.invalid.Set(key, cached{err: invalid, until: now.Add(v.opts.NegativeTTL)}, v.opts.NegativeTTL)
+			v.opts.Cache.invalid.Set(key, cached{err: invalid, until: now.Add(v.opts.NegativeTTL).UnixNano()}, v.opts.NegativeTTL)
 		}
 		return
 	}
@@ -293,7 +324,7 @@ func (v *Validator) store(key string, id *Identity, err error) {
 		ttl = min(ttl, id.Expiry.Sub(now))
 	}
 	if ttl > 0 {
-		v.opts.Cache.valid.Set(key, cached{identity: id, until: now.Add(ttl)}, ttl)
+		v.opts.Cache.valid.Set(key, cached{identity: id, until: now.Add(ttl).UnixNano()}, ttl)
 	}
 }
 

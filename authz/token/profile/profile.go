@@ -107,7 +107,9 @@ func (v *Verifier) fromProfile(profile map[string]any) (*token.Identity, error) 
 	if err != nil {
 		return nil, err
 	}
-	id.Claims = profile
+	if id.Claims, err = token.NewClaims(profile); err != nil {
+		return nil, err
+	}
 	return id, nil
 }
 
