@@ -119,9 +119,17 @@ func read(file string, model *v3.Document, options Options) (*Document, error) {
 			r.schemes[name.Value] = scheme.Value
 		}
 	}
+	items := map[string]*v3.PathItem{}
 	if paths := model.Paths.Value; paths != nil && paths.PathItems != nil {
 		for path, item := range paths.PathItems.FromOldest() {
-			r.path(path.Value, node{path.KeyNode}, item.Value)
+			items[path.Value] = item.Value
+		}
+	}
+	paths := root.get("paths")
+	for i := 0; paths.isMapping() && i+1 < len(paths.Content); i += 2 {
+		key := resolve(paths.Content[i])
+		if path := key.text(); !strings.HasPrefix(path, "x-") {
+			r.path(path, key, items[path], resolve(paths.Content[i+1]))
 		}
 	}
 	d.Operations = r.operations
@@ -153,16 +161,20 @@ func (r *reader) pos(n node) strictyaml.Pos {
 	return strictyaml.Pos{File: r.file, Line: n.Line, Column: n.Column}
 }
 
-// path reads the operations of a path item.
-func (r *reader) path(path string, key node, item *v3.PathItem) {
-	root := resolve(item.RootNode)
+// path reads the operations of a path item: of the one that the library found,
+// as what is written may be a reference.
+func (r *reader) path(path string, key node, item *v3.PathItem, written node) {
 	if !strings.HasPrefix(path, "/") {
 		r.problems = append(r.problems, strictyaml.Problem{Pos: r.pos(key), Message: fmt.Sprintf("path %q does not start with a slash", printable(path))})
 		return
 	}
-	if ref := root.get("$ref"); ref.Node != nil {
-		r.unresolved(path, key, ref)
-		return
+	root := written
+	if ref := written.get("$ref"); ref.Node != nil || !written.isMapping() {
+		if item == nil || resolve(item.RootNode).get("$ref").Node != nil {
+			r.unresolved(path, key, ref)
+			return
+		}
+		root = resolve(item.RootNode)
 	}
 	for _, method := range []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"} {
 		at := root.key(method)
@@ -186,7 +198,11 @@ func (r *reader) path(path string, key node, item *v3.PathItem) {
 // unresolved denies a path item that is somewhere else, with all its methods.
 func (r *reader) unresolved(path string, key, ref node) {
 	op := &Operation{Path: path, Pos: r.pos(key)}
-	op.note(r.pos(ref), "the reference %s is not followed: put all files into one document first", strconv.Quote(printable(ref.text())))
+	if ref.Node == nil {
+		op.note(op.Pos, "the path item cannot be read")
+	} else {
+		op.note(r.pos(ref), "the reference %s is not followed: put all files into one document first", strconv.Quote(printable(ref.text())))
+	}
 	servers := r.serverTargets(op, r.servers)
 	for _, server := range servers {
 		op.targets = append(op.targets, server.join(path))

@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -52,10 +53,11 @@ func (d *Document) Drift(set *policy.Set, name string) ([]Finding, error) {
 		}
 	}
 	for _, r := range set.Rules() {
+		if !c.inPolicy(r) {
+			continue
+		}
 		for _, p := range r.Patterns {
-			if c.inPolicy(r, p) {
-				c.patterns = append(c.patterns, rulePattern{r, p})
-			}
+			c.patterns = append(c.patterns, rulePattern{r, p})
 		}
 	}
 	for _, r := range d.rules {
@@ -81,11 +83,11 @@ type rulePattern struct {
 	pattern *policy.Pattern
 }
 
-// inPolicy reports whether the pattern belongs to the policy that is asked.
-func (c *comparison) inPolicy(r *policy.Rule, p *policy.Pattern) bool {
-	t := ruleTarget(p)
-	match, ok := c.match(c.set, request{method: cmpOr(p.Method, "GET"), host: p.Host, path: t.path(fresh)})
-	return ok && match.Rule() == r
+// inPolicy reports whether the rule belongs to the policy that is asked: one
+// without a `name:` is known by its file's name too.
+func (c *comparison) inPolicy(r *policy.Rule) bool {
+	file := filepath.Base(r.Pos.File)
+	return r.Policy == c.name || r.Policy == "" && strings.TrimSuffix(file, filepath.Ext(file)) == c.name
 }
 
 func cmpOr(a, b string) string {
@@ -228,20 +230,34 @@ func weaker(op *Operation, match policy.Match) string {
 		return "it has too many alternatives to compare"
 	}
 	for _, scopes := range failing {
-		certain := match.Decide(&policy.Identity{Scopes: scopes}).Code == policy.Allowed
+		passes, certain := witness(match, scopes)
 		if !certain && !mayAllow(match.Rule(), scopes) {
 			continue
 		}
-		words := "a token with " + inWords(shown(scopes, match.Rule())) + " passes"
-		if len(shown(scopes, match.Rule())) == 0 {
-			words = "a token without scopes passes"
+		words := "a token without scopes"
+		if len(passes) > 0 {
+			words = "a token with " + inWords(passes)
 		}
-		if !certain {
-			words = strings.TrimSuffix(words, "passes") + "may pass (if the condition of the rule holds)"
+		if certain {
+			words += " passes"
+		} else {
+			words += " may pass (if the condition of the rule holds)"
 		}
 		return fmt.Sprintf("%s, the document asks for %s", words, need)
 	}
 	return ""
+}
+
+// witness looks for scopes, of those that are not enough for the document, that
+// are enough for the rule: as few as it asks for, if that will do.
+func witness(match policy.Match, scopes []string) (passes []string, certain bool) {
+	few := shown(scopes, match.Rule())
+	for _, some := range [][]string{nil, few, scopes} {
+		if match.Decide(&policy.Identity{Scopes: some}).Code == policy.Allowed {
+			return some, true
+		}
+	}
+	return few, false
 }
 
 // shown are those of the scopes that the rule asks for.

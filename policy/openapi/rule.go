@@ -11,6 +11,10 @@ import (
 type rule struct {
 	operations []*Operation
 	patterns   []pattern
+
+	// joined are patterns of the operations that others in patterns cover. What
+	// conflicts with them is not told apart from the operations either.
+	joined []pattern
 }
 
 // pattern is a pattern of the policy to be made.
@@ -57,10 +61,12 @@ func separate(operations []*Operation) []*rule {
 		if !found {
 			return rules
 		}
-		merge(a, b)
-		if a.rule != b.rule {
-			rules = slices.DeleteFunc(rules, func(r *rule) bool { return r == b.rule })
+		if a.rule == b.rule {
+			a.rule.replace(a.pattern(), b.pattern())
+			continue
 		}
+		a.rule.take(b.rule)
+		rules = slices.DeleteFunc(rules, func(r *rule) bool { return r == b.rule })
 	}
 }
 
@@ -85,20 +91,31 @@ func getOf(head *Operation, operations []*Operation) *Operation {
 // place is a pattern of a rule.
 type place struct {
 	rule  *rule
-	index int
+	index int // of its patterns, and then of those that are joined
 }
 
-func (p place) pattern() pattern { return p.rule.patterns[p.index] }
+func (p place) joined() bool { return p.index >= len(p.rule.patterns) }
+
+func (p place) pattern() pattern {
+	if p.joined() {
+		return p.rule.joined[p.index-len(p.rule.patterns)]
+	}
+	return p.rule.patterns[p.index]
+}
 
 // firstConflict finds two patterns that http.ServeMux would refuse. Only those
 // of one host and one length can conflict, as no pattern ends in a {name...}.
 func firstConflict(rules []*rule) (a, b place, found bool) {
 	alike := map[string][]place{}
 	for _, r := range rules {
-		for i, p := range r.patterns {
+		for i := range len(r.patterns) + len(r.joined) {
 			at := place{r, i}
+			p := at.pattern()
 			shape := p.host + "/" + strconv.Itoa(len(p.segments)) + strconv.FormatBool(p.slash)
 			for _, other := range alike[shape] {
+				if other.rule == r && (other.joined() || at.joined()) {
+					continue
+				}
 				if conflict(other.pattern(), p) {
 					return other, at, true
 				}
@@ -109,38 +126,30 @@ func firstConflict(rules []*rule) (a, b place, found bool) {
 	return place{}, place{}, false
 }
 
-// merge moves b's rule into a's, with one pattern that covers both.
-func merge(a, b place) {
-	joined := join(a.pattern(), b.pattern())
-	other := b.pattern()
-	for _, op := range slices.Concat(a.rule.operations, b.rule.operations) {
-		if !op.closed {
-			op.note(op.Pos, "a request may be for this operation or for %s: no pattern tells them apart", rivalOf(op, a, b))
-		}
-		op.closed = true
-	}
-	if a.rule != b.rule {
-		a.rule.operations = append(a.rule.operations, b.rule.operations...)
-		a.rule.patterns = append(a.rule.patterns, b.rule.patterns...)
-	}
-	name := other.String()
-	first := true
-	a.rule.patterns[a.index] = joined
-	a.rule.patterns = slices.DeleteFunc(a.rule.patterns, func(p pattern) bool {
-		if first && p.String() == name && p.String() != joined.String() {
-			first = false
-			return true
-		}
-		return false
-	})
-	a.rule.patterns = unique(a.rule.patterns)
+// take closes the operations of two rules, and moves them into this one.
+func (r *rule) take(other *rule) {
+	r.close(other)
+	other.close(r)
+	r.operations = append(r.operations, other.operations...)
+	r.patterns = append(r.patterns, other.patterns...)
+	r.joined = append(r.joined, other.joined...)
 }
 
-func rivalOf(op *Operation, a, b place) string {
-	if slices.Contains(a.rule.operations, op) {
-		return printable(b.rule.operations[0].String())
+func (r *rule) close(rival *rule) {
+	for _, op := range r.operations {
+		if !op.closed {
+			op.note(op.Pos, "a request may be for this operation or for %s: no pattern tells them apart", printable(rival.operations[0].String()))
+			op.closed = true
+		}
 	}
-	return printable(a.rule.operations[0].String())
+}
+
+// replace puts one pattern in the place of two.
+func (r *rule) replace(a, b pattern) {
+	r.joined = append(r.joined, a, b)
+	r.patterns = slices.DeleteFunc(r.patterns, func(p pattern) bool { return p.String() == a.String() || p.String() == b.String() })
+	r.patterns = unique(append(r.patterns, join(a, b)))
+	r.close(r)
 }
 
 // unique drops patterns that differ in the names of wildcards at most.

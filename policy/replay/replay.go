@@ -130,9 +130,12 @@ type run struct {
 	parser        parser
 }
 
+// groupKey tells groups apart: by pointers, as it is made for each line.
 type groupKey struct {
 	change   Change
-	old, new Answer
+	old, new string // outcomes
+	rules    [2]*policy.Rule
+	actions  [2]string
 }
 
 func (r *run) line(line []byte, err error) {
@@ -157,10 +160,13 @@ func (r *run) line(line []byte, err error) {
 		r.report.Same++
 		return
 	}
-	key := groupKey{change, old.answer(), next.answer()}
+	key := groupKey{
+		change, old.outcome, next.outcome,
+		[2]*policy.Rule{old.match.Rule(), next.match.Rule()}, [2]string{old.match.Action(), next.match.Action()},
+	}
 	g := r.groups[key]
 	if g == nil {
-		g = &Group{Change: change, Old: key.old, New: key.new, Example: e.example(r.report.Lines)}
+		g = &Group{Change: change, Old: old.answer(), New: next.answer(), Example: e.example(r.report.Lines)}
 		r.groups[key] = g
 	}
 	g.Count++

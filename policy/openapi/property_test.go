@@ -1,0 +1,320 @@
+package openapi
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"scopeward/policy"
+)
+
+// The property tests try all requests of a small world, with all sets of
+// scopes, against documents and policies made at random.
+var (
+	worldMethods  = []string{"GET", "HEAD", "POST"}
+	worldSegments = []string{"a", "b", "{x}"}
+	worldScopes   = []string{"r", "w", "s"}
+)
+
+func randomPath(r *rand.Rand) []string {
+	path := make([]string, 1+r.IntN(2))
+	for i := range path {
+		path[i] = worldSegments[r.IntN(len(worldSegments))]
+	}
+	return path
+}
+
+func randomScopes(r *rand.Rand) []string {
+	return slices.DeleteFunc(slices.Clone(worldScopes), func(string) bool { return r.IntN(2) == 0 })
+}
+
+// worldOperation is an operation as the oracle sees it.
+type worldOperation struct {
+	method       string
+	path         []string
+	public       bool
+	alternatives [][]string // empty: what no rule can check
+}
+
+func (o worldOperation) serves(method string, path []string) bool {
+	if o.method != method || len(o.path) != len(path) {
+		return false
+	}
+	for i := range path {
+		if o.path[i] != path[i] && o.path[i] != "{x}" {
+			return false
+		}
+	}
+	return true
+}
+
+func (o worldOperation) admits(token bool, scopes []string) bool {
+	return o.public || token && slices.ContainsFunc(o.alternatives, func(a []string) bool { return containsAll(scopes, a) })
+}
+
+// moreConcrete: all requests for o are for p too, and p has more.
+func (o worldOperation) moreConcrete(p worldOperation) bool {
+	return len(o.path) == len(p.path) && compareSegments(o.path, p.path) == within
+}
+
+func randomDocument(r *rand.Rand) (string, []worldOperation) {
+	var operations []worldOperation
+	paths := map[string]map[string]string{}
+	for range 1 + r.IntN(5) {
+		o := worldOperation{method: worldMethods[r.IntN(len(worldMethods))], path: randomPath(r)}
+		key := "/" + strings.Join(o.path, "/")
+		key = strings.Replace(key, "{x}/{x}", "{x}/{y}", 1)
+		if paths[key] == nil {
+			paths[key] = map[string]string{}
+		}
+		method := strings.ToLower(o.method)
+		if paths[key][method] != "" {
+			continue
+		}
+		var written []string
+		for range r.IntN(4) {
+			switch scopes := randomScopes(r); r.IntN(5) {
+			case 0:
+				written = append(written, "{key: []}")
+			case 1:
+				written = append(written, fmt.Sprintf("{oauth: [%s], key: []}", strings.Join(scopes, ", ")))
+			default:
+				written = append(written, fmt.Sprintf("{oauth: [%s]}", strings.Join(scopes, ", ")))
+				o.alternatives = append(o.alternatives, scopes)
+			}
+		}
+		if len(written) == 0 || r.IntN(8) == 0 {
+			o.public, written = true, nil
+		}
+		paths[key][method] = "[" + strings.Join(written, ", ") + "]"
+		operations = append(operations, o)
+	}
+	var w strings.Builder
+	w.WriteString("openapi: 3.1.0\ninfo: {title: T, version: v}\npaths:\n")
+	for path, methods := range paths {
+		fmt.Fprintf(&w, "  %q:\n", path)
+		for method, security := range methods {
+			fmt.Fprintf(&w, "    %s: {security: %s}\n", method, security)
+		}
+	}
+	w.WriteString("components: {securitySchemes: {oauth: {type: oauth2, flows: {}}, key: {type: apiKey, in: header, name: k}}}\n")
+	return w.String(), operations
+}
+
+// world calls f for each request and caller of the world; id is nil for none.
+func world(t *testing.T, f func(method string, path []string, id *policy.Identity)) {
+	t.Helper()
+	values := []string{"a", "b", "c"}
+	var paths [][]string
+	for _, v := range values {
+		paths = append(paths, []string{v})
+		for _, w := range values {
+			paths = append(paths, []string{v, w})
+		}
+	}
+	for _, method := range worldMethods {
+		for _, path := range paths {
+			f(method, path, nil)
+			for set := range 1 << len(worldScopes) {
+				id := &policy.Identity{}
+				for i, scope := range worldScopes {
+					if set>>i&1 == 1 {
+						id.Scopes = append(id.Scopes, scope)
+					}
+				}
+				f(method, path, id)
+			}
+		}
+	}
+}
+
+func decide(t *testing.T, set *policy.Set, method string, path []string, id *policy.Identity) (policy.Match, bool) {
+	t.Helper()
+	r, err := policy.NewRequest(method, "", "/"+strings.Join(path, "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := set.Match("", &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, m.Decide(id).Code == policy.Allowed
+}
+
+// expected gives what the document says of a request: all operations that it
+// could be for must admit the caller, as concrete paths go first (OpenAPI 3.1
+// §4.8.8.1) and nothing else is said. HEAD without an operation is as GET.
+func expected(operations []worldOperation, method string, path []string, id *policy.Identity) (admitted, exact bool) {
+	var serving []worldOperation
+	for _, o := range operations {
+		if o.serves(method, path) {
+			serving = append(serving, o)
+		}
+	}
+	serving = slices.DeleteFunc(slices.Clone(serving), func(o worldOperation) bool {
+		return slices.ContainsFunc(serving, func(p worldOperation) bool { return p.moreConcrete(o) })
+	})
+	if len(serving) == 0 {
+		if method == "HEAD" {
+			return expected(operations, "GET", path, id)
+		}
+		return false, true
+	}
+	for _, o := range serving {
+		if !o.admits(id != nil, scopesIn(id)) {
+			return false, len(serving) == 1
+		}
+	}
+	return true, len(serving) == 1
+}
+
+func scopesIn(id *policy.Identity) []string {
+	if id == nil {
+		return nil
+	}
+	return id.Scopes
+}
+
+// TestImportNeverOpens: what the policy allows the document admits; and where
+// no operation had to be closed, the two are the same.
+func TestImportNeverOpens(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	same := 0
+	for range 1500 {
+		text, operations := randomDocument(r)
+		d := document(t, text)
+		set, err := policy.Parse(policy.File{Name: "p", Data: []byte(imported(t, d))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := slices.ContainsFunc(d.Operations, func(op *Operation) bool { return op.closed })
+		world(t, func(method string, path []string, id *policy.Identity) {
+			_, got := decide(t, set, method, path, id)
+			want, exact := expected(operations, method, path, id)
+			if got && !want || !closed && exact && method != "HEAD" && got != want {
+				t.Fatalf("%s %v with %v: the policy says %t, the document %t\n%s\n%s", method, path, id, got, want, text, imported(t, d))
+			}
+		})
+		if !closed {
+			same++
+		}
+	}
+	if same < 300 {
+		t.Errorf("only %d documents had no conflict: the test says little", same)
+	}
+}
+
+func randomPolicy(r *rand.Rand) string {
+	var w strings.Builder
+	w.WriteString("version: 1\nrules:\n")
+	for range 1 + r.IntN(5) {
+		method := append(slices.Clone(worldMethods), "")[r.IntN(4)]
+		path := "/" + strings.Join(randomPath(r), "/")
+		path = strings.Replace(path, "{x}/{x}", "{x}/{y}", 1)
+		if r.IntN(6) == 0 {
+			path = "/{rest...}"
+		}
+		fmt.Fprintf(&w, "  - match: %q\n", strings.TrimSpace(method+" "+path))
+		switch r.IntN(6) {
+		case 0:
+			w.WriteString("    public: true\n")
+		case 1:
+			w.WriteString("    deny: true\n")
+		default:
+			if scopes := randomScopes(r); len(scopes) > 0 {
+				fmt.Fprintf(&w, "    scopes: [%s]\n", strings.Join(scopes, ", "))
+			}
+			if scopes := randomScopes(r); len(scopes) > 0 && r.IntN(2) == 0 {
+				fmt.Fprintf(&w, "    any_scopes: [%s]\n", strings.Join(scopes, ", "))
+			}
+			if r.IntN(4) == 0 {
+				w.WriteString("    when: '\"r\" in identity.scopes || \"s\" in identity.scopes && \"w\" in identity.scopes'\n")
+			}
+		}
+	}
+	return w.String()
+}
+
+// TestDriftAgainstBruteForce: drift finds a weaker rule exactly if the policy
+// lets a request of the world pass that the document, as a policy, does not.
+func TestDriftAgainstBruteForce(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	counts := map[bool]int{}
+	for range 4000 {
+		text, _ := randomDocument(r)
+		d := document(t, text)
+		if slices.ContainsFunc(d.Operations, func(op *Operation) bool { return op.closed }) {
+			continue
+		}
+		rules := randomPolicy(r)
+		set, err := policy.Parse(policy.File{Name: "p", Data: []byte(rules)})
+		if err != nil {
+			continue // patterns in conflict
+		}
+		own, err := policy.Parse(policy.File{Name: "d", Data: []byte(imported(t, d))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings, err := d.Drift(set, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		weaker, example, noRule := false, "", false
+		world(t, func(method string, path []string, id *policy.Identity) {
+			m, allowed := decide(t, set, method, path, id)
+			asked, admitted := decide(t, own, method, path, id)
+			if asked.Rule() == nil {
+				return // not a route
+			}
+			if allowed && !admitted {
+				weaker, example = true, fmt.Sprint(method, path, id)
+			}
+			if m.Rule() == nil {
+				noRule = true
+			}
+		})
+		found := func(kind string) bool {
+			return slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind == kind })
+		}
+		counts[weaker]++
+		if found(WeakerRule) != weaker {
+			t.Fatalf("weaker is %t (%s), drift says %v\n%s\n%s", weaker, example, findings, text, rules)
+		}
+		if found(RouteWithoutRule) && !noRule {
+			t.Fatalf("every route has a rule, drift says %v\n%s\n%s", findings, text, rules)
+		}
+	}
+	if counts[true] < 300 || counts[false] < 300 {
+		t.Errorf("weaker and not: %v: the test says little", counts)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add("openapi: 3.1.0\ninfo: {title: T, version: v}\npaths: {/x: {get: {security: [{oauth: [a]}]}}}\ncomponents: {securitySchemes: {oauth: {type: oauth2}}}\n")
+	f.Add("openapi: 3.0.0\nservers: [{url: 'https://{a}/b', variables: {a: {enum: [x, y]}}}]\npaths: {'/{a}.{b}': {get: {}}, '/c?d': {head: {security: []}}}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		d, err := Read("api.yaml", strings.NewReader(text), Options{})
+		if err != nil {
+			return
+		}
+		made, err := d.Policy()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		set, err := policy.Parse(policy.File{Name: "p", Data: made.Policy})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, made.Policy)
+		}
+		findings, err := d.Drift(set, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, finding := range findings {
+			if finding.Kind == WeakerRule {
+				t.Errorf("the policy is weaker than its document: %v", finding)
+			}
+		}
+	})
+}
