@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -94,6 +95,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	healthv1.RegisterHealthServer(g, healthServer)
 
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { tuneGC(ctx, s.log); return nil })
 	for _, p := range s.state.Load().providers {
 		p.start(ctx, group.Go)
 	}
@@ -135,6 +137,9 @@ func (s *service) newGRPC(o grpcOptions) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(10 * time.Second),
+		// A goroutine for each request begins with a small stack, and copies it as
+		// it grows: a tenth of the time. Workers keep theirs.
+		grpc.NumStreamWorkers(uint32(32 * runtime.GOMAXPROCS(0))),
 	}
 	var g *grpc.Server
 	if o.generatedCodec {
