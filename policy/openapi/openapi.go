@@ -88,11 +88,6 @@ func inWords(scopes []string) string {
 	}
 }
 
-// metBy reports whether a valid token with these scopes is enough.
-func (r Requirement) metBy(scopes []string) bool {
-	return r.Public || slices.ContainsFunc(r.Alternatives, func(needed []string) bool { return containsAll(scopes, needed) })
-}
-
 func containsAll(scopes, needed []string) bool {
 	return !slices.ContainsFunc(needed, func(s string) bool { return !slices.Contains(scopes, s) })
 }
