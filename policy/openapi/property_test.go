@@ -182,7 +182,7 @@ func scopesIn(id *policy.Identity) []string {
 func TestImportNeverOpens(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	same := 0
-	for range 1500 {
+	for range 400 {
 		text, operations := randomDocument(r)
 		d := document(t, text)
 		set, err := policy.Parse(policy.File{Name: "p", Data: []byte(imported(t, d))})
@@ -201,7 +201,7 @@ func TestImportNeverOpens(t *testing.T) {
 			same++
 		}
 	}
-	if same < 300 {
+	if same < 80 {
 		t.Errorf("only %d documents had no conflict: the test says little", same)
 	}
 }
@@ -242,7 +242,7 @@ func randomPolicy(r *rand.Rand) string {
 func TestDriftAgainstBruteForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	counts := map[bool]int{}
-	for range 4000 {
+	for range 1000 {
 		text, _ := randomDocument(r)
 		d := document(t, text)
 		if slices.ContainsFunc(d.Operations, func(op *Operation) bool { return op.closed }) {
@@ -286,7 +286,7 @@ func TestDriftAgainstBruteForce(t *testing.T) {
 			t.Fatalf("every route has a rule, drift says %v\n%s\n%s", findings, text, rules)
 		}
 	}
-	if counts[true] < 300 || counts[false] < 300 {
+	if counts[true] < 50 || counts[false] < 50 {
 		t.Errorf("weaker and not: %v: the test says little", counts)
 	}
 }
