@@ -21,6 +21,7 @@ type Event struct {
 	request request
 	match   policy.Match
 	result  token.Result
+	asks    policy.Identity // the result's, as rules see it
 	verdict verdict
 	shadow  string // what the shadow policy would answer; empty if the same
 	reply   reply
@@ -40,7 +41,9 @@ func newEvent() *Event {
 func (e *Event) release() {
 	attributes := e.request.attributes
 	attributes.reset()
-	*e = Event{request: request{attributes: attributes}}
+	clear(e.reply.set)
+	clear(e.reply.remove)
+	*e = Event{request: request{attributes: attributes}, reply: reply{set: e.reply.set[:0], remove: e.reply.remove[:0]}}
 	events.Put(e)
 }
 

@@ -75,7 +75,7 @@ func BenchmarkStages(b *testing.B) {
 		{"credential", func() { _, _ = token.FromAuthorization("Bearer " + raw) }},
 		{"hash", func() { _ = sha256.Sum256([]byte(raw)) }},
 		{"cache hit", func() { _, _ = snapshot.Validator.Validate(b.Context(), raw, nil) }},
-		{"decide", func() { _ = judge(event.match, event.result.Identity) }},
+		{"decide", func() { _ = event.judge(event.match, event.result.Identity) }},
 		{"respond", func() { _ = snapshot.respond(event) }},
 		{"marshal", func() { _, _ = proto.Marshal(reply.message()) }},
 		{"record", func() { s.record(event) }},

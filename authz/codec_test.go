@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -123,5 +124,40 @@ func TestCodecWritesReplies(t *testing.T) {
 				t.Errorf("(-message +codec):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestAllocations guards the hot path: an allowed request of a known token, from
+// the bytes of the request to those of the reply. What is left is the text of
+// the request, the list of buffers, and a header of gRPC's.
+func TestAllocations(t *testing.T) {
+	s, _, _ := testServer(t, func(string) (*token.Identity, error) {
+		return &token.Identity{Subject: "alice", Scopes: []string{"read:users"}}, nil
+	}, func(s *Snapshot) { s.Headers = s.Headers[:0] })
+	wire, err := proto.Marshal(browserRequest(strings.Repeat("a", 700)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := codec{}
+	data := mem.BufferSlice{mem.SliceBuffer(wire)}
+	check := func() {
+		event := newEvent()
+		if err := c.Unmarshal(data, event); err != nil {
+			t.Fatal(err)
+		}
+		s.answer(t.Context(), event)
+		if !event.reply.allowed {
+			t.Fatal("denied")
+		}
+		reply, err := c.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply.Free()
+	}
+	check()
+	const allowed = 4
+	if got := testing.AllocsPerRun(1000, check); !raceEnabled && got > allowed {
+		t.Errorf("%v allocations a check, want at most %d", got, allowed)
 	}
 }

@@ -93,11 +93,11 @@ func claimText(claim any) string {
 	}
 }
 
-// identityHeaders returns the headers to set, and those to remove: each that
+// identityHeaders adds the headers to set, and those to remove: each that
 // is configured and not set, and each spelling of the client's that some
 // servers read as one of them (x_auth_subject). A name is never in both lists,
 // for Envoy would remove it.
-func (s *Snapshot) identityHeaders(e *Event) (set []header, remove []string) {
+func (s *Snapshot) identityHeaders(r *reply, e *Event) {
 	id := e.result.Identity
 	for _, h := range s.Headers {
 		value := ""
@@ -107,17 +107,16 @@ func (s *Snapshot) identityHeaders(e *Event) (set []header, remove []string) {
 		// A claim that could end the header line, or that a log reader
 		// could take for one, is not passed on.
 		if value == "" || strings.ContainsFunc(value, unicode.IsControl) {
-			remove = append(remove, h.name)
+			r.remove = append(r.remove, h.name)
 			continue
 		}
-		set = append(set, header{h.name, value})
+		r.set = append(r.set, header{h.name, value})
 	}
 	for _, h := range e.request.headers {
 		if strings.IndexByte(h.name, '_') >= 0 && s.shadowsHeader(h.name) {
-			remove = append(remove, h.name)
+			r.remove = append(r.remove, h.name)
 		}
 	}
-	return set, remove
 }
 
 // shadowsHeader reports whether the name differs from a configured header's

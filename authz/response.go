@@ -3,6 +3,7 @@ package authz
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,10 @@ type reply struct {
 // respond builds the reply for a verdict. Everything but an explicit codeAllow
 // is denied.
 func (s *Snapshot) respond(e *Event) reply {
-	r := reply{code: e.verdict.code.String(), rule: e.match.Action(), who: e.result.Identity}
+	r := reply{
+		code: e.verdict.code.String(), rule: e.match.Action(), who: e.result.Identity,
+		set: e.reply.set[:0], remove: e.reply.remove[:0], // the memory of the event's last request
+	}
 	if e.verdict.code == codeAllow {
 		s.allow(&r, e)
 	} else {
@@ -83,7 +87,7 @@ func (s *Snapshot) respond(e *Event) reply {
 // client's own.
 func (s *Snapshot) allow(r *reply, e *Event) {
 	r.allowed = true
-	r.set, r.remove = s.identityHeaders(e)
+	s.identityHeaders(r, e)
 }
 
 // deny refuses the request.
@@ -113,7 +117,7 @@ func (r *reply) message() *authv3.CheckResponse {
 	}
 	if r.allowed {
 		out.Status = &rpcstatus.Status{Code: int32(codes.OK)}
-		out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set, HeadersToRemove: r.remove}}
+		out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set, HeadersToRemove: slices.Clone(r.remove)}}
 		return out
 	}
 	a := r.denial()

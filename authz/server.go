@@ -115,7 +115,7 @@ func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (
 		if event.result, err = snapshot.identify(ctx, &event.request); err != nil {
 			return denied(err)
 		}
-		return judge(event.match, event.result.Identity)
+		return event.judge(event.match, event.result.Identity)
 	default:
 		return judged(event.match.Decide(nil))
 	}
@@ -159,13 +159,13 @@ func (l Limit) admit(clientIP string) error {
 	return nil
 }
 
-// judge holds the identity against the rule.
-func judge(match policy.Match, id *token.Identity) verdict {
-	asks := policy.Identity{
+// judge holds the identity of the event against a rule.
+func (e *Event) judge(match policy.Match, id *token.Identity) verdict {
+	e.asks = policy.Identity{
 		Subject: id.Subject, Email: id.Email, ClientID: id.ClientID, Issuer: id.Issuer, Provider: id.Provider, Scopes: id.Scopes,
 	}
 	if match.Uses("identity.claims") {
-		asks.Claims = id.Claims.Map()
+		e.asks.Claims = id.Claims.Map()
 	}
-	return judged(match.Decide(&asks))
+	return judged(match.Decide(&e.asks))
 }

@@ -51,7 +51,7 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 	case match.Access() != policy.AccessToken:
 		return judged(match.Decide(nil)), true
 	case e.result.Identity != nil:
-		return judge(match, e.result.Identity), true
+		return e.judge(match, e.result.Identity), true
 	case e.match.Access() == policy.AccessToken: // its token was refused
 		if e.verdict.wouldBe != 0 {
 			return verdict{code: e.verdict.wouldBe}, true
@@ -69,6 +69,6 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 	case err != nil:
 		return denied(err), true
 	default:
-		return judge(match, result.Identity), true
+		return e.judge(match, result.Identity), true
 	}
 }

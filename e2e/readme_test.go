@@ -25,7 +25,7 @@ func TestReadme(t *testing.T) {
 	if len(files["policy"]) != 1 || len(files["scopeward"]) != 2 || len(files["envoy"]) != 1 {
 		t.Fatalf("the README shows %d policies, %d configurations and %d bootstraps", len(files["policy"]), len(files["scopeward"]), len(files["envoy"]))
 	}
-	for name, text := range map[string]string{"policy.yaml": files["policy"][0], "partner.secret": "secret", "short.yaml": files["scopeward"][0], "full.yaml": files["scopeward"][1]} {
+	for name, text := range map[string]string{"policy.yaml": files["policy"][0], "partner.secret": "secret", "next.yaml": files["policy"][0], "short.yaml": files["scopeward"][0], "full.yaml": files["scopeward"][1]} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

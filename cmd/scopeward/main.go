@@ -4,6 +4,8 @@
 //
 //	scopeward serve --config scopeward.yaml     run the service
 //	scopeward check --config scopeward.yaml     validate configuration and policy
+//	scopeward policy test|explain|lint|diff|replay|import|drift
+//	scopeward schema policy|config              JSON Schemas of both files
 //	scopeward version
 //
 // The configuration is documented at Config, the policy file in package
@@ -13,7 +15,8 @@
 // The service's own log goes to standard error, audit events (one JSON line
 // for each decision) to standard output. SIGTERM and SIGINT drain: health
 // turns NOT_SERVING, requests in flight are answered, and the process ends
-// within 10 s. SIGHUP reads the policy files again, as does any change to them.
+// within 10 s. SIGHUP reads configuration and policy again, as does any change to
+// their files.
 //
 // The exit status is 0 if all is well, 1 if the thing checked or run is bad,
 // and 2 for wrong usage.
