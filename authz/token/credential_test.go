@@ -97,3 +97,15 @@ func FuzzAuthorization(f *testing.F) {
 		}
 	})
 }
+
+// TestB64TokenCharacters: exactly those of RFC 6750 section 2.1.
+func TestB64TokenCharacters(t *testing.T) {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
+	for c := range 256 {
+		raw := "a" + string([]byte{byte(c)}) + "b"
+		_, err := token.FromAuthorization("Bearer " + raw)
+		if want := strings.IndexByte(allowed, byte(c)) >= 0; (err == nil) != want {
+			t.Errorf("%q: %v", raw, err)
+		}
+	}
+}
