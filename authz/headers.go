@@ -46,7 +46,7 @@ func NewHeader(name, field string) (Header, error) {
 		return Header{name, value}, nil
 	}
 	if claim, ok := strings.CutPrefix(field, claimPrefix); ok && claim != "" {
-		return Header{name, func(id *token.Identity) string { return claimText(id.Claims.Map()[claim]) }}, nil
+		return Header{name, func(id *token.Identity) string { return claimText(id.Claims()[claim]) }}, nil
 	}
 	known := append(IdentityFields(), claimPrefix+"NAME")
 	slices.Sort(known)

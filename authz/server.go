@@ -165,7 +165,7 @@ func (e *Event) judge(match policy.Match, id *token.Identity) verdict {
 		Subject: id.Subject, Email: id.Email, ClientID: id.ClientID, Issuer: id.Issuer, Provider: id.Provider, Scopes: id.Scopes,
 	}
 	if match.Uses("identity.claims") {
-		e.asks.Claims = id.Claims.Map()
+		e.asks.Claims = id.Claims()
 	}
 	return judged(match.Decide(&e.asks))
 }

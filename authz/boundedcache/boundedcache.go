@@ -4,7 +4,6 @@
 package boundedcache
 
 import (
-	"container/list"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -43,7 +42,8 @@ func (c *Cache[V]) shard(key string) *shard[V] {
 
 // Get returns the value of a key that has not expired.
 func (c *Cache[V]) Get(key string) (v V, ok bool) {
-	return c.shard(key).get(key)
+	v, _, ok = c.shard(key).get(key)
+	return v, ok
 }
 
 // Set stores a value for a time. With ttl <= 0 it removes the key: go-cache would
@@ -54,18 +54,22 @@ func (c *Cache[V]) Set(key string, v V, ttl time.Duration) {
 
 // Update replaces the value of a key by what change makes of it, with the
 // meaning of ttl as in Set. No other change of the key comes in between; change
-// must be quick and must not use the cache.
+// must be quick and must not use the cache. A key that is updated keeps its age.
 func (c *Cache[V]) Update(key string, change func(old V, ok bool) (v V, ttl time.Duration)) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ttl := change(s.get(key))
-	s.items.Delete(key)
+	old, slot, ok := s.get(key)
+	v, ttl := change(old, ok)
 	if ttl <= 0 {
+		s.items.Delete(key)
 		return
 	}
-	s.makeRoom()
-	s.items.Set(key, entry[V]{v, s.order.PushBack(key)}, ttl)
+	if !ok {
+		s.items.Delete(key) // it may have expired
+		slot = s.room(key)
+	}
+	s.items.Set(key, entry[V]{v, slot}, ttl)
 }
 
 // Len is the number of entries, expired ones that are still held included.
@@ -82,41 +86,57 @@ type shard[V any] struct {
 	max   int
 
 	mu         sync.Mutex // for all that changes the shard; readers need only go-cache's own
-	order      *list.List // keys, oldest insertion first
+	keys       []string   // by slot, in the order of insertion; "" is a slot that is free
+	free       []int32    // slots that are free
+	oldest     int        // slot of the oldest insertion, once all slots are taken
 	untilSweep int        // evictions until expired entries are looked for again
 }
 
+// entry is a value and the slot of its key.
 type entry[V any] struct {
 	value V
-	place *list.Element
+	slot  int32
 }
 
 func newShard[V any](bound int) *shard[V] {
-	s := &shard[V]{items: gocache.New(gocache.NoExpiration, 0), max: bound, order: list.New()}
+	s := &shard[V]{items: gocache.New(gocache.NoExpiration, 0), max: bound}
 	// Runs within Delete and DeleteExpired, so under mu.
-	s.items.OnEvicted(func(_ string, v any) { s.order.Remove(v.(entry[V]).place) })
+	s.items.OnEvicted(func(_ string, v any) {
+		slot := v.(entry[V]).slot
+		s.keys[slot] = ""
+		s.free = append(s.free, slot)
+	})
 	return s
 }
 
-func (s *shard[V]) get(key string) (v V, ok bool) {
+func (s *shard[V]) get(key string) (v V, slot int32, ok bool) {
 	item, ok := s.items.Get(key)
 	if !ok {
-		return v, false
+		return v, 0, false
 	}
-	return item.(entry[V]).value, true
+	e := item.(entry[V])
+	return e.value, e.slot, true
 }
 
-// makeRoom sweeps at most once per quarter of the shard's size, which makes the
-// cost of a sweep a small constant per insertion even in a flood.
-func (s *shard[V]) makeRoom() {
-	if s.order.Len() < s.max {
-		return
+// room gives a key a slot. It sweeps at most once per quarter of the shard's size,
+// which makes the cost of a sweep a small constant per insertion even in a flood.
+func (s *shard[V]) room(key string) int32 {
+	if len(s.free) == 0 && len(s.keys) < s.max {
+		s.keys = append(s.keys, key)
+		return int32(len(s.keys) - 1)
 	}
-	if s.untilSweep--; s.untilSweep < 0 {
-		s.items.DeleteExpired()
-		s.untilSweep = s.max / 4
+	if len(s.free) == 0 {
+		if s.untilSweep--; s.untilSweep < 0 {
+			s.items.DeleteExpired()
+			s.untilSweep = s.max / 4
+		}
 	}
-	for s.order.Len() >= s.max {
-		s.items.Delete(s.order.Front().Value.(string))
+	if len(s.free) == 0 {
+		s.items.Delete(s.keys[s.oldest])
+		s.oldest = (s.oldest + 1) % s.max
 	}
+	slot := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	s.keys[slot] = key
+	return slot
 }

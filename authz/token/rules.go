@@ -65,11 +65,11 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 		id.Scopes = strings.Split(id.scopeText, " ")
 	}
 	id.ClientID = unique.Make(id.ClientID).Value()
-	if id.Claims, err = NewClaims(claims); err != nil {
-		return nil, fmt.Errorf("claims that were decoded can't be encoded: %w", err)
-	}
 	if exp, ok := claims["exp"].(float64); ok {
 		id.Expiry = time.Unix(int64(exp), 0)
+	}
+	if err := id.SetClaims(claims); err != nil {
+		return nil, fmt.Errorf("claims that were decoded can't be encoded: %w", err)
 	}
 	return id, nil
 }

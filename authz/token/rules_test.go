@@ -47,10 +47,10 @@ func TestIdentity(t *testing.T) {
 		Provider: "idp", Issuer: "https://idp.test", Subject: "alice", ClientID: "app", Email: "a@b.test",
 		Scopes: []string{"read", "write"}, Expiry: now.Add(time.Hour).Local(),
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(token.Identity{}), cmpopts.IgnoreFields(token.Identity{}, "Claims")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(token.Identity{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(claims, got.Claims.Map()); diff != "" {
+	if diff := cmp.Diff(claims, got.Claims()); diff != "" {
 		t.Errorf("claims: -want +got:\n%s", diff)
 	}
 	if got.ScopeText() != "read write" {
@@ -272,5 +272,35 @@ func TestReasonsSayWhyWithoutTheToken(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("got %v, want something with %q", err, want)
 		}
+	}
+}
+
+// TestClaims: what comes back is what was there, whatever of it the identity
+// holds itself.
+func TestClaims(t *testing.T) {
+	for name, changes := range map[string]map[string]any{
+		"plain":                  {},
+		"more":                   {"org_code": "org_1", "permissions": []any{"a", "b"}, "flags": map[string]any{"x": true}, "n": 1.5, "nothing": nil},
+		"fraction of a second":   {"exp": unix(now.Add(time.Hour)) + 0.5},
+		"scopes as a list":       {"scope": []any{"read", "write"}},
+		"scopes written loosely": {"scope": "  read   write read"},
+		"client by azp":          {"azp": "app"},
+		"unverified e-mail":      {"email": "a@b.test", "email_verified": false},
+		"verified e-mail":        {"email": "a@b.test", "email_verified": true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			claims := with(changes)
+			want := maps.Clone(claims)
+			id, err := rules().Identity(claims)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, id.Claims()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(want, claims); diff != "" {
+				t.Errorf("Identity changed the claims: -want +got:\n%s", diff)
+			}
+		})
 	}
 }

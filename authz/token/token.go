@@ -8,6 +8,7 @@ package token
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -27,9 +28,9 @@ type Identity struct {
 	ClientID string   // client_id (RFC 9068 §2.2), else azp
 	Email    string   // email, unless email_verified says false
 	Scopes   []string // granted scopes, each a scope-token of RFC 6749 §3.3
-	Claims   Claims
 
 	scopeText string // Scopes, joined
+	claims    heldClaims
 
 	// Expiry is when the token ends, without any clock skew. Zero: not known.
 	Expiry time.Time
@@ -47,21 +48,58 @@ func (id *Identity) ScopeText() string {
 	return id.scopeText
 }
 
-// Claims are a token's claims, kept as JSON: of the many identities in a cache few
+// heldClaims are a token's claims, kept as JSON: of the many identities in a cache few
 // are ever asked for them, and a map would be most of an identity's memory.
-type Claims struct{ object string }
-
-// NewClaims keeps claims as they were decoded by [DecodeObject].
-func NewClaims(claims map[string]any) (Claims, error) {
-	object, err := json.Marshal(claims)
-	return Claims{string(object)}, err
+type heldClaims struct {
+	rest   string // what the identity itself does not hold
+	issuer bool   // iss is the identity's Issuer, and so on
+	sub    bool
+	email  bool
+	client bool
+	scope  bool
+	exp    bool
 }
 
-// Map decodes the claims. The map is the caller's own.
-func (c Claims) Map() map[string]any {
-	claims := map[string]any{}
-	if c.object != "" {
-		_ = json.Unmarshal([]byte(c.object), &claims) // NewClaims has written it
+// SetClaims keeps claims as they were decoded by [DecodeObject]. The other fields
+// must be set already: a claim that they hold is not kept twice.
+func (id *Identity) SetClaims(claims map[string]any) error {
+	rest := maps.Clone(claims)
+	hold := func(name string, value any) bool {
+		if held, ok := rest[name]; !ok || held != value {
+			return false
+		}
+		delete(rest, name)
+		return true
+	}
+	id.claims = heldClaims{
+		issuer: hold("iss", id.Issuer), sub: hold("sub", id.Subject), email: hold("email", id.Email),
+		client: hold("client_id", id.ClientID), scope: hold("scope", id.scopeText), exp: hold("exp", float64(id.Expiry.Unix())),
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	object, err := json.Marshal(rest)
+	id.claims.rest = string(object)
+	return err
+}
+
+// Claims decodes the claims. The map is the caller's own.
+func (id *Identity) Claims() map[string]any {
+	claims, c := map[string]any{}, id.claims
+	if c.rest != "" {
+		_ = json.Unmarshal([]byte(c.rest), &claims) // SetClaims has written it
+	}
+	for _, held := range []struct {
+		held  bool
+		name  string
+		value any
+	}{
+		{c.issuer, "iss", id.Issuer}, {c.sub, "sub", id.Subject}, {c.email, "email", id.Email},
+		{c.client, "client_id", id.ClientID}, {c.scope, "scope", id.scopeText}, {c.exp, "exp", float64(id.Expiry.Unix())},
+	} {
+		if held.held {
+			claims[held.name] = held.value
+		}
 	}
 	return claims
 }

@@ -113,7 +113,7 @@ func TestIdentitiesAgree(t *testing.T) {
 		if serverErr != nil {
 			continue
 		}
-		want := &policy.Identity{Subject: server.Subject, Email: server.Email, ClientID: server.ClientID, Issuer: server.Issuer, Scopes: server.Scopes, Claims: server.Claims.Map()}
+		want := &policy.Identity{Subject: server.Subject, Email: server.Email, ClientID: server.ClientID, Issuer: server.Issuer, Scopes: server.Scopes, Claims: server.Claims()}
 		if diff := cmp.Diff(want, tool, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-server +tools):\n%s", name, diff)
 		}

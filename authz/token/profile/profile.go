@@ -107,10 +107,7 @@ func (v *Verifier) fromProfile(profile map[string]any) (*token.Identity, error) 
 	if err != nil {
 		return nil, err
 	}
-	if id.Claims, err = token.NewClaims(profile); err != nil {
-		return nil, err
-	}
-	return id, nil
+	return id, id.SetClaims(profile)
 }
 
 // ask gets the profile.

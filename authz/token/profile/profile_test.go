@@ -90,7 +90,7 @@ func TestOpaqueTokenHasItsEmail(t *testing.T) {
 	idp := tokentest.New(t)
 	idp.Opaque("opaque", map[string]any{"sub": "bob"})
 	id, err := newVerifier(idp).Verify(t.Context(), "opaque")
-	if err != nil || id.Email != "john.snow@example.com" || id.Claims.Map()["family_name"] != "Snow" {
+	if err != nil || id.Email != "john.snow@example.com" || id.Claims()["family_name"] != "Snow" {
 		t.Errorf("got %+v, %v", id, err)
 	}
 }
