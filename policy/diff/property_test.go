@@ -238,7 +238,7 @@ func loads(text string) bool {
 func TestAgainstBruteForce(t *testing.T) {
 	requests, people := universe(t), scopePeople()
 	outcomes := map[string]int{}
-	rounds := 400
+	rounds := 150
 	if testing.Short() {
 		rounds = 60
 	}
@@ -366,7 +366,7 @@ func TestConditionsAgainstBruteForce(t *testing.T) {
 		return strings.Count(q.Path.String(), "/") > 3
 	})
 	outcomes := map[string]int{}
-	rounds := 400
+	rounds := 150
 	if testing.Short() {
 		rounds = 40
 	}
