@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,7 +76,7 @@ func (e *Event) action() string {
 	if a := e.match.Action(); a != "" {
 		return a
 	}
-	return e.request.Method + " " + e.path()
+	return strings.TrimSpace(e.request.Method + " " + e.path())
 }
 
 func (e *Event) path() string {

@@ -60,12 +60,17 @@ type Server struct {
 	audit    *AuditWriter
 	metrics  *Metrics
 	log      *slog.Logger
+
+	inFlight atomic.Int64
+	hurried  context.Context // ends when no request may wait for a provider any more
+	hurry    context.CancelFunc
 }
 
 // NewServer returns a server that decides by the snapshot. Audit events go to
 // audit; log is for what an operator must see.
 func NewServer(s *Snapshot, audit *AuditWriter, metrics *Metrics, log *slog.Logger) *Server {
 	server := &Server{audit: audit, metrics: metrics, log: log}
+	server.hurried, server.hurry = context.WithCancel(context.Background())
 	server.snapshot.Store(s)
 	return server
 }
@@ -76,6 +81,13 @@ func (s *Server) Snapshot() *Snapshot { return s.snapshot.Load() }
 // Swap makes the server decide by another snapshot. Requests under way end by
 // the one that they began with.
 func (s *Server) Swap(next *Snapshot) { s.snapshot.Store(next) }
+
+// InFlight is the number of requests that are being answered.
+func (s *Server) InFlight() int64 { return s.inFlight.Load() }
+
+// Hurry ends all waiting for providers: those requests get 503 now. It is for a
+// process that has to end.
+func (s *Server) Hurry() { s.hurry() }
 
 // Check answers one request. It never returns a gRPC error: Envoy would turn
 // one into a plain 403, or into an allow under failure_mode_allow.
@@ -89,6 +101,8 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 
 // answer goes the whole way of a request, and leaves the reply in the event.
 func (s *Server) answer(ctx context.Context, event *Event) {
+	s.inFlight.Add(1)
+	defer s.inFlight.Add(-1)
 	snapshot := s.snapshot.Load()
 	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
@@ -112,7 +126,7 @@ func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (
 	case policy.AccessPublic:
 		return verdict{code: codeAllow}
 	case policy.AccessToken:
-		if event.result, err = snapshot.identify(ctx, &event.request); err != nil {
+		if event.result, err = s.identify(ctx, snapshot, &event.request); err != nil {
 			return denied(err)
 		}
 		return event.judge(event.match, event.result.Identity)
@@ -122,9 +136,9 @@ func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (
 }
 
 // identify finds out who asks: from the bearer token, within the rate limit.
-func (s *Snapshot) identify(ctx context.Context, r *request) (token.Result, error) {
-	if s.Limit.EveryRequest {
-		if err := s.Limit.admit(r.ClientIP); err != nil {
+func (s *Server) identify(ctx context.Context, snapshot *Snapshot, r *request) (token.Result, error) {
+	if snapshot.Limit.EveryRequest {
+		if err := snapshot.Limit.admit(r.ClientIP); err != nil {
 			return token.Result{}, err
 		}
 	}
@@ -133,15 +147,18 @@ func (s *Snapshot) identify(ctx context.Context, r *request) (token.Result, erro
 		return token.Result{}, err
 	}
 	// Most tokens are known; only others may meet the limit.
-	if result, known, err := s.Validator.Known(raw); known {
+	if result, known, err := snapshot.Validator.Known(raw); known {
 		return result, err
 	}
-	client, counted := r.ClientIP, s.Limit.EveryRequest // the work may outlive the request
-	return s.Validator.Validate(ctx, raw, func() error {
-		if counted {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.hurried, cancel)()
+	client, limit := r.ClientIP, snapshot.Limit // the work may outlive the request
+	return snapshot.Validator.Validate(ctx, raw, func() error {
+		if limit.EveryRequest {
 			return nil
 		}
-		return s.Limit.admit(client)
+		return limit.admit(client)
 	})
 }
 

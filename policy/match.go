@@ -192,13 +192,18 @@ func (t *table) refusal(pattern *Pattern, reason string) *strictyaml.Problem {
 		problem.Message = fmt.Sprintf("pattern %q: %s", pattern.Text, reason)
 		return problem
 	}
+	var conflicting *Pattern
 	other := ""
 	if quoted, err := strconv.QuotedPrefix(after); err == nil {
 		if text, err := strconv.Unquote(quoted); err == nil && t.patterns[text] != nil {
-			other = fmt.Sprintf("%q at %s", t.patterns[text].Text, t.patterns[text].Pos)
+			conflicting = t.patterns[text]
+			other = fmt.Sprintf("%q at %s", conflicting.Text, conflicting.Pos)
 		}
 	}
 	_, why, _ := strings.Cut(after, ":\n")
 	problem.Message = fmt.Sprintf("pattern %q conflicts with %s: %s", pattern.Text, other, strings.Join(strings.Fields(why), " "))
+	if conflicting != nil && conflicting.Pos.File != pattern.Pos.File {
+		problem.Message += "; a name: in one of the two files makes it a policy of its own, for requests that name it"
+	}
 	return problem
 }

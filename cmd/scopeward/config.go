@@ -219,9 +219,9 @@ func readConfig(o options) (c *Config, problems strictyaml.Problems, err error) 
 		c, err = configFromEnvironment(o)
 		return c, nil, err
 	}
-	data, err := os.ReadFile(o.config)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the configuration can't be read: %w", err)
+	data, unreadable := strictyaml.ReadFile(o.config)
+	if unreadable != nil {
+		return nil, nil, unreadable
 	}
 	c = &Config{file: o.config}
 	return c, strictyaml.Decode(o.config, data, c), nil
@@ -229,7 +229,8 @@ func readConfig(o options) (c *Config, problems strictyaml.Problems, err error) 
 
 // configFromEnvironment is the configuration of one Kinde business.
 func configFromEnvironment(o options) (*Config, error) {
-	issuer, audience := os.Getenv("KINDE_ISSUER_URL"), os.Getenv("KINDE_AUDIENCE")
+	// Kinde's issuers end without a slash; people copy the URL with one.
+	issuer, audience := strings.TrimRight(os.Getenv("KINDE_ISSUER_URL"), "/"), os.Getenv("KINDE_AUDIENCE")
 	switch {
 	case issuer == "":
 		return nil, &usageError{errors.New("there is no configuration: give --config scopeward.yaml, or set KINDE_ISSUER_URL (https://<subdomain>.kinde.com) and KINDE_AUDIENCE and give --policy policy.yaml")}
@@ -255,4 +256,17 @@ func (c *Config) paths(written []located) []string {
 		paths[i] = absolute(c.dir(), string(p.Value))
 	}
 	return paths
+}
+
+// existing are the policy files and directories that are there; what is not is a
+// mistake at the place where it is named.
+func (c *Config) existing(written []located) (paths []string, missing strictyaml.Problems) {
+	for i, path := range c.paths(written) {
+		if _, err := os.Stat(path); err != nil && written[i].Pos.Line > 0 {
+			missing = append(missing, strictyaml.Problem{Pos: written[i].Pos, Message: strictyaml.Unreadable("policy "+path, err).Error()})
+			continue
+		}
+		paths = append(paths, path)
+	}
+	return paths, missing
 }

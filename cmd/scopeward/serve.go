@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -27,9 +28,15 @@ import (
 	"scopeward/authz"
 )
 
-// drainPatience is how long requests in flight and open health watches may
-// keep a process that was told to end.
-const drainPatience = 8 * time.Second
+// A process that was told to end first says so by its health, and still takes
+// requests for a moment: who asks for its health must have the time to learn it.
+// Requests in flight are answered; those that a slow provider holds get their 503
+// when time is short, before what is still open is cut off.
+const (
+	lameDuck      = 300 * time.Millisecond
+	answerBy      = 7 * time.Second
+	drainPatience = 8 * time.Second
+)
 
 func newServe() *cobra.Command {
 	var o options
@@ -45,7 +52,9 @@ A change to a policy file is live at once; a broken one is reported and the last
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.adminSet = cmd.Flags().Changed("admin")
-			return serve(cmd.Context(), o, g, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, o, g, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	configFlags(cmd, &o)
@@ -107,7 +116,12 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		}
 		return nil
 	})
-	group.Go(func() error { return g.Serve(listener) })
+	group.Go(func() error {
+		if err := g.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
+			return err
+		}
+		return nil
+	})
 	s.log.Info("listening", slog.String("grpc", listener.Addr().String()), slog.String("version", version()),
 		slog.String("policy", s.server.Snapshot().Policy.Version()))
 	var web *http.Server
@@ -121,7 +135,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		s.draining.Store(true)
 		healthServer.Shutdown()
 		s.log.Info("draining")
-		drain(g)
+		s.drain(g)
 		if web != nil {
 			return web.Close()
 		}
@@ -161,9 +175,16 @@ func setHealth(h *health.Server, status healthv1.HealthCheckResponse_ServingStat
 }
 
 // drain answers what is in flight, then stops; what takes too long is cut off.
-func drain(g *grpc.Server) {
+func (s *service) drain(g *grpc.Server) {
+	hurry := time.AfterFunc(answerBy, s.server.Hurry)
+	defer hurry.Stop()
 	cut := time.AfterFunc(drainPatience, g.Stop)
 	defer cut.Stop()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for start := time.Now(); time.Since(start) < lameDuck || s.server.InFlight() > 0 && time.Since(start) < answerBy; {
+		<-poll.C
+	}
 	g.GracefulStop()
 }
 

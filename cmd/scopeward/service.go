@@ -57,13 +57,15 @@ func load(o options) (files, error) {
 	}
 	f := files{config: c}
 	for _, p := range []struct {
-		paths []string
-		set   **policy.Set
-	}{{c.paths(c.Policy), &f.policy}, {c.paths(c.Shadow), &f.shadow}} {
-		if len(p.paths) == 0 {
+		written []located
+		set     **policy.Set
+	}{{c.Policy, &f.policy}, {c.Shadow, &f.shadow}} {
+		paths, missing := c.existing(p.written)
+		problems = append(problems, missing...)
+		if len(paths) == 0 {
 			continue
 		}
-		set, err := policy.Load(p.paths...)
+		set, err := policy.Load(paths...)
 		var inPolicy strictyaml.Problems
 		if err != nil && !errors.As(err, &inPolicy) {
 			return files{}, err

@@ -56,7 +56,7 @@ func (c *Config) setDefaults() {
 
 func (p *Provider) setDefaults() {
 	setDefault(&p.Validation, validateJWKS)
-	if len(p.Algorithms) == 0 {
+	if p.Algorithms == nil {
 		p.Algorithms = []located{{Value: "RS256"}}
 	}
 	if p.ClockSkew == nil {
@@ -65,7 +65,13 @@ func (p *Provider) setDefaults() {
 	if p.Timeout == nil {
 		p.Timeout = new(2 * time.Second)
 	}
-	if len(p.ScopeClaims) == 0 {
+	if p.JWKS.Refresh == 0 {
+		p.JWKS.Refresh = 15 * time.Minute
+	}
+	if p.JWKS.MaxStale == 0 {
+		p.JWKS.MaxStale = 24 * time.Hour
+	}
+	if p.ScopeClaims == nil {
 		p.ScopeClaims = []text{"scope", "scp"}
 	}
 	if p.Opaque == nil {
@@ -130,12 +136,17 @@ func (c *Config) validate() strictyaml.Problems {
 	}
 	v.rateLimit(c.RateLimit)
 	c.headers = nil
+	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		field := c.Headers[name]
 		h, err := authz.NewHeader(name, string(field.Value))
-		if err != nil {
+		switch {
+		case err != nil:
 			v.add(field.Pos, "%v", err)
+		case seen[strings.ToLower(name)]:
+			v.add(field.Pos, "header %s is there twice: the case of a header's name says nothing", strings.ToLower(name))
 		}
+		seen[strings.ToLower(name)] = true
 		c.headers = append(c.headers, h)
 	}
 	if strings.ContainsFunc(string(c.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -229,6 +240,12 @@ func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
 	if slices.Contains(p.Audiences, "") {
 		v.add(pos(located{}), "provider %q has an empty audience", p.Name.Value)
 	}
+	if len(p.Algorithms) == 0 {
+		v.add(pos(located{}), "provider %q has an empty list of algorithms; leave it out for RS256", p.Name.Value)
+	}
+	if len(p.ScopeClaims) == 0 {
+		v.add(pos(located{}), "provider %q has an empty list of scope_claims; leave it out for scope and scp", p.Name.Value)
+	}
 	for _, alg := range p.Algorithms {
 		if !slices.Contains(asymmetric, string(alg.Value)) {
 			v.add(pos(alg), "algorithm %q can't be used: it must be one of the asymmetric ones, %s", alg.Value, strings.Join(asymmetric, ", "))
@@ -252,17 +269,20 @@ func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
 		}
 		v.url(what, l, p.Insecure)
 	}
-	if jwks && p.JWKS.File.Value == "" {
+	given := func(l located) bool { return l.Pos.Line > 0 }
+	if jwks && p.JWKS.File.Value == "" || given(p.JWKS.URL) {
 		endpoint("jwks.url", p.JWKS.URL)
 	}
 	if jwks && p.JWKS.File.Value != "" && p.JWKS.URL.Value != "" {
 		v.add(pos(p.JWKS.File), "jwks has a url and a file; keep one")
 	}
-	if mode == validateProfile || mode == validateJWKSProfile {
+	if mode == validateProfile || mode == validateJWKSProfile || given(p.Profile.URL) {
 		endpoint("profile.url", p.Profile.URL)
 	}
-	if mode == validateIntrospection {
+	if mode == validateIntrospection || given(p.Introspection.URL) {
 		endpoint("introspection.url", p.Introspection.URL)
+	}
+	if mode == validateIntrospection {
 		if p.Introspection.ClientID.Value == "" || p.Introspection.ClientSecret.Value.value == "" {
 			v.add(pos(p.Introspection.ClientID), "introspection needs client_id and client_secret (file:PATH or ${NAME}): the provider answers only clients that it knows")
 		}

@@ -69,6 +69,7 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 	// What changed between the first reading and the watch is not lost.
 	quiet := time.NewTimer(0)
 	defer quiet.Stop()
+	asked := false // by SIGHUP: then the outcome is said, also if it is the same as before
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,6 +80,8 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 			s.log.Warn("a change of a file may have been missed; SIGHUP reads all again", slog.Any("error", err))
 			quiet.Reset(settle)
 		case <-hangup:
+			s.log.Info("reading the files again, as SIGHUP asks")
+			asked = true
 			quiet.Reset(0)
 		case <-quiet.C:
 			// Before reading: what changes while it is read is read again. A folder
@@ -88,7 +91,8 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 					s.log.Warn("a folder can't be watched; SIGHUP reads its files again", slog.String("folder", dir), slog.Any("error", err))
 				}
 			}
-			s.reload(ctx, run)
+			s.reload(ctx, run, asked)
+			asked = false
 		}
 	}
 }
@@ -136,7 +140,7 @@ func folders(paths []string) []string {
 
 // reload brings the files into force, or keeps what was last good and says why.
 // The identities of providers that stay the same stay cached; decisions never are.
-func (s *service) reload(ctx context.Context, run func(func() error)) {
+func (s *service) reload(ctx context.Context, run func(func() error), asked bool) {
 	f, err := load(s.options)
 	var next *state
 	if err == nil {
@@ -145,7 +149,7 @@ func (s *service) reload(ctx context.Context, run func(func() error)) {
 	now := time.Now()
 	_, failed := s.reloads.last()
 	if err != nil {
-		if failed == nil || failed.Error() != err.Error() {
+		if asked || failed == nil || failed.Error() != err.Error() {
 			s.log.Error("the files are broken; what was last good serves on", slog.Any("error", err))
 		}
 		s.reloads.note(err, now)
@@ -155,8 +159,11 @@ func (s *service) reload(ctx context.Context, run func(func() error)) {
 	restart := needRestart(old.config, f.config)
 	s.reloads.note(nil, now, restart...)
 	if old.same(next) {
-		if failed != nil {
+		switch {
+		case failed != nil:
 			s.log.Info("the files are good again", slog.String("policy", f.policy.Version()))
+		case asked:
+			s.log.Info("the files have not changed", slog.String("policy", f.policy.Version()))
 		}
 		return
 	}

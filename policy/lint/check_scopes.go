@@ -193,7 +193,7 @@ func isSlip(x, y []string) bool {
 	case 0:
 		return true
 	case 1:
-		return len(x[at]) >= 4 && len(y[at]) >= 3 && x[at][0] == y[at][0] && oneSlip(x[at], y[at])
+		return max(len(x[at]), len(y[at])) >= 4 && min(len(x[at]), len(y[at])) >= 3 && x[at][0] == y[at][0] && oneSlip(x[at], y[at])
 	default:
 		return len(x) <= 4 && slices.Equal(slices.Sorted(slices.Values(x)), slices.Sorted(slices.Values(y)))
 	}

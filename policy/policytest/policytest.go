@@ -90,6 +90,9 @@ func judge(set *policy.Set, test *policy.Test, q explain.Question, out explain.O
 			e, _ := explain.Explain(set, q)
 			r.Fault += "; to pass it needs " + strings.Join(e.ToPass, ", and ")
 		}
+		if test.Rule != "" && !isCalled(out.Match, test.Rule) {
+			r.Fault += fmt.Sprintf("; the rule %s was expected", test.Rule)
+		}
 	case test.Rule != "" && !isCalled(out.Match, test.Rule):
 		r.Fault = fmt.Sprintf("expected the rule %s, got %s", test.Rule, r.Actual)
 		if r.Fault += r.byRule(); r.Rule == "" {

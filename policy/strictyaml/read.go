@@ -10,6 +10,10 @@ import (
 // ReadFile reads a file for Decode, no further than Decode takes it. Why a file
 // can't be read is a problem of the file as a whole.
 func ReadFile(name string) ([]byte, Problems) {
+	// Opening a named pipe waits for who writes to it, perhaps for ever.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, Problems{{Pos{File: name}, "cannot be read: it is not a regular file"}}
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, Unreadable(name, err)
