@@ -300,6 +300,39 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrainAnswersTheHeld: a request that a provider holds for longer than the
+// process may live still gets its answer; meanwhile health is NOT_SERVING.
+func TestDrainAnswersTheHeld(t *testing.T) {
+	t.Parallel()
+	idp := tokentest.New(t)
+	config := corpus.Configure(t, t.TempDir(), "profile", idp, map[string]any{"providers": []any{map[string]any{
+		"name": "idp", "issuer": idp.URL, "validation": "profile", "timeout": "30s",
+	}}}, map[string]string{"policy.yaml": usersPolicy})
+	s := serve(t, "--config", config)
+	conn := dial(t, s.grpc)
+	idp.Fail(tokentest.ProfilePath, tokentest.Slow)
+	answered := make(chan int32, 1)
+	go func() {
+		response, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), check("/users", idp.Mint(nil, nil)))
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- int32(response.GetDeniedResponse().GetStatus().GetCode())
+	}()
+	eventually(t, "the provider is asked", func() bool { return idp.Requests(tokentest.ProfilePath) == 1 })
+	if err := syscall.Kill(s.Pid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a new connection learns that it drains", func() bool {
+		health, err := healthv1.NewHealthClient(dial(t, s.grpc)).Check(t.Context(), &healthv1.HealthCheckRequest{})
+		return err == nil && health.GetStatus() == healthv1.HealthCheckResponse_NOT_SERVING
+	})
+	if status := <-answered; status != http.StatusServiceUnavailable {
+		t.Errorf("the held request got %d, want 503", status)
+	}
+	idp.Release()
+}
+
 // TestUnixSocket: the socket works, a stale one is replaced, one in use is not.
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
