@@ -1,6 +1,6 @@
 # Everything that a person types. `make demo` and `make test` need Go, Python 3
 # (with venv) and nothing else: Envoy comes from $ENVOY or is installed into the
-# user's cache folder.
+# user's cache folder, and so is a C compiler for the race detector (.ci/cc).
 
 GO ?= go
 FUZZTIME ?= 5s
@@ -35,7 +35,7 @@ lint:
 
 # The race detector allocates: the guards of the hot path run without it.
 race:
-	$(GO) test -race -timeout 9m ./...
+	CC="$$(.ci/cc)" && export CC CGO_ENABLED=1 && $(GO) test -race -timeout 9m ./...
 	$(GO) test -run Allocations ./authz ./policy
 
 # Each fuzz target for FUZZTIME (make fuzz FUZZTIME=10m runs long).
