@@ -29,6 +29,9 @@ What no rule can check is denied, and a comment says why and where in the docume
 Basic and mutual TLS, paths and servers that are no patterns, references to other files, and
 operations without any security key, of the document too. Read the comments, then the rules.
 
+A server without a host stands for any host. Where another operation has one, the rule is
+written for that host too, as a pattern with a host goes before any without.
+
 With --output json: {policy, operations: [{operation, id, file, line, column, patterns,
 access (public, token or deny), scopes, any_scopes, when, notes: [{file, line, column, message}]}]}.
 

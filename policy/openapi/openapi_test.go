@@ -217,6 +217,89 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
+// TestHosts: ServeMux puts a pattern with a host before a path that is more
+// concrete; a document does not. What an operation without a host asks for is
+// asked for at the hosts of others too.
+func TestHosts(t *testing.T) {
+	const head = "openapi: 3.1.0\ninfo: {title: T, version: v}\npaths: "
+	const one = `servers: [{url: "https://one.example"}]`
+	tests := map[string]struct {
+		paths string
+		want  []string // patterns of all rules
+	}{
+		"concrete without a host": {
+			`{"/k/{id}": {get: {security: [], ` + one + `}}, /k/secret: {get: {security: [{oauth: [a]}]}}}`,
+			[]string{"GET one.example/k/{id}", "GET /k/secret", "GET one.example/k/secret"},
+		},
+		"concrete with a host": {
+			`{"/k/{id}": {get: {security: [{oauth: [a]}]}}, /k/secret: {get: {security: [], ` + one + `}}}`,
+			[]string{"GET /k/{id}", "GET one.example/k/secret"},
+		},
+		"apart": {
+			`{"/k/{id}": {get: {security: [], ` + one + `}}, /l/secret: {get: {security: []}}, /k/x: {put: {security: []}}}`,
+			[]string{"GET one.example/k/{id}", "GET /l/secret", "PUT /k/x"},
+		},
+		"two hosts": {
+			`{"/k/{id}": {get: {security: [], servers: [{url: "https://one.example"}, {url: "https://two.example"}]}}, /k/secret: {get: {security: []}}}`,
+			[]string{"GET one.example/k/{id}", "GET two.example/k/{id}", "GET /k/secret", "GET one.example/k/secret", "GET two.example/k/secret"},
+		},
+		"with and without a host": {
+			`{/k: {get: {security: [], servers: [{url: /}, {url: "https://one.example"}]}}}`,
+			[]string{"GET /k", "GET one.example/k"},
+		},
+		"below what was copied": {
+			`{"/{x}/{y}/c": {get: {security: [], ` + one + `}}, "/{x}/b/c": {get: {security: []}}, "/a/b/c": {get: {security: []}}}`,
+			[]string{"GET one.example/{x}/{y}/c", "GET /{x}/b/c", "GET one.example/{x}/b/c", "GET /a/b/c", "GET one.example/a/b/c"},
+		},
+		"crossing": { // denied
+			`{"/k/{id}": {get: {security: [], ` + one + `}}, "/{x}/secret": {get: {security: [{oauth: [a]}]}}}`,
+			[]string{"GET /{x}/secret", "GET one.example/{k}/{id}"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := document(t, head+test.paths+components)
+			made, err := d.Policy()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range made.Rules {
+				got = append(got, r.Patterns...)
+				if len(r.Operations) > 1 && r.Access != policy.AccessDeny {
+					t.Errorf("%v is not denied", r.Patterns)
+				}
+			}
+			if diff := cmp.Diff(sorted(test.want), sorted(got)); diff != "" {
+				t.Errorf("patterns (-want +got)\n%s", diff)
+			}
+		})
+	}
+
+	d := document(t, head+tests["concrete without a host"].paths+components)
+	set, err := policy.Parse(policy.File{Name: "p", Data: []byte("version: 1\nrules:\n  - {match: \"GET one.example/k/{id}\", public: true}\n  - {match: GET /k/secret, scopes: [a]}\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings, err := d.Drift(set, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(findings) != 1 || findings[0].Kind != WeakerRule || findings[0].Request != "GET https://one.example/k/secret" {
+		t.Errorf("drift: got %v, want that the public rule is weaker", findings)
+	}
+	made := imported(t, d)
+	for _, want := range []string{
+		`{request: "GET /k/secret", scopes: [a], expect: allow}`,
+		`{request: "GET https://one.example/k/secret", scopes: [a], expect: allow}`,
+		`{request: "GET https://one.example/k/secret", scopes: [], expect: insufficient_scope}`,
+	} {
+		if !strings.Contains(made, want) {
+			t.Errorf("no test %s:\n%s", want, made)
+		}
+	}
+}
+
 // TestReferences: what is referred to within the document counts, and merge
 // keys bring their security with them.
 func TestReferences(t *testing.T) {

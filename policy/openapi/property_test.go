@@ -16,6 +16,7 @@ var (
 	worldMethods  = []string{"GET", "HEAD", "POST"}
 	worldSegments = []string{"a", "b", "{x}"}
 	worldScopes   = []string{"r", "w", "s"}
+	worldHosts    = []string{"one.example", "two.example", "other.example"} // no document names the last
 )
 
 func randomPath(r *rand.Rand) []string {
@@ -30,16 +31,38 @@ func randomScopes(r *rand.Rand) []string {
 	return slices.DeleteFunc(slices.Clone(worldScopes), func(string) bool { return r.IntN(2) == 0 })
 }
 
-// worldOperation is an operation as the oracle sees it.
+// worldServer is a server of an operation, with the path below which it is.
+type worldServer struct {
+	url, host string // no host: any
+	path      []string
+}
+
+// randomServers are for a path; with them it is at most two segments long.
+func randomServers(r *rand.Rand, path []string) []worldServer {
+	all := []worldServer{
+		{"", "", nil}, {"/", "", nil}, {"https://one.example", "one.example", nil}, {"https://two.example", "two.example", nil},
+		{"https://one.example/a", "one.example", []string{"a"}},
+	}
+	all = all[:len(all)+1-len(path)]
+	servers := []worldServer{all[r.IntN(len(all))]}
+	if second := all[1+r.IntN(len(all)-1)]; servers[0].url != "" && r.IntN(3) == 0 {
+		servers = append(servers, second)
+	}
+	return servers
+}
+
+// worldOperation is an operation at one of its servers as the oracle sees it.
 type worldOperation struct {
+	number       int    // operations at several servers have the same
+	host         string // empty: any
 	method       string
 	path         []string
 	public       bool
 	alternatives [][]string // empty: what no rule can check
 }
 
-func (o worldOperation) serves(method string, path []string) bool {
-	if o.method != method || len(o.path) != len(path) {
+func (o worldOperation) serves(method, host string, path []string) bool {
+	if o.method != method || o.host != "" && o.host != host || len(o.path) != len(path) {
 		return false
 	}
 	for i := range path {
@@ -54,7 +77,8 @@ func (o worldOperation) admits(token bool, scopes []string) bool {
 	return o.public || token && slices.ContainsFunc(o.alternatives, func(a []string) bool { return containsAll(scopes, a) })
 }
 
-// moreConcrete: all requests for o are for p too, and p has more.
+// moreConcrete: all paths of o are paths of p too, and p has more. Hosts don't
+// count: OpenAPI knows no order of servers.
 func (o worldOperation) moreConcrete(p worldOperation) bool {
 	return len(o.path) == len(p.path) && compareSegments(o.path, p.path) == within
 }
@@ -62,8 +86,9 @@ func (o worldOperation) moreConcrete(p worldOperation) bool {
 func randomDocument(r *rand.Rand) (string, []worldOperation) {
 	var operations []worldOperation
 	paths := map[string]map[string]string{}
-	for range 1 + r.IntN(5) {
-		o := worldOperation{method: worldMethods[r.IntN(len(worldMethods))], path: randomPath(r)}
+	hosts := r.IntN(2) == 0 // else no document names a host
+	for number := range 1 + r.IntN(5) {
+		o := worldOperation{number: number, method: worldMethods[r.IntN(len(worldMethods))], path: randomPath(r)}
 		key := "/" + strings.Join(o.path, "/")
 		key = strings.Replace(key, "{x}/{x}", "{x}/{y}", 1)
 		if paths[key] == nil {
@@ -88,15 +113,27 @@ func randomDocument(r *rand.Rand) (string, []worldOperation) {
 		if len(written) == 0 || r.IntN(8) == 0 {
 			o.public, written = true, nil
 		}
-		paths[key][method] = "[" + strings.Join(written, ", ") + "]"
-		operations = append(operations, o)
+		servers := []worldServer{{}}
+		if hosts {
+			servers = randomServers(r, o.path)
+		}
+		paths[key][method] = "security: [" + strings.Join(written, ", ") + "], servers: ["
+		path := o.path
+		for _, server := range servers {
+			if server.url != "" {
+				paths[key][method] += fmt.Sprintf("{url: %q}, ", server.url)
+			}
+			o.host, o.path = server.host, slices.Concat(server.path, path)
+			operations = append(operations, o)
+		}
+		paths[key][method] += "]"
 	}
 	var w strings.Builder
 	w.WriteString("openapi: 3.1.0\ninfo: {title: T, version: v}\npaths:\n")
 	for path, methods := range paths {
 		fmt.Fprintf(&w, "  %q:\n", path)
-		for method, security := range methods {
-			fmt.Fprintf(&w, "    %s: {security: %s}\n", method, security)
+		for method, body := range methods {
+			fmt.Fprintf(&w, "    %s: {%s}\n", method, body)
 		}
 	}
 	w.WriteString("components: {securitySchemes: {oauth: {type: oauth2, flows: {}}, key: {type: apiKey, in: header, name: k}}}\n")
@@ -104,7 +141,7 @@ func randomDocument(r *rand.Rand) (string, []worldOperation) {
 }
 
 // world calls f for each request and caller of the world; id is nil for none.
-func world(t *testing.T, f func(method string, path []string, id *policy.Identity)) {
+func world(t *testing.T, f func(method, host string, path []string, id *policy.Identity)) {
 	t.Helper()
 	values := []string{"a", "b", "c"}
 	var paths [][]string
@@ -114,25 +151,30 @@ func world(t *testing.T, f func(method string, path []string, id *policy.Identit
 			paths = append(paths, []string{v, w})
 		}
 	}
+	ids := []*policy.Identity{nil}
+	for set := range 1 << len(worldScopes) {
+		id := &policy.Identity{}
+		for i, scope := range worldScopes {
+			if set>>i&1 == 1 {
+				id.Scopes = append(id.Scopes, scope)
+			}
+		}
+		ids = append(ids, id)
+	}
 	for _, method := range worldMethods {
-		for _, path := range paths {
-			f(method, path, nil)
-			for set := range 1 << len(worldScopes) {
-				id := &policy.Identity{}
-				for i, scope := range worldScopes {
-					if set>>i&1 == 1 {
-						id.Scopes = append(id.Scopes, scope)
-					}
+		for _, host := range worldHosts {
+			for _, path := range paths {
+				for _, id := range ids {
+					f(method, host, path, id)
 				}
-				f(method, path, id)
 			}
 		}
 	}
 }
 
-func decide(t *testing.T, set *policy.Set, method string, path []string, id *policy.Identity) (policy.Match, bool) {
+func decide(t *testing.T, set *policy.Set, method, host string, path []string, id *policy.Identity) (policy.Match, bool) {
 	t.Helper()
-	r, err := policy.NewRequest(method, "", "/"+strings.Join(path, "/"))
+	r, err := policy.NewRequest(method, host, "/"+strings.Join(path, "/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +188,10 @@ func decide(t *testing.T, set *policy.Set, method string, path []string, id *pol
 // expected gives what the document says of a request: all operations that it
 // could be for must admit the caller, as concrete paths go first (OpenAPI 3.1
 // §4.8.8.1) and nothing else is said. HEAD without an operation is as GET.
-func expected(operations []worldOperation, method string, path []string, id *policy.Identity) (admitted, exact bool) {
+func expected(operations []worldOperation, method, host string, path []string, id *policy.Identity) (admitted, exact bool) {
 	var serving []worldOperation
 	for _, o := range operations {
-		if o.serves(method, path) {
+		if o.serves(method, host, path) {
 			serving = append(serving, o)
 		}
 	}
@@ -158,16 +200,17 @@ func expected(operations []worldOperation, method string, path []string, id *pol
 	})
 	if len(serving) == 0 {
 		if method == "HEAD" {
-			return expected(operations, "GET", path, id)
+			return expected(operations, "GET", host, path, id)
 		}
 		return false, true
 	}
+	exact = !slices.ContainsFunc(serving, func(o worldOperation) bool { return o.number != serving[0].number })
 	for _, o := range serving {
 		if !o.admits(id != nil, scopesIn(id)) {
-			return false, len(serving) == 1
+			return false, exact
 		}
 	}
-	return true, len(serving) == 1
+	return true, exact
 }
 
 func scopesIn(id *policy.Identity) []string {
@@ -190,11 +233,11 @@ func TestImportNeverOpens(t *testing.T) {
 			t.Fatal(err)
 		}
 		closed := slices.ContainsFunc(d.Operations, func(op *Operation) bool { return op.closed })
-		world(t, func(method string, path []string, id *policy.Identity) {
-			_, got := decide(t, set, method, path, id)
-			want, exact := expected(operations, method, path, id)
+		world(t, func(method, host string, path []string, id *policy.Identity) {
+			_, got := decide(t, set, method, host, path, id)
+			want, exact := expected(operations, method, host, path, id)
 			if got && !want || !closed && exact && method != "HEAD" && got != want {
-				t.Fatalf("%s %v with %v: the policy says %t, the document %t\n%s\n%s", method, path, id, got, want, text, imported(t, d))
+				t.Fatalf("%s %s %v with %v: the policy says %t, the document %t\n%s\n%s", method, host, path, id, got, want, text, imported(t, d))
 			}
 		})
 		if !closed {
@@ -216,7 +259,8 @@ func randomPolicy(r *rand.Rand) string {
 		if r.IntN(6) == 0 {
 			path = "/{rest...}"
 		}
-		fmt.Fprintf(&w, "  - match: %q\n", strings.TrimSpace(method+" "+path))
+		host := append(slices.Clone(worldHosts), "", "", "")[r.IntN(len(worldHosts)+3)]
+		fmt.Fprintf(&w, "  - match: %q\n", strings.TrimSpace(method+" "+host+path))
 		switch r.IntN(6) {
 		case 0:
 			w.WriteString("    public: true\n")
@@ -262,14 +306,14 @@ func TestDriftAgainstBruteForce(t *testing.T) {
 			t.Fatal(err)
 		}
 		weaker, example, noRule := false, "", false
-		world(t, func(method string, path []string, id *policy.Identity) {
-			m, allowed := decide(t, set, method, path, id)
-			asked, admitted := decide(t, own, method, path, id)
+		world(t, func(method, host string, path []string, id *policy.Identity) {
+			m, allowed := decide(t, set, method, host, path, id)
+			asked, admitted := decide(t, own, method, host, path, id)
 			if asked.Rule() == nil {
 				return // not a route
 			}
 			if allowed && !admitted {
-				weaker, example = true, fmt.Sprint(method, path, id)
+				weaker, example = true, fmt.Sprint(method, host, path, id)
 			}
 			if m.Rule() == nil {
 				noRule = true
@@ -293,6 +337,7 @@ func TestDriftAgainstBruteForce(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add("openapi: 3.1.0\ninfo: {title: T, version: v}\npaths: {/x: {get: {security: [{oauth: [a]}]}}}\ncomponents: {securitySchemes: {oauth: {type: oauth2}}}\n")
+	f.Add("openapi: 3.1.0\npaths: {'/k/{id}': {get: {security: [], servers: [{url: 'https://a.example'}]}}, /k/s: {get: {security: [{oauth: [a]}]}}}\ncomponents: {securitySchemes: {oauth: {type: oauth2}, b: {$ref: '#/c'}}}\n")
 	f.Add("openapi: 3.0.0\nservers: [{url: 'https://{a}/b', variables: {a: {enum: [x, y]}}}]\npaths: {'/{a}.{b}': {get: {}}, '/c?d': {head: {security: []}}}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := Read("api.yaml", strings.NewReader(text), Options{})

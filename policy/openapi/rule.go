@@ -30,6 +30,12 @@ func (p pattern) String() string {
 	return p.method + " " + p.target.String()
 }
 
+// shape is what patterns have in common that can be for the same path, as none
+// ends in a {name...}.
+func (p pattern) shape() string {
+	return "/" + strconv.Itoa(len(p.segments)) + strconv.FormatBool(p.slash)
+}
+
 func (r *rule) closed() bool {
 	return slices.ContainsFunc(r.operations, func(op *Operation) bool { return op.closed })
 }
@@ -56,6 +62,7 @@ func separate(operations []*Operation) []*rule {
 			r.operations = append(r.operations, head)
 		}
 	}
+	protectHosts(rules)
 	for {
 		a, b, found := firstConflict(rules)
 		if !found {
@@ -104,14 +111,14 @@ func (p place) pattern() pattern {
 }
 
 // firstConflict finds two patterns that http.ServeMux would refuse. Only those
-// of one host and one length can conflict, as no pattern ends in a {name...}.
+// of one host and shape can conflict.
 func firstConflict(rules []*rule) (a, b place, found bool) {
 	alike := map[string][]place{}
 	for _, r := range rules {
 		for i := range len(r.patterns) + len(r.joined) {
 			at := place{r, i}
 			p := at.pattern()
-			shape := p.host + "/" + strconv.Itoa(len(p.segments)) + strconv.FormatBool(p.slash)
+			shape := p.host + p.shape()
 			for _, other := range alike[shape] {
 				if other.rule == r && (other.joined() || at.joined()) {
 					continue
@@ -156,13 +163,15 @@ func (r *rule) replace(a, b pattern) {
 func unique(patterns []pattern) []pattern {
 	var kept []pattern
 	for _, p := range patterns {
-		if !slices.ContainsFunc(kept, func(k pattern) bool {
-			return k.method == p.method && k.host == p.host && k.slash == p.slash && compareSegments(k.segments, p.segments) == equal
-		}) {
+		if !slices.ContainsFunc(kept, p.same) {
 			kept = append(kept, p)
 		}
 	}
 	return kept
+}
+
+func (p pattern) same(o pattern) bool {
+	return p.method == o.method && p.host == o.host && p.slash == o.slash && compareSegments(p.segments, o.segments) == equal
 }
 
 // relation is how two sets of requests lie.

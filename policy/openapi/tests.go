@@ -27,20 +27,24 @@ func (r request) String() string {
 }
 
 // tests gives the tests of the policy: for each operation a request that is
-// allowed and one that is not, as far as there are both.
+// allowed and one that is not, as far as there are both. An operation without a
+// host has them for each host of the document too.
 func (im *Import) tests(d *Document, set *policy.Set) (string, error) {
 	var w strings.Builder
+	hosts := d.hosts()
 	for _, op := range d.Operations {
 		at := slices.IndexFunc(d.rules, func(r *rule) bool { return slices.Contains(r.operations, op) })
-		sample, match, found := im.sample(op, set, at)
-		if !found {
-			continue
-		}
-		for _, t := range im.Rules[at].cases(op, sample) {
-			if err := t.check(match); err != nil {
-				return "", fmt.Errorf("the policy made of the document does not decide as it, which is a mistake of this program: %s: %w", op, err)
+		for _, targets := range op.places(hosts) {
+			sample, match, found := im.sample(op, targets, set, at)
+			if !found {
+				continue
 			}
-			t.write(&w)
+			for _, t := range im.Rules[at].cases(op, sample) {
+				if err := t.check(match); err != nil {
+					return "", fmt.Errorf("the policy made of the document does not decide as it, which is a mistake of this program: %s: %w", op, err)
+				}
+				t.write(&w)
+			}
 		}
 	}
 	if w.Len() == 0 {
@@ -49,8 +53,41 @@ func (im *Import) tests(d *Document, set *policy.Set) (string, error) {
 	return "tests:\n" + w.String(), nil
 }
 
-// sample finds a request for the operation: one that its rule matches.
-func (im *Import) sample(op *Operation, set *policy.Set, rule int) (request, policy.Match, bool) {
+// hosts are those that the servers of the operations name.
+func (d *Document) hosts() []string {
+	var hosts []string
+	for _, op := range d.Operations {
+		for _, t := range op.targets {
+			if t.host != "" && !slices.Contains(hosts, t.host) {
+				hosts = append(hosts, t.host)
+			}
+		}
+	}
+	return hosts
+}
+
+// places gives the targets of an operation, and those that one for all hosts
+// has at each of these hosts. Each of them wants a sample.
+func (o *Operation) places(hosts []string) [][]target {
+	out := [][]target{o.targets}
+	for _, host := range hosts {
+		var there []target
+		for _, t := range o.targets {
+			if t.host == "" {
+				t.host = host
+				there = append(there, t)
+			}
+		}
+		if len(there) > 0 {
+			out = append(out, there)
+		}
+	}
+	return out
+}
+
+// sample finds a request for the operation at one of the targets: one that its
+// rule matches.
+func (im *Import) sample(op *Operation, targets []target, set *policy.Set, rule int) (request, policy.Match, bool) {
 	if len(im.Rules[rule].Patterns) == 0 {
 		return request{}, policy.Match{}, false
 	}
@@ -61,7 +98,7 @@ func (im *Import) sample(op *Operation, set *policy.Set, rule int) (request, pol
 		}
 	}
 	want := set.Rules()[written]
-	for _, t := range op.targets {
+	for _, t := range targets {
 		for _, value := range []string{"1", "2", "x1", "sample-1", "0a1b2c"} {
 			r := request{method: op.Method, host: t.host, path: t.path(value)}
 			if r.method == "" {
