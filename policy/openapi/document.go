@@ -113,23 +113,12 @@ func read(file string, model *v3.Document, options Options) (*Document, error) {
 	if info := model.Info.Value; info != nil {
 		d.Title, d.Version = printable(info.Title.Value), printable(info.Version.Value)
 	}
-	r := &reader{file: file, options: options, schemes: map[string]*v3.SecurityScheme{}, security: root.get("security"), servers: root.get("servers")}
-	if c := model.Components.Value; c != nil && c.SecuritySchemes.Value != nil {
-		for name, scheme := range c.SecuritySchemes.Value.FromOldest() {
-			r.schemes[name.Value] = scheme.Value
-		}
-	}
-	items := map[string]*v3.PathItem{}
-	if paths := model.Paths.Value; paths != nil && paths.PathItems != nil {
-		for path, item := range paths.PathItems.FromOldest() {
-			items[path.Value] = item.Value
-		}
-	}
+	r := &reader{file: file, options: options, root: root, security: root.get("security"), servers: root.get("servers")}
 	paths := root.get("paths")
 	for i := 0; paths.isMapping() && i+1 < len(paths.Content); i += 2 {
 		key := resolve(paths.Content[i])
 		if path := key.text(); !strings.HasPrefix(path, "x-") {
-			r.path(path, key, items[path], resolve(paths.Content[i+1]))
+			r.path(path, key, resolve(paths.Content[i+1]))
 		}
 	}
 	d.Operations = r.operations
@@ -147,7 +136,7 @@ func read(file string, model *v3.Document, options Options) (*Document, error) {
 type reader struct {
 	file       string
 	options    Options
-	schemes    map[string]*v3.SecurityScheme
+	root       node
 	security   node // the document's
 	servers    node
 	operations []*Operation
@@ -161,20 +150,19 @@ func (r *reader) pos(n node) strictyaml.Pos {
 	return strictyaml.Pos{File: r.file, Line: n.Line, Column: n.Column}
 }
 
-// path reads the operations of a path item: of the one that the library found,
-// as what is written may be a reference.
-func (r *reader) path(path string, key node, item *v3.PathItem, written node) {
+// path reads the operations of a path item.
+func (r *reader) path(path string, key, written node) {
 	if !strings.HasPrefix(path, "/") {
 		r.problems = append(r.problems, strictyaml.Problem{Pos: r.pos(key), Message: fmt.Sprintf("path %q does not start with a slash", printable(path))})
 		return
 	}
-	root := written
-	if ref := written.get("$ref"); ref.Node != nil || !written.isMapping() {
-		if item == nil || resolve(item.RootNode).get("$ref").Node != nil {
-			r.unresolved(path, key, ref)
-			return
+	root, fault, why := r.follow(written)
+	if !root.isMapping() {
+		if why == "" {
+			fault, why = key, "the path item cannot be read"
 		}
-		root = resolve(item.RootNode)
+		r.unresolved(path, key, fault, why)
+		return
 	}
 	for _, method := range []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"} {
 		at := root.key(method)
@@ -196,13 +184,9 @@ func (r *reader) path(path string, key node, item *v3.PathItem, written node) {
 }
 
 // unresolved denies a path item that is somewhere else, with all its methods.
-func (r *reader) unresolved(path string, key, ref node) {
+func (r *reader) unresolved(path string, key, fault node, why string) {
 	op := &Operation{Path: path, Pos: r.pos(key)}
-	if ref.Node == nil {
-		op.note(op.Pos, "the path item cannot be read")
-	} else {
-		op.note(r.pos(ref), "the reference %s is not followed: put all files into one document first", strconv.Quote(printable(ref.text())))
-	}
+	op.note(r.pos(fault), "%s", why)
 	servers := r.serverTargets(op, r.servers)
 	for _, server := range servers {
 		op.targets = append(op.targets, server.join(path))

@@ -300,6 +300,46 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestBrokenReferences: a reference that leads nowhere costs what refers, and
+// nothing else.
+func TestBrokenReferences(t *testing.T) {
+	made := imported(t, document(t, `openapi: 3.1.0
+info: {title: T, version: v}
+security: [{oauth: [a]}]
+paths:
+  /a: {get: {}}
+  /b: {get: {security: [{nowhere: []}]}}
+  /c: {get: {security: [{elsewhere: []}]}}
+  /d: {get: {security: [{circle: []}]}}
+  /e: {get: {security: [{alias: [b]}]}}
+  /f: {$ref: "#/components/pathItems/f"}
+  /g: {$ref: "#/components/pathItems/nowhere"}
+components:
+  pathItems:
+    f: {get: {}}
+  securitySchemes:
+    nowhere: {$ref: "#/components/securitySchemes/missing"}
+    elsewhere: {$ref: "other.yaml#/x"}
+    circle: {$ref: "#/components/securitySchemes/circle"}
+    alias: {$ref: "#/components/securitySchemes/a~1b%20c"}
+    a/b c: {type: oauth2, flows: {}}
+    oauth: {type: oauth2, flows: {}}
+`))
+	for _, want := range []string{
+		"- match: GET /a\n    scopes: [a]\n",
+		"api.yaml:16:21: the security scheme \"nowhere\" cannot be read: the reference \"#/components/securitySchemes/missing\" leads nowhere\n  - match: GET /b\n    deny: true\n",
+		"api.yaml:17:23: the security scheme \"elsewhere\" cannot be read: the reference \"other.yaml#/x\" is not followed: put all files into one document first\n  - match: GET /c\n    deny: true\n",
+		"api.yaml:18:20: the security scheme \"circle\" cannot be read: the reference \"#/components/securitySchemes/circle\" leads in a circle\n  - match: GET /d\n    deny: true\n",
+		"- match: GET /e\n    scopes: [b]\n",
+		"- match: GET /f\n    scopes: [a]\n",
+		"api.yaml:11:14: the reference \"#/components/pathItems/nowhere\" leads nowhere\n  - match: /g\n    deny: true\n",
+	} {
+		if !strings.Contains(made, want) {
+			t.Errorf("%q is missing:\n%s", want, made)
+		}
+	}
+}
+
 // TestReferences: what is referred to within the document counts, and merge
 // keys bring their security with them.
 func TestReferences(t *testing.T) {

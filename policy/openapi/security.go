@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	v3 "github.com/pb33f/libopenapi/datamodel/low/v3"
 )
 
 // requirement reads a security key, which is the operation's or the document's.
@@ -52,8 +50,9 @@ func (r *reader) alternative(op *Operation, alternative node) (scopes []string, 
 	scopes, ok = []string{}, true
 	for i := 0; i+1 < len(alternative.Content); i += 2 {
 		key, value := resolve(alternative.Content[i]), resolve(alternative.Content[i+1])
-		if why := r.scheme(key.text(), value); why != "" {
-			op.note(r.pos(key), "%s", why)
+		scheme, fault, why := r.scheme(key, value)
+		if why != "" {
+			op.note(r.pos(fault), "%s", why)
 			ok = false
 			continue
 		}
@@ -66,7 +65,7 @@ func (r *reader) alternative(op *Operation, alternative node) (scopes []string, 
 				scopes = append(scopes, scope.Value)
 			}
 		}
-		if s := r.schemes[key.text()]; s.Type.Value == "http" && len(value.Content) > 0 {
+		if scheme.get("type").text() == "http" && len(value.Content) > 0 {
 			op.note(r.pos(value), "the list of the http scheme %s is taken as scopes: OpenAPI has roles there", strconv.Quote(printable(key.text())))
 		}
 	}
@@ -74,36 +73,42 @@ func (r *reader) alternative(op *Operation, alternative node) (scopes []string, 
 	return scopes, ok
 }
 
-// scheme says why a rule can't check a security scheme; "" if it can.
-func (r *reader) scheme(name string, list node) string {
-	scheme, quoted := r.schemes[name], strconv.Quote(printable(name))
-	switch {
-	case scheme == nil:
-		return "the security scheme " + quoted + " is not defined"
-	case !list.isSequence():
-		return "the scopes of the security scheme " + quoted + " are no list"
-	case isBearer(scheme):
-		return ""
+// scheme finds the security scheme that a key names. If a rule can't check it,
+// it says why, and which node is at fault.
+func (r *reader) scheme(key, list node) (scheme, fault node, why string) {
+	quoted := strconv.Quote(printable(key.text()))
+	defined := r.root.get("components").get("securitySchemes").get(key.text())
+	if defined.Node == nil {
+		return node{}, key, "the security scheme " + quoted + " is not defined"
 	}
-	kind := printable(scheme.Type.Value)
+	if scheme, fault, why = r.follow(defined); why != "" {
+		return node{}, fault, "the security scheme " + quoted + " cannot be read: " + why
+	}
+	switch {
+	case !list.isSequence():
+		return node{}, key, "the scopes of the security scheme " + quoted + " are no list"
+	case isBearer(scheme):
+		return scheme, node{}, ""
+	}
+	kind := printable(scheme.get("type").text())
 	switch kind {
 	case "http":
-		kind += " " + printable(scheme.Scheme.Value)
+		kind += " " + printable(scheme.get("scheme").text())
 	case "apiKey":
-		kind += " in " + printable(scheme.In.Value) + " " + printable(scheme.Name.Value)
+		kind += " in " + printable(scheme.get("in").text()) + " " + printable(scheme.get("name").text())
 	case "":
-		return "the security scheme " + quoted + " cannot be read"
+		return node{}, defined, "the security scheme " + quoted + " cannot be read: it has no type"
 	}
-	return "the security scheme " + quoted + " is " + kind + ", which no rule can check"
+	return node{}, key, "the security scheme " + quoted + " is " + kind + ", which no rule can check"
 }
 
 // isBearer reports whether a scheme stands for a bearer token (RFC 6750).
-func isBearer(scheme *v3.SecurityScheme) bool {
-	switch scheme.Type.Value {
+func isBearer(scheme node) bool {
+	switch scheme.get("type").text() {
 	case "oauth2", "openIdConnect":
 		return true
 	case "http":
-		return strings.EqualFold(scheme.Scheme.Value, "bearer") // RFC 9110 §11.1
+		return strings.EqualFold(scheme.get("scheme").text(), "bearer") // RFC 9110 §11.1
 	default:
 		return false
 	}
