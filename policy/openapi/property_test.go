@@ -286,7 +286,7 @@ func randomPolicy(r *rand.Rand) string {
 func TestDriftAgainstBruteForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	counts := map[bool]int{}
-	for range 1000 {
+	for range 500 {
 		text, _ := randomDocument(r)
 		d := document(t, text)
 		if slices.ContainsFunc(d.Operations, func(op *Operation) bool { return op.closed }) {
