@@ -193,12 +193,13 @@ func (c *comparison) between(old, new *need) effects {
 }
 
 // effect reads an implication: where it is not proved, but the one the other way
-// round is, something has been taken away or added.
+// round is, something has been taken away or added; unless nobody may be able to
+// meet what that is.
 func effect(v, reverse verdict) Effect {
 	switch {
 	case v.proved:
 		return No
-	case v.refuted, reverse.proved:
+	case v.refuted, reverse.proved && (len(v.without) == 0 || slices.ContainsFunc(v.without, cube.possible)):
 		return Yes
 	default:
 		return Maybe

@@ -56,9 +56,6 @@ func (f fact) opposite() fact {
 	return f
 }
 
-// sure reports whether a token exists for any choice of such facts.
-func (f fact) sure() bool { return f.kind != holds && !f.not }
-
 func needFact(f fact) *need { return &need{op: isFact, fact: f, key: f.id()} }
 
 func always() *need { return needParts(allOf) }
@@ -180,9 +177,10 @@ type verdict struct {
 }
 
 // implies says whether whatever meets n meets other. A cube of n is tried with its
-// own facts alone: as other is monotone, more facts can't make it fail, so that
-// "proved" is one; and it is exact for formulas of scopes. It does not know that
-// two conditions can exclude each other, or one imply the other.
+// own facts, and with each choice of the scopes that other asks about: a token has
+// a scope or has it not, so that this is exact for formulas of scopes, negated ones
+// too. It does not know that two conditions can exclude each other, or one imply
+// the other.
 func (n *need) implies(other *need) verdict {
 	if n.key == other.key {
 		return verdict{proved: true}
@@ -192,18 +190,97 @@ func (n *need) implies(other *need) verdict {
 		return verdict{proved: n.includesParts(other)}
 	}
 	var v verdict
+	var scopes []string
+	if other.negatesScopes() { // else a scope more never shuts out, and c alone tells
+		scopes = other.scopes()
+	}
 	for _, c := range cubes {
 		if other.met(c.has) {
 			continue
 		}
-		v.without = append(v.without, c)
-		// Conditions taken to be what other wants: if that does not help, it is a
-		// matter of scopes alone.
-		best := func(f fact) bool { return c.has(f) || !f.sure() && !c.has(f.opposite()) }
-		v.refuted = v.refuted || !other.met(best)
+		choices, ok := c.choices(scopes)
+		if !ok {
+			v.without = append(v.without, c)
+			continue
+		}
+		without := slices.DeleteFunc(choices, func(c cube) bool { return other.met(c.has) })
+		if len(without) > 0 && len(without) == len(choices) {
+			v.without = append(v.without, c) // whatever scopes it has besides
+		} else {
+			v.without = append(v.without, without...)
+		}
+		v.refuted = v.refuted || slices.ContainsFunc(without, func(c cube) bool {
+			// Conditions taken to be what other wants: if that does not help, it is a
+			// matter of scopes alone.
+			best := func(f fact) bool { return c.has(f) || f.kind == holds && !c.has(f.opposite()) }
+			return c.possible() && !other.met(best)
+		})
 	}
 	v.proved = len(v.without) == 0
 	return v
+}
+
+// negatesScopes reports whether a formula asks that a token has a scope not.
+func (n *need) negatesScopes() bool {
+	if n.op == isFact {
+		return n.fact.kind == hasScope && n.fact.not
+	}
+	return slices.ContainsFunc(n.parts, (*need).negatesScopes)
+}
+
+// scopes gives the scopes that a formula asks about, sorted.
+func (n *need) scopes() []string {
+	if n.op == isFact {
+		if n.fact.kind == hasScope {
+			return []string{n.fact.key}
+		}
+		return nil
+	}
+	var all []string
+	for _, p := range n.parts {
+		all = append(all, p.scopes()...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// maxChoices bounds the scopes that are chosen for one cube, in powers of two.
+const maxChoices = 10
+
+// choices gives c with each choice of the scopes that it leaves open; not if they
+// are too many.
+func (c cube) choices(scopes []string) ([]cube, bool) {
+	all := []cube{c}
+	open := 0
+	for _, scope := range scopes {
+		has := fact{kind: hasScope, key: scope, words: scope}
+		if c.has(has) || c.has(has.opposite()) {
+			continue
+		}
+		if open++; open > maxChoices {
+			return nil, false
+		}
+		var split []cube
+		for _, choice := range all {
+			for _, f := range []fact{has, has.opposite()} {
+				if with, ok := choice.with(cube{f}); ok {
+					split = append(split, with)
+				}
+			}
+		}
+		all = split
+	}
+	return all, true
+}
+
+// possible reports whether there surely is a request with the facts of c. A
+// condition on the scopes, or on what the request is anyway, is no fact of its own:
+// nobody may be able to bring it together with the others.
+func (c cube) possible() bool {
+	return !slices.ContainsFunc(c, func(f fact) bool {
+		return f.kind == holds && slices.ContainsFunc([]string{"identity.scopes", "request.method", "request.host", "request.path"},
+			func(name string) bool { return strings.Contains(f.words, name) || strings.Contains(f.key, name) })
+	})
 }
 
 // includesParts reports whether n asks for all that other asks for, part by part.
