@@ -6,6 +6,7 @@
 //	scopeward check --config scopeward.yaml     validate configuration and policy
 //	scopeward policy test|explain|lint|diff|replay|import|drift
 //	scopeward schema policy|config              JSON Schemas of both files
+//	scopeward healthcheck                       ask a running service for its health
 //	scopeward version
 //
 // The configuration is documented at Config, the policy file in package
@@ -88,7 +89,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newSchema(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newSchema(), newHealthcheck(), newVersion())
 	return root
 }
 

@@ -164,13 +164,19 @@ func (c *Config) validate() strictyaml.Problems {
 }
 
 func (v *validator) listen(l Listen) {
-	if !strings.HasPrefix(string(l.GRPC.Value), "unix://") {
-		v.address("listen.grpc", l.GRPC)
-	} else if path := strings.TrimPrefix(string(l.GRPC.Value), "unix://"); !strings.HasPrefix(path, "/") {
-		v.add(l.GRPC.Pos, "listen.grpc: a Unix socket is written with three slashes, unix:///path/to.sock")
-	}
+	v.grpcAddress(l.GRPC)
 	if l.Admin.Value != "" {
 		v.address("listen.admin", *l.Admin)
+	}
+}
+
+func (v *validator) grpcAddress(l located) {
+	path, socket := strings.CutPrefix(string(l.Value), "unix://")
+	switch {
+	case !socket:
+		v.address("listen.grpc", l)
+	case !strings.HasPrefix(path, "/"):
+		v.add(l.Pos, "listen.grpc: a Unix socket is written with three slashes, unix:///path/to.sock")
 	}
 }
 
