@@ -66,6 +66,24 @@ func TestConfigurationEdit(t *testing.T) {
 	eventually(t, "what needs a restart is said", func() bool { return strings.Contains(s.page(t, "/readyz"), "log.format has changed on disk: restart") })
 }
 
+// TestAnotherFolder: files that a changed configuration names are watched at once.
+func TestAnotherFolder(t *testing.T) {
+	t.Parallel()
+	s := start(t, "jwks", nil)
+	token := s.idp.Mint(nil, nil)
+	policy := filepath.Join(s.dir, "elsewhere", "policy.yaml")
+	if err := os.Mkdir(filepath.Dir(policy), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(policy, []byte(usersPolicy+"  - match: /elsewhere\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, s.config, "policy: policies", "policy: elsewhere")
+	eventually(t, "the other folder counts", func() bool { status, _ := s.status(t, "/elsewhere", token); return status == 200 })
+	replace(t, policy, "/elsewhere", "/edited")
+	eventually(t, "an edit there is live", func() bool { status, _ := s.status(t, "/edited", token); return status == 200 })
+}
+
 // TestSecretRotation: a secret's file that changes is read again.
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -86,13 +87,17 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 		case <-quiet.C:
 			// Before reading: what changes while it is read is read again. A folder
 			// that was replaced is watched anew.
-			for _, dir := range folders(s.watched()) {
+			watched := folders(s.watched())
+			for _, dir := range watched {
 				if err := watcher.Add(dir); err != nil {
 					s.log.Warn("a folder can't be watched; SIGHUP reads its files again", slog.String("folder", dir), slog.Any("error", err))
 				}
 			}
 			s.reload(ctx, run, asked)
 			asked = false
+			if !slices.Equal(watched, folders(s.watched())) { // the files now name others
+				quiet.Reset(0)
+			}
 		}
 	}
 }
