@@ -59,6 +59,9 @@ func (s *service) readiness() readiness {
 	if _, err := s.reloads.last(); err != nil {
 		r.Reasons = append(r.Reasons, "the files on disk are broken, what was last good serves on: "+err.Error())
 	}
+	if s.tls != nil {
+		r.Reasons = append(r.Reasons, s.tls.why(time.Now())...)
+	}
 	for _, setting := range s.reloads.needRestart() {
 		r.Reasons = append(r.Reasons, setting+" has changed on disk: restart to bring it into force")
 	}

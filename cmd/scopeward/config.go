@@ -38,8 +38,20 @@ type Config struct {
 
 // Listen says where the service listens.
 type Listen struct {
-	GRPC  located  `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
-	Admin *located `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
+	GRPC  located                  `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
+	Admin *located                 `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
+	TLS   *strictyaml.Located[TLS] `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
+}
+
+// TLS is the gRPC listener's. With a client CA it is mutual: who has no
+// certificate of it is refused in the handshake. The service's own certificate
+// passes as a client's too, for healthcheck: who has its key can be the service
+// itself.
+type TLS struct {
+	Cert        located   `yaml:"cert" doc:"The file with the certificate and its intermediates, PEM." examples:"[tls.crt]"`
+	Key         located   `yaml:"key" doc:"The file with the certificate's private key, PEM." examples:"[tls.key]"`
+	ClientCA    located   `yaml:"client_ca" doc:"The file with the CAs (PEM) of which a client must have a certificate; without it none is asked for." examples:"[ca.crt]"`
+	ClientNames []located `yaml:"client_names" doc:"The clients that may connect, by a DNS name or a URI (SPIFFE ID) in the certificate's subjectAltName, compared exactly; by default any with a certificate of client_ca." examples:"[['spiffe://cluster.local/ns/istio-system/sa/gateway', envoy.example.com]]"`
 }
 
 // Provider is an identity provider. A token goes to the one that its issuer

@@ -71,6 +71,15 @@ func (Listen) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("admin"), hostPort, strictyaml.JSONSchema{"const": ""})
 }
 
+func (TLS) AmendSchema(s strictyaml.JSONSchema) {
+	s["required"] = []string{"cert", "key"}
+	for _, file := range []string{"cert", "key", "client_ca"} {
+		s.Property(file)["minLength"] = 1
+	}
+	s["dependentRequired"] = map[string]any{"client_names": []string{"client_ca"}}
+	orReference(s.Property("client_names").Items(), strictyaml.JSONSchema{"pattern": `^[^*/:]+$`}, strictyaml.JSONSchema{"pattern": `^[A-Za-z][A-Za-z0-9+.-]*:[^*]+$`})
+}
+
 func (Provider) AmendSchema(s strictyaml.JSONSchema) {
 	s["required"] = []string{"name", "issuer"}
 	s.Property("name")["minLength"] = 1

@@ -155,6 +155,9 @@ func (s *service) newGRPC(o grpcOptions) *grpc.Server {
 		// it grows: a tenth of the time. Workers keep theirs.
 		grpc.NumStreamWorkers(uint32(32 * runtime.GOMAXPROCS(0))),
 	}
+	if s.tls != nil {
+		options = append(options, grpc.Creds(s.tls))
+	}
 	var g *grpc.Server
 	if o.generatedCodec {
 		g = grpc.NewServer(options...)

@@ -28,6 +28,7 @@ type service struct {
 	server   *authz.Server
 	state    atomic.Pointer[state]
 	reloads  reloads
+	tls      *transport // nil: plaintext
 	draining atomic.Bool
 }
 
@@ -38,15 +39,29 @@ type state struct {
 	cache     *token.Cache
 }
 
-// files are the configuration and the policies that it names.
+// files are the configuration, the policies that it names, and at the start the
+// certificates: they are read again on their own.
 type files struct {
 	config *Config
 	policy *policy.Set
-	shadow *policy.Set // nil without one
+	shadow *policy.Set   // nil without one
+	certs  *certificates // nil without listen.tls
 }
 
-// load reads the files; the error holds the mistakes of all of them.
+// load reads all that serve needs; the error holds the mistakes of all files.
 func load(o options) (files, error) {
+	f, err := loadRules(o)
+	var problems strictyaml.Problems
+	if f.config == nil || f.config.Listen.TLS == nil || err != nil && !errors.As(err, &problems) {
+		return f, err
+	}
+	certs, broken := readCertificates(f.config, time.Now())
+	f.certs = certs
+	return f, append(problems, broken...).Err()
+}
+
+// loadRules reads the configuration and the policies.
+func loadRules(o options) (files, error) {
 	c, err := loadConfig(o)
 	if c == nil {
 		return files{}, err
@@ -81,6 +96,9 @@ func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*servi
 	audit := authz.NewAuditWriter(auditTo, log)
 	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit}
 	s.metrics = authz.NewMetrics(s.registry, audit)
+	if f.certs != nil {
+		s.tls = newTransport(f.certs, newRefusals(s.registry, log))
+	}
 	next, err := s.prepare(f)
 	if err != nil {
 		audit.Close(0)
@@ -204,6 +222,20 @@ func (s *service) registerMetrics() {
 		gauge("scopeward_policy_reload_timestamp_seconds", "When the policy on disk was last read and good, in Unix time.", func() float64 {
 			good, _ := s.reloads.last()
 			return float64(good.UnixMilli()) / 1000
+		}),
+	)
+	if s.tls == nil {
+		return
+	}
+	s.registry.MustRegister(
+		gauge("scopeward_tls_certificate_expiry_timestamp_seconds", "When the certificate of listen.tls in force expires, in Unix time.", func() float64 {
+			return float64(s.tls.current.Load().expiry().Unix())
+		}),
+		gauge("scopeward_tls_reload_success", "1 if the files of listen.tls on disk are in force, 0 if they are broken and the last good ones serve.", func() float64 {
+			if _, err := s.tls.reloads.last(); err != nil {
+				return 0
+			}
+			return 1
 		}),
 	)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -161,29 +160,6 @@ func (c *Config) validate() strictyaml.Problems {
 	v.oneOf("log.level", c.Log.Level, logLevels...)
 	v.oneOf("log.format", c.Log.Format, logFormats...)
 	return v.problems
-}
-
-func (v *validator) listen(l Listen) {
-	v.grpcAddress(l.GRPC)
-	if l.Admin.Value != "" {
-		v.address("listen.admin", *l.Admin)
-	}
-}
-
-func (v *validator) grpcAddress(l located) {
-	path, socket := strings.CutPrefix(string(l.Value), "unix://")
-	switch {
-	case !socket:
-		v.address("listen.grpc", l)
-	case !strings.HasPrefix(path, "/"):
-		v.add(l.Pos, "listen.grpc: a Unix socket is written with three slashes, unix:///path/to.sock")
-	}
-}
-
-func (v *validator) address(what string, l located) {
-	if _, _, err := net.SplitHostPort(string(l.Value)); err != nil || strings.Contains(string(l.Value), "/") {
-		v.add(l.Pos, "%s: %q is not host:port, as in 127.0.0.1:9191", what, l.Value)
-	}
 }
 
 func (v *validator) rateLimit(r RateLimit) {

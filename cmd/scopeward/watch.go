@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"scopeward/policy/strictyaml"
 )
 
 // settle is how long the folders must be quiet before the files are read: an
@@ -94,6 +96,9 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 				}
 			}
 			s.reload(ctx, run, asked)
+			if s.tls != nil {
+				s.tls.reload(s.state.Load().config, s.log, asked)
+			}
 			asked = false
 			if !slices.Equal(watched, folders(s.watched())) { // the files now name others
 				quiet.Reset(0)
@@ -108,6 +113,13 @@ func (s *service) watched() []string {
 	paths := append(c.paths(c.Policy), c.paths(c.Shadow)...)
 	if c.file != "" {
 		paths = append(paths, c.file)
+	}
+	if c.Listen.TLS != nil {
+		for _, name := range []located{c.Listen.TLS.Value.Cert, c.Listen.TLS.Value.Key, c.Listen.TLS.Value.ClientCA} {
+			if name.Value != "" {
+				paths = append(paths, absolute(c.dir(), string(name.Value)))
+			}
+		}
 	}
 	for _, l := range c.Providers {
 		if file := l.Value.JWKS.file(c.dir()); file != "" {
@@ -146,7 +158,7 @@ func folders(paths []string) []string {
 // reload brings the files into force, or keeps what was last good and says why.
 // The identities of providers that stay the same stay cached; decisions never are.
 func (s *service) reload(ctx context.Context, run func(func() error), asked bool) {
-	f, err := load(s.options)
+	f, err := loadRules(s.options)
 	var next *state
 	if err == nil {
 		next, err = s.prepare(f)
@@ -226,6 +238,7 @@ func needRestart(old, next *Config) []string {
 	}{
 		{"listen.grpc", old.Listen.GRPC.Value, next.Listen.GRPC.Value},
 		{"listen.admin", old.Listen.Admin.Value, next.Listen.Admin.Value},
+		{"listen.tls", whether(old.Listen.TLS), whether(next.Listen.TLS)},
 		{"log.level", old.Log.Level.Value, next.Log.Level.Value},
 		{"log.format", old.Log.Format.Value, next.Log.Format.Value},
 	} {
@@ -234,4 +247,12 @@ func needRestart(old, next *Config) []string {
 		}
 	}
 	return settings
+}
+
+// whether is all that a restart is needed for.
+func whether(tls *strictyaml.Located[TLS]) text {
+	if tls == nil {
+		return "off"
+	}
+	return "on"
 }
