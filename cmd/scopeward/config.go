@@ -38,9 +38,17 @@ type Config struct {
 
 // Listen says where the service listens.
 type Listen struct {
-	GRPC  located                  `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
-	Admin *located                 `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
-	TLS   *strictyaml.Located[TLS] `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
+	GRPC   located                     `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
+	Admin  *located                    `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
+	TLS    *strictyaml.Located[TLS]    `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
+	Socket *strictyaml.Located[Socket] `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
+}
+
+// Socket says who may connect to a Unix socket. The system asks for the right to
+// write.
+type Socket struct {
+	Mode  located `yaml:"mode" default:"'0660'" doc:"The permissions, octal, in quotes. By default its user and group may connect." examples:"['0660', '0666']"`
+	Owner located `yaml:"owner" doc:"Whom it belongs to: user:group, user or :group, by names or numbers; by default the user and group of the process." examples:"['scopeward:envoy', ':101']"`
 }
 
 // TLS is the gRPC listener's. With a client CA it is mutual: who has no
@@ -213,6 +221,9 @@ func loadConfig(o options) (*Config, error) {
 	}
 	if o.listen != "" {
 		c.Listen.GRPC = located{Value: text(o.listen)}
+		if !strings.HasPrefix(o.listen, "unix://") {
+			c.Listen.Socket = nil
+		}
 	}
 	if o.adminSet {
 		c.Listen.Admin = &located{Value: text(o.admin)}

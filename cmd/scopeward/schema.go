@@ -71,6 +71,11 @@ func (Listen) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("admin"), hostPort, strictyaml.JSONSchema{"const": ""})
 }
 
+func (Socket) AmendSchema(s strictyaml.JSONSchema) {
+	orReference(s.Property("mode"), strictyaml.JSONSchema{"pattern": socketMode.String()})
+	orReference(s.Property("owner"), strictyaml.JSONSchema{"pattern": socketOwner.String()})
+}
+
 func (TLS) AmendSchema(s strictyaml.JSONSchema) {
 	s["required"] = []string{"cert", "key"}
 	for _, file := range []string{"cert", "key", "client_ca"} {

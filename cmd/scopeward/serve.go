@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -81,14 +78,14 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 	}
 	defer s.audit.Close(time.Second)
 
-	listener, err := listen("listen.grpc", string(c.Listen.GRPC.Value))
+	listener, err := listenGRPC(c.Listen)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 	var admin net.Listener
 	if c.Listen.Admin.Value != "" {
-		if admin, err = listen("listen.admin", string(c.Listen.Admin.Value)); err != nil {
+		if admin, err = listen("listen.admin", *c.Listen.Admin); err != nil {
 			return err
 		}
 		defer admin.Close()
@@ -194,49 +191,6 @@ func (s *service) drain(g *grpc.Server) {
 func ignoreClosed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
-	}
-	return err
-}
-
-// listen opens host:port or unix:///path; what names the setting in errors.
-func listen(what, address string) (net.Listener, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(address, "unix://"); ok {
-		network, address = "unix", path
-		if err := removeStale(path); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-	}
-	l, err := net.Listen(network, address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: %s is in use by another process; stop it or choose another address", what, address)
-	case err != nil:
-		return nil, fmt.Errorf("%s: can't listen: %w", what, err)
-	}
-	return l, nil
-}
-
-// removeStale removes a socket file that a killed process left behind. One
-// that somebody answers on, and a file that is no socket, stay.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("%s exists and is no socket", path)
-	}
-	conn, err := net.Dial("unix", path)
-	if err == nil {
-		conn.Close()
-		return fmt.Errorf("%s is in use by another process; stop it or choose another path", path)
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return os.Remove(path)
 	}
 	return err
 }

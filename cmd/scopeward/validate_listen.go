@@ -4,8 +4,10 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"scopeward/policy/strictyaml"
 )
@@ -14,6 +16,9 @@ func (v *validator) listen(l Listen) {
 	v.grpcAddress(l.GRPC)
 	if l.Admin.Value != "" {
 		v.address("listen.admin", *l.Admin)
+	}
+	if l.Socket != nil {
+		v.socket(l.Socket.Value, l.Socket.Pos, string(l.GRPC.Value))
 	}
 	if l.TLS != nil {
 		v.tls(l.TLS.Value, l.TLS.Pos)
@@ -27,6 +32,41 @@ func (v *validator) grpcAddress(l located) {
 		v.address("listen.grpc", l)
 	case !strings.HasPrefix(path, "/"):
 		v.add(l.Pos, "listen.grpc: a Unix socket is written with three slashes, unix:///path/to.sock")
+	case strings.HasSuffix(path, "/"):
+		v.add(l.Pos, "listen.grpc: %s is a folder; a Unix socket needs a name in it, as in unix:///run/scopeward/authz.sock", path)
+	case longestSocketPath(path) > maxSocketPath:
+		v.add(l.Pos, "listen.grpc: the path of the Unix socket has %d bytes, of which the system takes %d: choose a shorter one, as in unix:///run/scopeward/authz.sock",
+			len(path), maxSocketPath-longestSocketPath(path)+len(path))
+	}
+}
+
+// maxSocketPath is how many bytes fit into sockaddr_un (unix(7)), whose last one is 0.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// longestSocketPath is the length of a socket's path, or of the one that it has
+// while it is made.
+func longestSocketPath(path string) int {
+	return max(len(path), len(filepath.Dir(path))+len("/.abc/s"))
+}
+
+var (
+	socketMode  = regexp.MustCompile(`^0?[0-7]{3}$`)
+	socketOwner = regexp.MustCompile(`^([^:]+(:[^:]+)?|:[^:]+)$`)
+)
+
+func (v *validator) socket(s Socket, pos strictyaml.Pos, grpc string) {
+	if !strings.HasPrefix(grpc, "unix://") {
+		v.add(pos, "listen.socket is for a Unix socket, but listen.grpc is %s: write grpc: unix:///path, or remove socket", grpc)
+	}
+	switch mode := string(s.Mode.Value); {
+	case s.Mode.Pos.Line == 0:
+	case !socketMode.MatchString(mode):
+		v.add(s.Mode.Pos, "listen.socket.mode: %q is no octal mode, as in \"0660\"", mode)
+	case s.mode()&0o222 == 0:
+		v.add(s.Mode.Pos, "listen.socket.mode: with %q nobody can connect: that takes the right to write, as in \"0660\"", mode)
+	}
+	if s.Owner.Pos.Line > 0 && !socketOwner.MatchString(string(s.Owner.Value)) {
+		v.add(s.Owner.Pos, "listen.socket.owner: %q is not user:group, user or :group", s.Owner.Value)
 	}
 }
 

@@ -238,6 +238,7 @@ func needRestart(old, next *Config) []string {
 	}{
 		{"listen.grpc", old.Listen.GRPC.Value, next.Listen.GRPC.Value},
 		{"listen.admin", old.Listen.Admin.Value, next.Listen.Admin.Value},
+		{"listen.socket", text(textOf(old.Listen.Socket)), text(textOf(next.Listen.Socket))},
 		{"listen.tls", whether(old.Listen.TLS), whether(next.Listen.TLS)},
 		{"log.level", old.Log.Level.Value, next.Log.Level.Value},
 		{"log.format", old.Log.Format.Value, next.Log.Format.Value},
