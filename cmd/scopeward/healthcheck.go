@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -12,9 +14,12 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"scopeward/policy/strictyaml"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -25,7 +30,8 @@ func newHealthcheck() *cobra.Command {
 		Short: "Ask a running Scopeward whether it is well",
 		Long: `healthcheck asks a running Scopeward for its health (grpc.health.v1), for containers without a
 shell. Of a configuration only listen counts, so that a mistake elsewhere in the file makes no
-running service unwell. An address of all interfaces (0.0.0.0, [::]) is asked on loopback.
+running service unwell. An address of all interfaces (0.0.0.0, [::]) is asked on loopback. With
+listen.tls it speaks TLS; where that asks clients for a certificate, it shows the service's own.
 The exit status is 0 if the service is SERVING, 1 if it is not or does not answer.`,
 		Example: `  scopeward healthcheck
   scopeward healthcheck --config /etc/scopeward/scopeward.yaml
@@ -35,52 +41,106 @@ The exit status is 0 if the service is SERVING, 1 if it is not or does not answe
 			if timeout <= 0 {
 				return &usageError{fmt.Errorf("--timeout is %s; it must be longer than 0s", timeout)}
 			}
-			address, err := healthAddress(o)
+			c, err := healthConfig(o)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			if err := askHealth(ctx, address); err != nil {
-				return explainHealth(address, timeout, err)
+			if err := askService(ctx, c); err != nil {
+				return explainHealth(reachable(string(c.Listen.GRPC.Value)), timeout, err)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "SERVING")
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file` of the service; its listen.grpc is asked")
+	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file` of the service; its listen.grpc is asked, by its listen.tls")
 	cmd.Flags().StringVarP(&o.listen, "addr", "a", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "how long to wait for the answer")
 	return cmd
 }
 
-// healthAddress is where the service of these options can be asked.
-func healthAddress(o options) (string, error) {
+// healthConfig is the part of a configuration that says how its service is asked.
+func healthConfig(o options) (*Config, error) {
 	c := &Config{file: "--addr"}
 	if o.config != "" {
 		read, problems, err := readConfig(o)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if c = read; len(c.Providers) == 0 && len(problems) > 0 { // nothing of it could be read
-			return "", problems
+			return nil, problems
 		}
 	}
 	if o.listen != "" {
 		c.Listen.GRPC = located{Value: text(o.listen)}
 	}
-	setDefault(&c.Listen.GRPC, defaultGRPC)
+	c.setDefaults()
 	v := &validator{file: c.file}
 	v.grpcAddress(c.Listen.GRPC)
 	switch {
 	case len(v.problems) > 0 && o.listen != "":
-		return "", &usageError{v.problems}
+		return nil, &usageError{v.problems}
 	case len(v.problems) > 0:
-		return "", v.problems
+		return nil, v.problems
 	case strings.HasSuffix(string(c.Listen.GRPC.Value), ":0"):
-		return "", &usageError{errors.New("listen.grpc leaves the port to the system: tell the one that it chose by --addr")}
+		return nil, &usageError{errors.New("listen.grpc leaves the port to the system: tell the one that it chose by --addr")}
 	}
-	return reachable(string(c.Listen.GRPC.Value)), nil
+	return c, nil
+}
+
+// healthCredentials are those of a client of the service's own. It doesn't verify
+// the service: it asks on the same machine, and for nothing that could be abused.
+func healthCredentials(c *Config) (_ credentials.TransportCredentials, mutual bool, err error) {
+	if c.Listen.TLS == nil {
+		return insecure.NewCredentials(), false, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	t := c.Listen.TLS.Value
+	if t.ClientCA.Value == "" {
+		return credentials.NewTLS(config), false, nil
+	}
+	v := &validator{file: c.file}
+	cert, key := v.readPEM(c.dir(), "listen.tls.cert", t.Cert), v.readPEM(c.dir(), "listen.tls.key", t.Key)
+	if len(v.problems) == 0 {
+		pair := v.keyPair(t, cert, key)
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	return credentials.NewTLS(config), true, v.problems.Err()
+}
+
+// askService returns nil if the service of a configuration is SERVING. Where the
+// files of listen.tls are broken, they don't open the gRPC listener, but the
+// service goes on with what was last good: then the admin listener knows.
+func askService(ctx context.Context, c *Config) error {
+	creds, mutual, err := healthCredentials(c)
+	if err == nil {
+		err = askHealth(ctx, reachable(string(c.Listen.GRPC.Value)), creds)
+	}
+	refused := err != nil && !errors.Is(err, errNotServing) && ctx.Err() == nil
+	if admin := string(c.Listen.Admin.Value); mutual && refused && admin != "" {
+		if askAdmin(ctx, reachable(admin)) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// askAdmin returns nil if an admin listener says that its service is ready.
+func askAdmin(ctx context.Context, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req) // without a proxy
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return errNotServing
+	}
+	return nil
 }
 
 // reachable makes of an address to listen on one to be asked: of all interfaces,
@@ -103,12 +163,12 @@ func reachable(address string) string {
 var errNotServing = errors.New("NOT_SERVING")
 
 // askHealth returns nil if the service at an address is SERVING.
-func askHealth(ctx context.Context, address string) error {
+func askHealth(ctx context.Context, address string, creds credentials.TransportCredentials) error {
 	target := address
 	if !strings.HasPrefix(address, "unix://") {
 		target = "passthrough:///" + address
 	}
-	conn, err := grpc.NewClient(target, grpc.WithNoProxy(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(target, grpc.WithNoProxy(), grpc.WithTransportCredentials(creds))
 	if err != nil {
 		return err
 	}
@@ -120,8 +180,12 @@ func askHealth(ctx context.Context, address string) error {
 	return err
 }
 
-// explainHealth says what an error of askHealth means, and what to do.
+// explainHealth says what an error of askService means, and what to do.
 func explainHealth(address string, timeout time.Duration, err error) error {
+	var problems strictyaml.Problems
+	if errors.As(err, &problems) {
+		return problems
+	}
 	switch status.Code(err) {
 	case codes.Unimplemented:
 		return fmt.Errorf("%s answers, but is no Scopeward: it has no gRPC health service; tell the right address by --addr or --config", address)
@@ -129,6 +193,12 @@ func explainHealth(address string, timeout time.Duration, err error) error {
 		return fmt.Errorf("%s did not answer within %s", address, timeout)
 	case codes.Unavailable:
 		reason := strings.NewReplacer("connection error: desc = ", "", "transport: Error while dialing: ", "", `"`, "").Replace(status.Convert(err).Message())
+		switch {
+		case strings.Contains(reason, "tls: "): // an alert of the service's, or plaintext
+			return fmt.Errorf("%s can't be asked: %s; tell its listen.tls by --config, as it is in force", address, reason)
+		case strings.Contains(reason, "error reading server preface"):
+			return fmt.Errorf("%s can't be asked in plaintext: %s; if it has listen.tls, tell its --config", address, reason)
+		}
 		return fmt.Errorf("%s can't be asked: %s; is scopeward serve running, and is this its listen.grpc?", address, reason)
 	}
 	if errors.Is(err, errNotServing) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"scopeward/e2e/pki"
 )
@@ -65,6 +68,7 @@ func tlsService(t *testing.T, dir, settings string) (s *service, address string,
 		t.Fatal(err)
 	}
 	g := s.newGRPC(grpcOptions{})
+	healthv1.RegisterHealthServer(g, health.NewServer())
 	go g.Serve(listener)
 	t.Cleanup(g.Stop)
 	return s, listener.Addr().String(), log
@@ -278,4 +282,47 @@ func TestExpiryIsSaid(t *testing.T) {
 	if why := strings.Join(s.tls.why(time.Now().Add(2*time.Hour)), ""); !strings.Contains(why, "has expired at") {
 		t.Errorf("an expired certificate: %q", why)
 	}
+}
+
+// TestHealthcheckOverTLS: it is let in by the service's own certificate, whatever
+// that is for, and knows of a service whose files on disk are broken.
+func TestHealthcheckOverTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pki.Write(t, filepath.Join(dir, "policy.yaml"), []byte(tlsPolicy))
+	ca := pki.NewCA(t, "corporation")
+	ca.Issue(t, pki.Leaf{Names: []string{"localhost"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}).Write(t, dir, "tls")
+	pki.Write(t, filepath.Join(dir, "ca.crt"), ca.PEM)
+
+	check := func(exit int, says string, args ...string) {
+		t.Helper()
+		var stdout, stderr strings.Builder
+		got := run(append([]string{"healthcheck", "--config", filepath.Join(dir, "scopeward.yaml")}, args...), &stdout, &stderr)
+		if got != exit || !strings.Contains(stdout.String()+stderr.String(), says) {
+			t.Errorf("exit status %d, want %d with %q; it says:\n%s%s", got, exit, says, &stdout, &stderr)
+		}
+	}
+	_, oneWay, _ := tlsService(t, dir, "{cert: tls.crt, key: tls.key}")
+	check(0, "SERVING", "--addr", oneWay)
+	var stdout, stderr strings.Builder
+	if exit := run([]string{"healthcheck", "--addr", oneWay}, &stdout, &stderr); exit != 1 || !strings.Contains(stderr.String(), "if it has listen.tls, tell its --config") {
+		t.Errorf("in plaintext: exit status %d, %s", exit, &stderr)
+	}
+
+	s, mutual, _ := tlsService(t, dir, "{cert: tls.crt, key: tls.key, client_ca: ca.crt, client_names: [envoy]}")
+	admin := httptest.NewServer(s.newAdmin().Handler)
+	t.Cleanup(admin.Close)
+	config := filepath.Join(dir, "scopeward.yaml")
+	text := strings.Replace(string(readFile(t, config)), "  tls:", "  admin: "+admin.Listener.Addr().String()+"\n  tls:", 1)
+	pki.Write(t, config, []byte(text))
+	check(0, "SERVING", "--addr", mutual)
+
+	pki.Write(t, filepath.Join(dir, "tls.key"), []byte("broken"))
+	check(0, "SERVING", "--addr", mutual)
+	ca.Issue(t, pki.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls") // not in force yet
+	check(0, "SERVING", "--addr", mutual)
+	admin.Close()
+	check(1, "tls: bad certificate; tell its listen.tls by --config", "--addr", mutual)
+	pki.Write(t, filepath.Join(dir, "tls.key"), []byte("broken"))
+	check(1, "scopeward.yaml:4:29: listen.tls.key: tls.key can't be used", "--addr", mutual)
 }
