@@ -288,6 +288,11 @@ func TestDrain(t *testing.T) {
 	if update, err := watch.Recv(); err != nil || update.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("after SIGTERM: %v, %v; want NOT_SERVING", update.GetStatus(), err)
 	}
+	// It waits for those who ask at intervals.
+	health, err = healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("after SIGTERM: %v, %v; want NOT_SERVING", health.GetStatus(), err)
+	}
 	idp.Release()
 	idp.Fail(tokentest.ProfilePath, "")
 	if err := <-answered; err != nil {

@@ -44,7 +44,7 @@ func TestCorpus(t *testing.T) {
 func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions) {
 	idp := tokentest.New(t)
 	s, audit := startService(t, c.Setup(t, t.TempDir(), mode, idp))
-	client := connect(t, s.newGRPC(o))
+	client := connect(t, s.newGRPC(o, newHealthService()))
 	tokens := c.Mint(t, idp)
 	var responses []*authv3.CheckResponse
 	for _, step := range c.Steps {

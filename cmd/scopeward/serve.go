@@ -17,22 +17,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	"scopeward/authz"
-)
-
-// A process that was told to end first says so by its health, and still takes
-// requests for a moment: who asks for its health must have the time to learn it.
-// Requests in flight are answered; those that a slow provider holds get their 503
-// when time is short, before what is still open is cut off.
-const (
-	lameDuck      = 300 * time.Millisecond
-	answerBy      = 7 * time.Second
-	drainPatience = 8 * time.Second
 )
 
 func newServe() *cobra.Command {
@@ -95,10 +86,8 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 
 // run serves until ctx ends or a part fails, then drains.
 func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcOptions) error {
-	healthServer := health.NewServer()
-	setHealth(healthServer, healthv1.HealthCheckResponse_NOT_SERVING)
-	g := s.newGRPC(o)
-	healthv1.RegisterHealthServer(g, healthServer)
+	health := newHealthService()
+	g := s.newGRPC(o, health)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { tuneGC(ctx, s.log); return nil })
@@ -108,7 +97,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	group.Go(func() error { return s.watch(ctx, group.Go) })
 	group.Go(func() error {
 		if s.waitReady(ctx) == nil {
-			setHealth(healthServer, healthv1.HealthCheckResponse_SERVING)
+			health.set(healthv1.HealthCheckResponse_SERVING)
 			s.log.Info("ready")
 		}
 		return nil
@@ -130,9 +119,8 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	group.Go(func() error {
 		<-ctx.Done()
 		s.draining.Store(true)
-		healthServer.Shutdown()
 		s.log.Info("draining")
-		s.drain(g)
+		s.drain(g, health)
 		if web != nil {
 			return web.Close()
 		}
@@ -143,17 +131,19 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	return err
 }
 
-// newGRPC makes the gRPC server with the authorization service on it.
-func (s *service) newGRPC(o grpcOptions) *grpc.Server {
+// newGRPC makes the gRPC server with the authorization and health services on it.
+func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {
+	var transport credentials.TransportCredentials = insecure.NewCredentials()
+	if s.tls != nil {
+		transport = s.tls
+	}
 	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.Creds(askerCredentials{transport, health}),
 		// A goroutine for each request begins with a small stack, and copies it as
 		// it grows: a tenth of the time. Workers keep theirs.
 		grpc.NumStreamWorkers(uint32(32 * runtime.GOMAXPROCS(0))),
-	}
-	if s.tls != nil {
-		options = append(options, grpc.Creds(s.tls))
 	}
 	var g *grpc.Server
 	if o.generatedCodec {
@@ -163,29 +153,11 @@ func (s *service) newGRPC(o grpcOptions) *grpc.Server {
 		g = grpc.NewServer(append(options, authz.Codec())...)
 		s.server.Register(g)
 	}
+	healthv1.RegisterHealthServer(g, health)
 	if o.reflection {
 		reflection.Register(g)
 	}
 	return g
-}
-
-func setHealth(h *health.Server, status healthv1.HealthCheckResponse_ServingStatus) {
-	h.SetServingStatus("", status)
-	h.SetServingStatus(authv3.Authorization_ServiceDesc.ServiceName, status)
-}
-
-// drain answers what is in flight, then stops; what takes too long is cut off.
-func (s *service) drain(g *grpc.Server) {
-	hurry := time.AfterFunc(answerBy, s.server.Hurry)
-	defer hurry.Stop()
-	cut := time.AfterFunc(drainPatience, g.Stop)
-	defer cut.Stop()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for start := time.Now(); time.Since(start) < lameDuck || s.server.InFlight() > 0 && time.Since(start) < answerBy; {
-		<-poll.C
-	}
-	g.GracefulStop()
 }
 
 func ignoreClosed(err error) error {

@@ -22,7 +22,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"scopeward/e2e/pki"
@@ -67,8 +66,9 @@ func tlsService(t *testing.T, dir, settings string) (s *service, address string,
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := s.newGRPC(grpcOptions{})
-	healthv1.RegisterHealthServer(g, health.NewServer())
+	health := newHealthService()
+	health.set(healthv1.HealthCheckResponse_SERVING)
+	g := s.newGRPC(grpcOptions{}, health)
 	go g.Serve(listener)
 	t.Cleanup(g.Stop)
 	return s, listener.Addr().String(), log

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"scopeward/policy/strictyaml"
 )
@@ -16,6 +17,9 @@ func (v *validator) listen(l Listen) {
 	v.grpcAddress(l.GRPC)
 	if l.Admin.Value != "" {
 		v.address("listen.admin", *l.Admin)
+	}
+	if l.Drain != nil && (l.Drain.Value < 0 || l.Drain.Value > 10*time.Minute) {
+		v.add(l.Drain.Pos, "listen.drain must lie between 0s and 10m")
 	}
 	if l.Socket != nil {
 		v.socket(l.Socket.Value, l.Socket.Pos, string(l.GRPC.Value))

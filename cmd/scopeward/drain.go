@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+)
+
+// A process that was told to end first says so by its health, and still takes
+// requests: who asks for its health must have the time to learn it and to send
+// its requests elsewhere. An Envoy asks every few seconds; so the process waits
+// until every connection on which it was asked for its health has been told, or
+// is closed, but no longer than askersPatience; and then for lameDuck, until what
+// is on its way has arrived. listen.drain is a fixed time instead.
+//
+// Requests in flight are answered; those that a slow provider holds get their 503
+// when time is short, before what is still open is cut off.
+const (
+	lameDuck       = 300 * time.Millisecond
+	askersPatience = 5 * time.Second
+	answerBy       = 7 * time.Second // at least, after the process was told to end
+	answerTime     = 2 * time.Second // at least, after it has stopped to take requests
+	cutAfter       = time.Second     // after it has hurried
+)
+
+// healthService is grpc.health.v1. It remembers on which connections it was asked.
+type healthService struct {
+	*health.Server
+	mu     sync.Mutex
+	askers map[*askerConn]bool // and whether it was told that the service ends
+	told   time.Time           // when the last of them was
+}
+
+func newHealthService() *healthService {
+	h := &healthService{Server: health.NewServer(), askers: map[*askerConn]bool{}}
+	h.set(healthv1.HealthCheckResponse_NOT_SERVING)
+	return h
+}
+
+func (h *healthService) set(status healthv1.HealthCheckResponse_ServingStatus) {
+	h.SetServingStatus("", status)
+	h.SetServingStatus(authv3.Authorization_ServiceDesc.ServiceName, status)
+}
+
+func (h *healthService) Check(ctx context.Context, in *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+	response, err := h.Server.Check(ctx, in)
+	if p, ok := peer.FromContext(ctx); ok {
+		if address, ok := p.Addr.(askerAddr); ok {
+			h.note(address.conn, response.GetStatus() != healthv1.HealthCheckResponse_SERVING)
+		}
+	}
+	return response, err
+}
+
+func (h *healthService) note(c *askerConn, told bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if told && !h.askers[c] {
+		h.told = time.Now()
+	}
+	h.askers[c] = told
+}
+
+func (h *healthService) forget(c *askerConn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.askers, c)
+}
+
+// allTold tells whether everybody who asks knows for at least so long that the
+// service ends.
+func (h *healthService) allTold(since time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, told := range h.askers {
+		if !told {
+			return false
+		}
+	}
+	return time.Since(h.told) >= since
+}
+
+// askerCredentials give connections that the health service can tell apart. (A
+// listener could as well, but gRPC would not know its connections for TCP.)
+type askerCredentials struct {
+	credentials.TransportCredentials
+	health *healthService
+}
+
+func (c askerCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &askerConn{Conn: conn, health: c.health}, info, nil
+}
+
+func (c askerCredentials) Clone() credentials.TransportCredentials { return c }
+
+// askerConn is a connection on which the service may be asked for its health.
+type askerConn struct {
+	net.Conn
+	health *healthService
+}
+
+func (c *askerConn) RemoteAddr() net.Addr { return askerAddr{c.Conn.RemoteAddr(), c} }
+
+func (c *askerConn) Close() error {
+	c.health.forget(c)
+	return c.Conn.Close()
+}
+
+// askerAddr is the address of a connection's other end, and knows the connection.
+type askerAddr struct {
+	net.Addr
+	conn *askerConn
+}
+
+// drain takes requests until it is known that the process ends, answers what is
+// in flight, and stops; what takes too long is cut off.
+func (s *service) drain(g *grpc.Server, h *healthService) {
+	h.Shutdown()
+	start := time.Now()
+	taking := func() bool {
+		passed := time.Since(start)
+		if fixed := s.state.Load().config.Listen.Drain; fixed != nil {
+			return passed < fixed.Value
+		}
+		return passed < lameDuck || passed < askersPatience && !h.allTold(lameDuck)
+	}
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for taking() {
+		<-poll.C
+	}
+	patience := max(answerBy-time.Since(start), answerTime)
+	hurry := time.AfterFunc(patience, s.server.Hurry)
+	defer hurry.Stop()
+	cut := time.AfterFunc(patience+cutAfter, g.Stop)
+	defer cut.Stop()
+	for end := time.Now().Add(patience); s.server.InFlight() > 0 && time.Now().Before(end); {
+		<-poll.C
+	}
+	g.GracefulStop()
+}
