@@ -66,11 +66,17 @@ var listening = regexp.MustCompile(`msg=listening (grpc|admin)=(\S+)`)
 // log format text.
 func serve(t *testing.T, args ...string) *scopeward {
 	t.Helper()
+	return serveIn(t, nil, args...)
+}
+
+// serveIn runs the product with more in its environment.
+func serveIn(t *testing.T, environment []string, args ...string) *scopeward {
+	t.Helper()
 	s := &scopeward{stdout: &output{}, stderr: &output{}}
 	child, err := process.Start(process.Options{
 		Path: built.scopeward, Args: append([]string{"serve"}, args...), Stdout: s.stdout, Stderr: s.stderr,
 		// The race detector would hold each process for a second at its end.
-		Env: append(os.Environ(), "GORACE=atexit_sleep_ms=0"),
+		Env: append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), environment...),
 	})
 	if err != nil {
 		t.Fatal(err)

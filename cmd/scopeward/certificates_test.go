@@ -110,3 +110,22 @@ func TestCheckCertificates(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckProviderCA(t *testing.T) {
+	t.Parallel()
+	dir := tlsFolder(t)
+	for ca, want := range map[string]string{
+		"ca.crt":      "",
+		"none.crt":    "1:76: ca: " + dir + "/none.crt: cannot be read: no such file or directory",
+		"good.key":    "1:76: ca: good.key holds no certificate in PEM form",
+		"expired.crt": "1:76: ca: expired.crt holds only certificates that have expired",
+		"''":          `1:76: provider "a" has an empty ca`,
+	} {
+		config := filepath.Join(dir, "provider.yaml")
+		pki.Write(t, config, []byte("providers: [{name: a, issuer: 'https://a.example.com', audiences: [a], ca: "+ca+"}]\npolicy: [policy.yaml]\n"))
+		var stdout, stderr strings.Builder
+		if exit := run([]string{"check", "--config", config}, &stdout, &stderr); (exit == 0) != (want == "") || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: exit status %d, it says %s\nwant: %s", ca, exit, &stderr, want)
+		}
+	}
+}

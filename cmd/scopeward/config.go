@@ -75,6 +75,7 @@ type Provider struct {
 	Timeout       *time.Duration     `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
 	ScopeClaims   []text             `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
 	Opaque        *bool              `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
+	CA            located            `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
 	Insecure      bool               `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
 	JWKS          JWKSEndpoint       `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
 	Profile       ProfileEndpoint    `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -40,7 +41,12 @@ func newProviders(c *Config, log *slog.Logger, running []*identityProvider) ([]*
 			problems = append(problems, strictyaml.Problem{Pos: p.Introspection.ClientSecret.Pos, Message: err.Error()})
 			continue
 		}
-		key := cacheKey(c, p, secret)
+		roots, ca, err := p.roots(c.dir())
+		if err != nil {
+			problems = append(problems, strictyaml.Problem{Pos: p.CA.Pos, Message: err.Error()})
+			continue
+		}
+		key := cacheKey(c, p, secret, ca)
 		if i := slices.IndexFunc(running, func(r *identityProvider) bool { return r.CacheKey == key }); i >= 0 {
 			list = append(list, running[i])
 			continue
@@ -48,25 +54,38 @@ func newProviders(c *Config, log *slog.Logger, running []*identityProvider) ([]*
 		built := &identityProvider{Provider: token.Provider{
 			Name: string(p.Name.Value), CacheKey: key, Issuer: string(p.Issuer.Value), Opaque: *p.Opaque,
 		}}
-		built.verify(c, p, secret, log.With(slog.String("provider", built.Name)))
+		built.verify(c, p, secret, roots, log.With(slog.String("provider", built.Name)))
 		list = append(list, built)
 	}
 	return list, problems.Err()
 }
 
+// roots reads the CAs of a provider; nil are those of the system.
+func (p Provider) roots(dir string) (*x509.CertPool, []byte, error) {
+	if p.CA.Pos.Line == 0 {
+		return nil, nil, nil
+	}
+	data, unreadable := strictyaml.ReadFile(absolute(dir, string(p.CA.Value)))
+	if unreadable != nil {
+		return nil, nil, fmt.Errorf("ca: %w", unreadable)
+	}
+	pool, err := certPool(data, time.Now())
+	if err != nil {
+		return nil, nil, fmt.Errorf("ca: %s %w", p.CA.Value, err)
+	}
+	return pool, data, nil
+}
+
 // cacheKey tells a provider from every other, and from itself with another
 // configuration: what was cached under that no longer counts.
-func cacheKey(c *Config, p Provider, secret string) string {
+func cacheKey(c *Config, p Provider, secret string, ca []byte) string {
 	keys, _ := os.ReadFile(p.JWKS.file(c.dir())) // the key set says so if it can't be read
 	settings := textOf(struct {
 		Provider Provider
 		Cache    Cache
 	}{p, c.Cache})
-	sum := sha256.New()
-	for _, part := range []string{settings, secret, string(keys)} {
-		fmt.Fprintf(sum, "%d:%s", len(part), part)
-	}
-	return string(p.Name.Value) + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
+	sum := digest([]byte(settings), []byte(secret), keys, ca)
+	return string(p.Name.Value) + "/" + hex.EncodeToString(sum[:8])
 }
 
 // textOf is a part of the configuration without its positions.
@@ -81,10 +100,10 @@ func textOf(v any) string {
 func sameText(a, b any) bool { return textOf(a) == textOf(b) }
 
 // verify makes the provider's verifier.
-func (built *identityProvider) verify(c *Config, p Provider, secret string, log *slog.Logger) {
+func (built *identityProvider) verify(c *Config, p Provider, secret string, roots *x509.CertPool, log *slog.Logger) {
 	// Each endpoint has a client of its own: one that hangs takes no connection
 	// from another.
-	client := func() *provider.Client { return provider.New(provider.Options{Timeout: *p.Timeout}) }
+	client := func() *provider.Client { return provider.New(provider.Options{Timeout: *p.Timeout, RootCAs: roots}) }
 	rules := token.Rules{
 		Provider:    built.Name,
 		Issuer:      built.Issuer,

@@ -90,6 +90,7 @@ func (Provider) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("name")["minLength"] = 1
 	s.Property("issuer")["minLength"] = 1
 	s.Property("audiences").Items()["minLength"] = 1
+	s.Property("ca")["minLength"] = 1
 	orReference(s.Property("validation"), oneOf(validations))
 	orReference(s.Property("algorithms").Items(), oneOf(asymmetric))
 	validatedBy := func(modes ...string) strictyaml.JSONSchema {

@@ -233,6 +233,9 @@ func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
 			v.add(pos(alg), "algorithm %q can't be used: it must be one of the asymmetric ones, %s", alg.Value, strings.Join(asymmetric, ", "))
 		}
 	}
+	if p.CA.Value == "" && p.CA.Pos.Line > 0 {
+		v.add(p.CA.Pos, "provider %q has an empty ca: name the file of its CAs, or remove the key to trust those of the system", p.Name.Value)
+	}
 	if *p.ClockSkew < 0 || *p.ClockSkew > 10*time.Minute {
 		v.add(pos(located{}), "provider %q: clock_skew must lie between 0s and 10m", p.Name.Value)
 	}

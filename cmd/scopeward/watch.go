@@ -125,6 +125,9 @@ func (s *service) watched() []string {
 		if file := l.Value.JWKS.file(c.dir()); file != "" {
 			paths = append(paths, file)
 		}
+		if name := l.Value.CA.Value; name != "" {
+			paths = append(paths, absolute(c.dir(), string(name)))
+		}
 		if name, ok := strings.CutPrefix(l.Value.Introspection.ClientSecret.Value.value, "file:"); ok {
 			paths = append(paths, absolute(c.dir(), name))
 		}

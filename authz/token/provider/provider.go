@@ -6,6 +6,7 @@ package provider
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,9 @@ type Options struct {
 	// Transport sends the requests; default: one like http.DefaultTransport, with
 	// the proxies of the environment.
 	Transport http.RoundTripper
+	// RootCAs are the authorities of the provider's certificate, if Transport is not
+	// set; default: those of the system.
+	RootCAs *x509.CertPool
 	// Timeout bounds one request with its redirects and its body; default 5 s.
 	Timeout time.Duration
 	// MaxInFlight bounds the requests at one time, so that a provider that hangs
@@ -58,7 +62,7 @@ func New(opts Options) *Client {
 		opts.Now = time.Now
 	}
 	if opts.Transport == nil {
-		opts.Transport = newTransport(opts.MaxInFlight)
+		opts.Transport = newTransport(opts)
 	}
 	return &Client{
 		http:  http.Client{Transport: opts.Transport, Timeout: opts.Timeout, CheckRedirect: sameOrigin},
@@ -67,10 +71,13 @@ func New(opts Options) *Client {
 	}
 }
 
-func newTransport(connections int) http.RoundTripper {
+func newTransport(opts Options) http.RoundTripper {
+	connections := opts.MaxInFlight
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: opts.RootCAs, MinVersion: tls.VersionTLS12},
+		OnProxyConnectResponse: proxyAccepts,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           connections,
 		MaxIdleConnsPerHost:    connections, // all go to one host
@@ -78,6 +85,20 @@ func newTransport(connections int) http.RoundTripper {
 		TLSHandshakeTimeout:    5 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+}
+
+// proxyError is a proxy that does not make the connection.
+type proxyError struct{ status int }
+
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy of the environment answered %d %s to CONNECT", e.status, http.StatusText(e.status))
+}
+
+func proxyAccepts(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode != http.StatusOK {
+		return &proxyError{answer.StatusCode}
+	}
+	return nil
 }
 
 // Response is a complete answer, whatever its status.
@@ -152,8 +173,12 @@ func unreachable(u *url.URL, err error) error {
 		dns         *net.DNSError
 		connection  *net.OpError
 		certificate *tls.CertificateVerificationError
+		untrusted   x509.UnknownAuthorityError
+		proxy       *proxyError
 	)
 	switch {
+	case errors.As(err, &proxy):
+		return &token.UnavailableError{Reason: reason, Err: proxy}
 	case errors.As(err, &dns):
 		return &token.UnavailableError{Reason: reason, Err: dns}
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -161,6 +186,9 @@ func unreachable(u *url.URL, err error) error {
 	case errors.As(err, &connection):
 		return &token.UnavailableError{Reason: reason, Err: connection}
 	case errors.As(err, &certificate):
+		if errors.As(err, &untrusted) {
+			reason += " (if its CA is your own, name it in the provider's ca)"
+		}
 		return &token.UnavailableError{Reason: reason, Err: certificate}
 	}
 	for _, known := range []error{errElsewhere, errTooOften, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
