@@ -30,7 +30,7 @@ func TestCorpus(t *testing.T) {
 			s := serve(t, "--config", c.Setup(t, t.TempDir(), mode, idp))
 			r := run{c, c.Name + "-" + mode, idp}
 			runs = append(runs, r)
-			targets = append(targets, target{r.name, s.grpc, c.Policy})
+			targets = append(targets, target{name: r.name, authz: s.grpc, policy: c.Policy})
 		}
 	}
 	addresses := startEnvoy(t, up.Listener.Addr().String(), targets)

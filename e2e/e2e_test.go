@@ -176,11 +176,19 @@ func (u *upstream) headers(step string) http.Header {
 // target is a listener of Envoy's and the Scopeward behind it.
 type target struct {
 	name, authz, policy string
+	cluster             func(map[string]any) // changes the authorization cluster; optional
 }
 
 // startEnvoy runs one Envoy with a listener for each target, and returns the
 // listeners' addresses by name.
 func startEnvoy(t *testing.T, upstream string, targets []target) map[string]string {
+	t.Helper()
+	_, addresses := runEnvoy(t, upstream, targets)
+	return addresses
+}
+
+// runEnvoy is startEnvoy, and gives the process as well.
+func runEnvoy(t *testing.T, upstream string, targets []target) (*envoy.Process, map[string]string) {
 	t.Helper()
 	config, err := combine(upstream, targets)
 	if err != nil {
@@ -201,7 +209,7 @@ func startEnvoy(t *testing.T, upstream string, targets []target) map[string]stri
 			t.Fatal(err)
 		}
 	}
-	return addresses
+	return p, addresses
 }
 
 // combine makes one bootstrap of envoy/minimal.yaml for each target.
@@ -223,6 +231,9 @@ func combine(upstream string, targets []target) ([]byte, error) {
 			return nil, err
 		}
 		resources := doc["static_resources"].(map[string]any)
+		if target.cluster != nil {
+			target.cluster(resources["clusters"].([]any)[1].(map[string]any))
+		}
 		for _, l := range resources["listeners"].([]any) {
 			l.(map[string]any)["name"] = target.name
 			listeners = append(listeners, l)
@@ -234,6 +245,7 @@ func combine(upstream string, targets []target) ([]byte, error) {
 		}
 		all = doc
 	}
+	all["node"] = map[string]any{"id": "e2e", "cluster": "e2e"} // certificates from files ask for it
 	all["static_resources"] = map[string]any{"listeners": listeners, "clusters": clusters}
 	return yaml.Marshal(all)
 }

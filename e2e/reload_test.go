@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
@@ -149,28 +151,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	token := s.idp.Mint(nil, nil)
 	s.want(t, "/users", token, 200)
 
-	var stop, sent, lost atomic.Int64
-	var clients sync.WaitGroup
-	for range 4 {
-		clients.Go(func() {
-			for stop.Load() == 0 {
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/users", nil)
-				if err != nil {
-					lost.Add(1)
-					return
-				}
-				req.Header.Set("Authorization", "Bearer "+token)
-				res, err := http.DefaultClient.Do(req)
-				sent.Add(1)
-				if err != nil || res.StatusCode != http.StatusOK {
-					lost.Add(1)
-				}
-				if err == nil {
-					res.Body.Close()
-				}
-			}
-		})
-	}
+	stop := load(t, s.url+"/users", token)
 	policy := filepath.Join(s.dir, "policies", "policy.yaml")
 	for i := range 100 {
 		text := fmt.Sprintf("%s  - match: /version/%d\n", usersPolicy, i)
@@ -183,9 +164,57 @@ func TestReloadsUnderLoad(t *testing.T) {
 		path := fmt.Sprintf("/version/%d", i)
 		eventually(t, path+" is live", func() bool { status, _ := s.status(t, path, token); return status == 200 })
 	}
-	stop.Store(1)
-	clients.Wait()
-	if lost.Load() > 0 || sent.Load() < 100 {
-		t.Errorf("%d of %d requests were lost", lost.Load(), sent.Load())
+	stop()
+}
+
+// load sends requests from four clients, until stop is called or the test ends.
+// Each must be answered with 200; stop wants at least 100 and says what became of
+// them.
+func load(t *testing.T, url, token string) (stop func()) {
+	t.Helper()
+	var done atomic.Bool
+	var sent, lost atomic.Int64
+	var clients sync.WaitGroup
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: 20 * time.Second}
+	ask := func() error {
+		req, err := http.NewRequest(http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s %s: %.200s", time.Now().UTC().Format("15:04:05.000"), res.Status, body)
+		}
+		return err
+	}
+	for range 4 {
+		clients.Go(func() {
+			for !done.Load() {
+				sent.Add(1)
+				if err := ask(); err != nil && lost.Add(1) < 10 {
+					t.Errorf("a request was lost: %v", err)
+				}
+			}
+		})
+	}
+	end := func() {
+		done.Store(true)
+		clients.Wait()
+		client.CloseIdleConnections()
+	}
+	t.Cleanup(end)
+	return func() {
+		t.Helper()
+		end()
+		if lost.Load() > 0 || sent.Load() < 100 {
+			t.Errorf("%d of %d requests were lost", lost.Load(), sent.Load())
+		}
+		t.Logf("%d requests were sent, %d lost", sent.Load(), lost.Load())
 	}
 }
