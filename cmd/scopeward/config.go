@@ -41,7 +41,7 @@ type Listen struct {
 	GRPC   located                            `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
 	Admin  *located                           `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
 	TLS    *strictyaml.Located[TLS]           `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
-	Drain  *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends, at most 5s." examples:"[10s]"`
+	Drain  *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends: a few seconds, at most 7s." examples:"[10s]"`
 	Socket *strictyaml.Located[Socket]        `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
 }
 

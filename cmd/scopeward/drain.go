@@ -18,16 +18,18 @@ import (
 // requests: who asks for its health must have the time to learn it and to send
 // its requests elsewhere. An Envoy asks every few seconds; so the process waits
 // until every connection on which it was asked for its health has been told, or
-// is closed, but no longer than askersPatience; and then for lameDuck, until what
-// is on its way has arrived. listen.drain is a fixed time instead.
+// is closed, but no longer than askersPatience; and then for spread, as Envoy may
+// bring what it has learned to its workers only a second later (update_merge_window
+// of its CommonLbConfig). listen.drain is a fixed time instead.
 //
 // Requests in flight are answered; those that a slow provider holds get their 503
 // when time is short, before what is still open is cut off.
 const (
-	lameDuck       = 300 * time.Millisecond
-	askersPatience = 5 * time.Second
+	lameDuck       = 300 * time.Millisecond  // where nobody asks
+	askersPatience = 5500 * time.Millisecond // so that an interval of 5 s is short enough
+	spread         = 1500 * time.Millisecond
 	answerBy       = 7 * time.Second // at least, after the process was told to end
-	answerTime     = 2 * time.Second // at least, after it has stopped to take requests
+	answerTime     = time.Second     // at least, after it has stopped to take requests
 	cutAfter       = time.Second     // after it has hurried
 )
 
@@ -75,17 +77,17 @@ func (h *healthService) forget(c *askerConn) {
 	delete(h.askers, c)
 }
 
-// allTold tells whether everybody who asks knows for at least so long that the
-// service ends.
-func (h *healthService) allTold(since time.Duration) bool {
+// waited tells whether a process that has drained for some time has waited enough
+// for those who ask.
+func (h *healthService) waited(passed time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, told := range h.askers {
 		if !told {
-			return false
+			return passed >= askersPatience
 		}
 	}
-	return time.Since(h.told) >= since
+	return time.Since(h.told) >= spread || passed >= askersPatience+spread
 }
 
 // askerCredentials give connections that the health service can tell apart. (A
@@ -134,7 +136,7 @@ func (s *service) drain(g *grpc.Server, h *healthService) {
 		if fixed := s.state.Load().config.Listen.Drain; fixed != nil {
 			return passed < fixed.Value
 		}
-		return passed < lameDuck || passed < askersPatience && !h.allTold(lameDuck)
+		return passed < lameDuck || !h.waited(passed)
 	}
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()

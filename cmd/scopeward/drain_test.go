@@ -29,9 +29,10 @@ func TestDrainWaitsForAskers(t *testing.T) {
 		want  time.Duration
 	}{
 		"nobody asks":                 {nil, 0, 0, lameDuck},
-		"one asks soon":               {[]time.Duration{10 * time.Millisecond}, 0, 0, 10*time.Millisecond + lameDuck},
-		"one asks late":               {[]time.Duration{3 * time.Second}, 0, 0, 3*time.Second + lameDuck},
-		"the last of them counts":     {[]time.Duration{time.Second, 4 * time.Second, 2 * time.Second}, 0, 0, 4*time.Second + lameDuck},
+		"one asks soon":               {[]time.Duration{10 * time.Millisecond}, 0, 0, 10*time.Millisecond + spread},
+		"one asks late":               {[]time.Duration{3 * time.Second}, 0, 0, 3*time.Second + spread},
+		"the last of them counts":     {[]time.Duration{time.Second, 4 * time.Second, 2 * time.Second}, 0, 0, 4*time.Second + spread},
+		"one asks at the last moment": {[]time.Duration{4900 * time.Millisecond}, 0, 0, 4900*time.Millisecond + spread},
 		"one never asks again":        {[]time.Duration{-1, time.Second}, 0, 0, askersPatience},
 		"one goes away":               {[]time.Duration{-1}, 2 * time.Second, 0, 2 * time.Second},
 		"a fixed time":                {[]time.Duration{time.Second}, 0, 20 * time.Second, 20 * time.Second},

@@ -15,8 +15,8 @@
 //
 // The service's own log goes to standard error, audit events (one JSON line
 // for each decision) to standard output. SIGTERM and SIGINT drain: health
-// turns NOT_SERVING, requests in flight are answered, and the process ends
-// within 10 s. SIGHUP reads configuration and policy again, as does any change to
+// turns NOT_SERVING, who asks for it is given the time to learn that, requests in
+// flight are answered, and the process ends within 10 s, or 2 s after listen.drain. SIGHUP reads configuration and policy again, as does any change to
 // their files.
 //
 // The exit status is 0 if all is well, 1 if the thing checked or run is bad,
