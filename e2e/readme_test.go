@@ -6,6 +6,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"scopeward/e2e/pki"
 )
 
 // fenced is a YAML block of the README whose first line names a file.
@@ -30,6 +34,10 @@ func TestReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	ca := pki.NewCA(t, "corporation")
+	serverPair(t, ca).Write(t, dir, "tls")
+	pki.Write(t, filepath.Join(dir, "ca.crt"), ca.PEM)
+	pki.Write(t, filepath.Join(dir, "corp-ca.crt"), ca.PEM)
 	for _, config := range []string{"short.yaml", "full.yaml"} {
 		if out := run(t, "check", "--config", filepath.Join(dir, config)); !strings.Contains(out, "All is well: 4 rules.") {
 			t.Errorf("check of the README's %s says: %s", config, out)
@@ -41,5 +49,27 @@ func TestReadme(t *testing.T) {
 	}
 	if !strings.HasSuffix(string(minimal), "\n"+files["envoy"][0]) {
 		t.Error("the README's bootstrap is not that of envoy/minimal.yaml, which the other tests run")
+	}
+}
+
+var transportSocket = regexp.MustCompile("(?ms)^```yaml\n(transport_socket:\n.*?)^```$")
+
+// readmeTLS is the transport socket that the README shows, with its files in a
+// folder.
+func readmeTLS(t *testing.T, dir string) func(map[string]any) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := transportSocket.FindSubmatch(readme)
+	if m == nil {
+		t.Fatal("the README shows no transport socket")
+	}
+	text := strings.ReplaceAll(string(m[1]), "filename: ", "filename: "+dir+"/")
+	return func(cluster map[string]any) {
+		if err := yaml.Unmarshal([]byte(text), &cluster); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -105,41 +105,20 @@ func TestConfigMap(t *testing.T) {
 	idp := tokentest.New(t)
 	dir := t.TempDir()
 	config := corpus.Configure(t, dir, "jwks", idp, nil, nil)
-	mount := filepath.Join(dir, "policies")
-	version := func(name, scope string) {
-		t.Helper()
-		if err := os.MkdirAll(filepath.Join(mount, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		text := strings.Replace(usersPolicy, "read:users", scope, 1)
-		if err := os.WriteFile(filepath.Join(mount, name, "policy.yaml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		link := filepath.Join(mount, "..data_tmp")
-		if err := os.Symlink(name, link); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(link, filepath.Join(mount, "..data")); err != nil {
-			t.Fatal(err)
-		}
+	version := func(scope string) map[string][]byte {
+		return map[string][]byte{"policy.yaml": []byte(strings.Replace(usersPolicy, "read:users", scope, 1))}
 	}
-	version("..v1", "read:users")
-	if err := os.Symlink(filepath.Join("..data", "policy.yaml"), filepath.Join(mount, "policy.yaml")); err != nil {
-		t.Fatal(err)
-	}
+	policies := newVolume(t, filepath.Join(dir, "policies"), version("read:users"))
 	s := &system{scopeward: serve(t, "--config", config), idp: idp}
 	s.url = "http://" + startEnvoy(t, newUpstream(t).Listener.Addr().String(), []target{{name: "public", authz: s.grpc}})["public"]
 	token := idp.Mint(nil, nil)
 	s.want(t, "/users", token, 200)
-	for i, want := range []int{403, 200, 403} {
+	for _, want := range []int{403, 200, 403} {
 		scope := "admin"
 		if want == 200 {
 			scope = "read:users"
 		}
-		version(fmt.Sprintf("..v%d", i+2), scope)
-		if err := os.RemoveAll(filepath.Join(mount, fmt.Sprintf("..v%d", i+1))); err != nil {
-			t.Fatal(err)
-		}
+		policies.swap(t, version(scope))
 		eventually(t, "the swap is live", func() bool { status, _ := s.status(t, "/users", token); return status == want })
 	}
 }

@@ -101,6 +101,7 @@ func TestMutualTLS(t *testing.T) {
 	dir := t.TempDir()
 	serverPair(t, ca).Write(t, dir, "tls")
 	pki.Write(t, filepath.Join(dir, "ca.crt"), ca.PEM)
+	clientPair(t, ca).Write(t, dir, "envoy")
 	config := corpus.Configure(t, dir, "jwks", idp, mutual("."), map[string]string{"policy.yaml": usersPolicy})
 	s := &system{idp: idp, scopeward: serve(t, "--config", config)}
 
@@ -112,6 +113,7 @@ func TestMutualTLS(t *testing.T) {
 		reason  string // in the log and the metric; "" if it gets answers
 	}{
 		{"right", tlsCluster(trusting(own, clientPair(t, ca))), ""},
+		{"readme", readmeTLS(t, dir), ""},
 		{"dns", tlsCluster(trusting(own, ca.Issue(t, pki.Leaf{Names: []string{"other-envoy.example.com"}}))), ""},
 		{"none", tlsCluster(trusting(own)), "no_certificate"},
 		{"stranger", tlsCluster(trusting(own, clientPair(t, stranger))), "untrusted"},
@@ -163,50 +165,6 @@ func (s *system) metric(t *testing.T, name string) float64 {
 	return value
 }
 
-// secret is a Kubernetes secret's mount: a swap changes all files at once.
-type secret struct {
-	dir   string
-	swaps int
-}
-
-func newSecret(t *testing.T, dir string, files map[string][]byte) *secret {
-	t.Helper()
-	s := &secret{dir: dir}
-	s.swap(t, files)
-	for name := range files {
-		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
-func (s *secret) swap(t *testing.T, files map[string][]byte) {
-	t.Helper()
-	s.swaps++
-	version := fmt.Sprintf("..v%d", s.swaps)
-	if err := os.MkdirAll(filepath.Join(s.dir, version), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(s.dir, version, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := filepath.Join(s.dir, "..data_tmp")
-	if err := os.Symlink(version, link); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(link, filepath.Join(s.dir, "..data")); err != nil {
-		t.Fatal(err)
-	}
-	if s.swaps > 1 {
-		if err := os.RemoveAll(filepath.Join(s.dir, fmt.Sprintf("..v%d", s.swaps-1))); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func secretFiles(p pki.Pair, clients ...*pki.CA) map[string][]byte {
 	return map[string][]byte{"tls.crt": p.Cert, "tls.key": p.Key, "ca.crt": bundle(clients...)}
 }
@@ -245,7 +203,7 @@ func TestCertificateSwaps(t *testing.T) {
 	idp, dir := tokentest.New(t), t.TempDir()
 	before, ca := pki.NewCA(t, "generation -1"), pki.NewCA(t, "generation 0")
 	next := pki.NewCA(t, "generation 1")
-	mount := newSecret(t, filepath.Join(dir, "mount"), secretFiles(serverPair(t, ca), before, ca))
+	mount := newVolume(t, filepath.Join(dir, "mount"), secretFiles(serverPair(t, ca), before, ca))
 	sds := t.TempDir()
 	writeSDS(t, sds, clientPair(t, ca), before, ca, next)
 	config := corpus.Configure(t, dir, "jwks", idp, mutual("mount"), map[string]string{"policy.yaml": usersPolicy})
