@@ -48,7 +48,7 @@ type Listen struct {
 // Socket says who may connect to a Unix socket. The system asks for the right to
 // write.
 type Socket struct {
-	Mode  located `yaml:"mode" default:"'0660'" doc:"The permissions, octal, in quotes. By default its user and group may connect." examples:"['0660', '0666']"`
+	Mode  located `yaml:"mode" doc:"The permissions, octal, in quotes; by default 0660: its user and group may connect." examples:"['0660', '0666']"`
 	Owner located `yaml:"owner" doc:"Whom it belongs to: user:group, user or :group, by names or numbers; by default the user and group of the process." examples:"['scopeward:envoy', ':101']"`
 }
 
