@@ -234,10 +234,9 @@ func (c *Client) State() (up bool, reason string) {
 // Tried is closed once it is known whether Redis is up.
 func (c *Client) Tried() <-chan struct{} { return c.tried }
 
-// Run keeps watch over Redis until ctx ends, and then closes the connections. While
-// Redis is down, only Run asks it whether it is back: no request pays for that.
+// Run keeps watch over Redis until ctx ends. While Redis is down, only Run asks it
+// whether it is back: no request pays for that.
 func (c *Client) Run(ctx context.Context) {
-	defer c.close()
 	wait, fell := probeFirst, time.Now()
 	for first := true; ; first = false {
 		pause := probeIdle
@@ -287,7 +286,8 @@ func (c *Client) probe(ctx context.Context) error {
 	return ping(c.url.timeout)
 }
 
-func (c *Client) close() {
+// Close gives up the connections. Redis is down after that.
+func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up.Store(false)

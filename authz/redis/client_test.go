@@ -143,6 +143,10 @@ func TestDownAtStart(t *testing.T) {
 	redistest.Eventually(t, "Redis is up", func() bool { return isUp(client) })
 	stop()
 	wg.Wait()
+	if err := get(client); !errors.Is(err, goredis.Nil) {
+		t.Errorf("after its watch has ended: %v", err)
+	}
+	client.Close()
 	if get(client) == nil || isUp(client) {
 		t.Error("it is up after its end")
 	}

@@ -94,6 +94,9 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	for _, p := range s.state.Load().providers {
 		p.start(ctx, group.Go)
 	}
+	for _, r := range s.state.Load().sharing.connections() {
+		r.start(ctx, group.Go)
+	}
 	group.Go(func() error { return s.watch(ctx, group.Go) })
 	group.Go(func() error {
 		if s.waitReady(ctx) == nil {

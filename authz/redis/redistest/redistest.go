@@ -230,6 +230,7 @@ func (s *Server) Connect(opts redis.Options, parameters string) *redis.Client {
 	s.t.Cleanup(func() {
 		stop()
 		<-done
+		client.Close()
 	})
 	Eventually(s.t, "Redis is up", func() bool { up, _ := client.State(); return up })
 	return client
