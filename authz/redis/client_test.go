@@ -199,3 +199,29 @@ func TestRefusals(t *testing.T) {
 	}
 	l.want(t, "operation=read", 1)
 }
+
+// Redis repeats the arguments of a command that it doesn't know, and AUTH may be
+// one: nobody hears them from here.
+func TestPasswordIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--rename-command", "AUTH", "", "--rename-command", "HELLO", "")
+	var l log
+	url, err := redis.ParseURL("redis://:" + password + "@" + server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.New(url, l.options())
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { client.Run(ctx) })
+	<-client.Tried()
+	stop()
+	wg.Wait()
+	client.Close()
+	up, reason := client.State()
+	l.want(t, "unknown command", 1)
+	l.want(t, password, 0)
+	if up || strings.Contains(reason, password) {
+		t.Errorf("got %v, %q", up, reason)
+	}
+}

@@ -128,11 +128,12 @@ func NewValidator(opts Options) *Validator {
 	return v
 }
 
-// Validate finds the identity for a token: in the cache, or by the provider that
-// takes it. The error is an *[InvalidError], an *[UnavailableError], the error of
+// Validate finds the identity for a token: in the cache, in the store that replicas
+// share, or by the provider that takes it. The error is an *[InvalidError], an *[UnavailableError], the error of
 // admit, or a fault of a verifier; only an *[InvalidError] is cached.
 //
-// admit is asked once before any real work, and not at all for what is cached;
+// admit is asked once before any real work, and not at all for what is cached or
+// shared;
 // nil admits all. Of many concurrent requests with one token, only the one that
 // does the work asks. It may be called in another goroutine.
 //

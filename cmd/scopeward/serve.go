@@ -130,6 +130,9 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		return nil
 	})
 	err := group.Wait()
+	for _, r := range s.state.Load().sharing.connections() {
+		r.end()
+	}
 	s.log.Info("ended")
 	return err
 }

