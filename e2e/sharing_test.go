@@ -27,9 +27,9 @@ const (
 	cacheKey      = "canary-of-the-cache-key-0123456789"
 )
 
-// replicas are two Scopewards with one configuration, each behind a listener of
+// startReplicas runs two Scopewards with one configuration, each behind a listener of
 // one Envoy.
-func replicas(t *testing.T, idp *tokentest.Provider, mode string, config map[string]any) [2]*system {
+func startReplicas(t *testing.T, idp *tokentest.Provider, mode string, config map[string]any) [2]*system {
 	t.Helper()
 	var pair [2]*system
 	var targets []target
@@ -68,7 +68,7 @@ func TestReplicasShareIdentities(t *testing.T) {
 	for _, mode := range []string{"profile", "jwks+profile", "introspection"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			pair := replicas(t, tokentest.New(t), mode, shared(redistest.Start(t), patient, 100))
+			pair := startReplicas(t, tokentest.New(t), mode, shared(redistest.Start(t), patient, 100))
 			a, b := pair[0], pair[1]
 			known := a.user("alice")
 			a.want(t, "/users", known, 200)
@@ -116,7 +116,7 @@ func grep(text, what string) string {
 func TestOneLimitOverReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	pair := replicas(t, tokentest.New(t), "jwks", shared(server, patient, 5))
+	pair := startReplicas(t, tokentest.New(t), "jwks", shared(server, patient, 5))
 	a, b := pair[0], pair[1]
 	first := a.user("first")
 	a.want(t, "/users", first, 200)
@@ -142,7 +142,7 @@ func TestOneLimitOverReplicas(t *testing.T) {
 // are at most one look-up of each.
 func TestHerdOverReplicas(t *testing.T) {
 	t.Parallel()
-	pair := replicas(t, tokentest.New(t), "profile", shared(redistest.Start(t), patient, 100))
+	pair := startReplicas(t, tokentest.New(t), "profile", shared(redistest.Start(t), patient, 100))
 	token := pair[0].user("alice")
 	var wg sync.WaitGroup
 	for i := range 1000 {
@@ -175,7 +175,7 @@ func TestRedisFaults(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, "--requirepass", redisPassword)
-			pair := replicas(t, tokentest.New(t), "profile", shared(server, "?timeout=100ms", 10_000))
+			pair := startReplicas(t, tokentest.New(t), "profile", shared(server, "?timeout=100ms", 10_000))
 			a, b := pair[0], pair[1]
 			known := a.user("known")
 			a.want(t, "/users", known, 200)
@@ -222,7 +222,7 @@ func TestRedisDownAtStart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Stop()
-	pair := replicas(t, tokentest.New(t), "profile", shared(server, patient, 1000))
+	pair := startReplicas(t, tokentest.New(t), "profile", shared(server, patient, 1000))
 	a, b := pair[0], pair[1]
 	a.want(t, "/users", a.user("early"), 200)
 	if log := a.stderr.String(); strings.Count(log, "Redis can't be used") != 1 {
@@ -327,8 +327,10 @@ func TestSharingShowsNoSecrets(t *testing.T) {
 
 	server.Stop()
 	server.Restart("--requirepass", "another")
-	eventually(t, "the wrong password is said", func() bool { return strings.Contains(s.page(t, "/readyz"), "WRONGPASS") })
-	s.want(t, "/users", s.user("other"), 200)
+	eventually(t, "the wrong password is said", func() bool {
+		s.want(t, "/users", s.user("another"), 200)
+		return strings.Contains(s.page(t, "/readyz"), "WRONGPASS")
+	})
 	look("with another password")
 	server.Stop()
 	eventually(t, "it is said that Redis is down", func() bool { return strings.Contains(s.page(t, "/readyz"), "refused") })
@@ -338,7 +340,7 @@ func TestSharingShowsNoSecrets(t *testing.T) {
 // TestRedisOverTLS: rediss:// is TLS, with the certificate checked.
 func TestRedisOverTLS(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", redisPassword)
-	trusted, roots := overTLS(t, server.Addr)
+	trusted, roots := redisOverTLS(t, server.Addr)
 	t.Setenv("SSL_CERT_FILE", roots)
 	config := func(addr string) map[string]any {
 		return map[string]any{"cache": map[string]any{"redis": "rediss://:" + redisPassword + "@" + addr + "/3" + patient, "key": cacheKey}}
@@ -358,9 +360,9 @@ func TestRedisOverTLS(t *testing.T) {
 	}
 }
 
-// overTLS puts TLS in front of an address, for 127.0.0.1. It returns its own
+// redisOverTLS puts TLS in front of an address, for 127.0.0.1. It returns its own
 // address, and a file with the certificate.
-func overTLS(t *testing.T, to string) (address, roots string) {
+func redisOverTLS(t *testing.T, to string) (address, roots string) {
 	t.Helper()
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
