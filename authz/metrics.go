@@ -15,6 +15,7 @@ type Metrics struct {
 	limited     prometheus.Counter
 	conditions  prometheus.Counter
 	validations *prometheus.HistogramVec
+	shared      *prometheus.CounterVec
 	audited     *prometheus.CounterVec
 	shadows     *prometheus.CounterVec
 }
@@ -45,6 +46,9 @@ func NewMetrics(reg prometheus.Registerer, audit *AuditWriter) *Metrics {
 			Name: "scopeward_validation_duration_seconds", Help: "Time to validate a token that was not cached, by provider and outcome (valid, invalid, unavailable, error).", Buckets: latencyBuckets,
 		}, []string{"provider", "outcome"}),
 	}
+	m.shared = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_shared_cache_lookups_total", Help: "Look-ups of a token that this replica does not know in the cache that replicas share, by result (hit, miss, stale, rejected, failed).",
+	}, []string{"result"})
 	m.audited = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scopeward_audit_mode_passed_total", Help: "Requests that a rule with mode: audit would have denied, by the code that it would have answered.",
 	}, []string{"code"})
@@ -59,7 +63,7 @@ func NewMetrics(reg prometheus.Registerer, audit *AuditWriter) *Metrics {
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_audit_dropped_total", Help: "Audit events lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(audit.Dropped()) })
-	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.audited, m.shadows, dropped)
+	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, dropped)
 	return m
 }
 
@@ -68,6 +72,10 @@ func NewMetrics(reg prometheus.Registerer, audit *AuditWriter) *Metrics {
 func (m *Metrics) ObserveValidation(provider, outcome string, took time.Duration) {
 	m.validations.WithLabelValues(provider, outcome).Observe(took.Seconds())
 }
+
+// ObserveStore records a look-up in the cache that replicas share; it is the
+// token.Validator's observer.
+func (m *Metrics) ObserveStore(result string) { m.shared.WithLabelValues(result).Inc() }
 
 func (m *Metrics) decided(e *Event, took time.Duration) {
 	m.decisions[e.verdict.code].Inc()

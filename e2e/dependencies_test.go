@@ -14,7 +14,8 @@ func TestDependencies(t *testing.T) {
 	}{
 		{"policy knows no tokens and no Envoy", "scopeward/policy/...", []string{"scopeward/authz", "scopeward/envoy", "github.com/envoyproxy", "github.com/golang-jwt", "google.golang.org/grpc"}},
 		{"token knows no policy and no Envoy", "scopeward/authz/token/...", []string{"scopeward/policy", "scopeward/envoy", "github.com/envoyproxy", "google.golang.org/grpc", "cel.dev/cel-go"}},
-		{"production links no demo or test code", "scopeward/cmd/scopeward", []string{"scopeward/cmd/demo", "scopeward/envoy", "scopeward/e2e", "scopeward/authz/token/tokentest", "github.com/zitadel", "testing"}},
+		{"who shares knows Redis, token itself does not", "scopeward/authz/token", []string{"scopeward/authz/redis", "github.com/redis"}},
+		{"production links no demo or test code", "scopeward/cmd/scopeward", []string{"scopeward/cmd/demo", "scopeward/envoy", "scopeward/e2e", "scopeward/authz/token/tokentest", "scopeward/authz/redis/redistest", "github.com/zitadel", "testing"}},
 	} {
 		t.Run(border.name, func(t *testing.T) {
 			out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", border.of).Output()

@@ -9,7 +9,10 @@ import (
 	"scopeward/authz/boundedcache"
 )
 
-// Limiter decides whether one more is allowed for a key, and counts it if so.
+// Limiter decides whether one more is allowed for a key, and counts it if so. A
+// window begins with a key's first use; refusals don't extend it. Allow is called
+// concurrently, and answers within a short time whatever happens: [Memory] at once,
+// [Shared] within the time that its Redis is given.
 type Limiter interface {
 	Allow(key string) Result
 }

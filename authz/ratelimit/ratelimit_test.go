@@ -5,94 +5,144 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"scopeward/authz/ratelimit"
+	"scopeward/authz/redis"
+	"scopeward/authz/redis/redistest"
 )
 
+// limiters are the two kinds; each is made anew, with a clock of its own.
+type limiters struct {
+	make    func(opts ratelimit.Options) ratelimit.Limiter
+	advance func(d time.Duration)
+	late    time.Duration // by how much less than expected a window may have left
+}
+
+// eachKind runs a test with both kinds.
+func eachKind(t *testing.T, test func(t *testing.T, l limiters)) {
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+		test(t, limiters{
+			make: func(opts ratelimit.Options) ratelimit.Limiter {
+				opts.Now = func() time.Time { return now }
+				return ratelimit.NewMemory(opts)
+			},
+			advance: func(d time.Duration) { now = now.Add(d) },
+		})
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t)
+		client := connect(t, server)
+		test(t, limiters{
+			make:    func(opts ratelimit.Options) ratelimit.Limiter { return ratelimit.NewShared(client, opts) },
+			advance: server.Advance,
+			late:    15 * time.Second, // real time goes by as well
+		})
+	})
+}
+
+// connect is a client with the patience that a busy machine needs.
+func connect(t *testing.T, server *redistest.Server) *redis.Client {
+	t.Helper()
+	return server.Connect(redis.Options{}, "?timeout=5s")
+}
+
 func TestFixedWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := ratelimit.NewMemory(ratelimit.Options{Max: 2, Window: time.Minute})
+	eachKind(t, func(t *testing.T, l limiters) {
+		limiter := l.make(ratelimit.Options{Max: 2, Window: time.Hour})
 		want := func(step string, want ratelimit.Result) {
 			t.Helper()
-			want.Limit, want.Window = 2, time.Minute
-			if diff := cmp.Diff(want, m.Allow("a")); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", step, diff)
+			want.Limit, want.Window = 2, time.Hour
+			got := limiter.Allow("a")
+			if got.Reset > want.Reset-l.late && got.Reset < want.Reset {
+				got.Reset = want.Reset
+			}
+			if got != want {
+				t.Errorf("%s: got %+v, want %+v", step, got, want)
 			}
 		}
-		want("first", ratelimit.Result{OK: true, Remaining: 1, Reset: time.Minute})
-		time.Sleep(20 * time.Second)
-		want("second", ratelimit.Result{OK: true, Remaining: 0, Reset: 40 * time.Second})
-		want("third", ratelimit.Result{Reset: 40 * time.Second})
-		time.Sleep(40*time.Second - time.Nanosecond)
-		want("at the very end, since refusals do not extend the window", ratelimit.Result{Reset: time.Nanosecond})
-		time.Sleep(time.Nanosecond)
-		want("next window", ratelimit.Result{OK: true, Remaining: 1, Reset: time.Minute})
+		want("first", ratelimit.Result{OK: true, Remaining: 1, Reset: time.Hour})
+		l.advance(20 * time.Minute)
+		want("second", ratelimit.Result{OK: true, Remaining: 0, Reset: 40 * time.Minute})
+		want("third", ratelimit.Result{Reset: 40 * time.Minute})
+		l.advance(39 * time.Minute)
+		want("near the end, since refusals do not extend the window", ratelimit.Result{Reset: time.Minute})
+		l.advance(time.Minute)
+		want("next window", ratelimit.Result{OK: true, Remaining: 1, Reset: time.Hour})
 	})
 }
 
 func TestKeysAreCountedApart(t *testing.T) {
-	m := ratelimit.NewMemory(ratelimit.Options{Max: 1, Window: time.Minute})
-	for _, key := range []string{"a", "b", ""} {
-		if !m.Allow(key).OK {
-			t.Errorf("the first use of %q was refused", key)
+	eachKind(t, func(t *testing.T, l limiters) {
+		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Minute})
+		for _, key := range []string{"a", "b", ""} {
+			if !limiter.Allow(key).OK {
+				t.Errorf("the first use of %q was refused", key)
+			}
+			if limiter.Allow(key).OK {
+				t.Errorf("the second use of %q was allowed", key)
+			}
 		}
-		if m.Allow(key).OK {
-			t.Errorf("the second use of %q was allowed", key)
-		}
-	}
+	})
 }
 
 func TestNothingConfiguredAllowsNothing(t *testing.T) {
-	for _, opts := range []ratelimit.Options{{}, {Max: 1}, {Window: time.Minute}, {Max: -1, Window: -1}} {
-		if got := ratelimit.NewMemory(opts).Allow("a"); got.OK || got.Remaining != 0 || got.Reset < 0 {
-			t.Errorf("%+v: got %+v", opts, got)
+	eachKind(t, func(t *testing.T, l limiters) {
+		for _, opts := range []ratelimit.Options{{}, {Max: 1}, {Window: time.Minute}, {Max: -1, Window: -1}} {
+			if got := l.make(opts).Allow("a"); got.OK || got.Remaining != 0 || got.Reset < 0 {
+				t.Errorf("%+v: got %+v", opts, got)
+			}
 		}
-	}
+	})
 }
 
 func TestClockSetBackDoesNotLockOut(t *testing.T) {
-	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	m := ratelimit.NewMemory(ratelimit.Options{Max: 1, Window: time.Minute, Now: func() time.Time { return now }})
-	m.Allow("a")
-	now = now.Add(-24 * time.Hour)
-	if got := m.Allow("a"); !got.OK || got.Reset > time.Minute {
-		t.Errorf("got %+v", got)
-	}
+	eachKind(t, func(t *testing.T, l limiters) {
+		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Minute})
+		limiter.Allow("a")
+		l.advance(-24 * time.Hour)
+		if got := limiter.Allow("a"); !got.OK || got.Reset > time.Minute {
+			t.Errorf("got %+v", got)
+		}
+	})
 }
 
 func TestConcurrentUseCountsExactly(t *testing.T) {
-	m := ratelimit.NewMemory(ratelimit.Options{Max: 100, Window: time.Hour})
-	var allowed atomic.Int64
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 100 {
-				if m.Allow("a").OK {
-					allowed.Add(1)
+	eachKind(t, func(t *testing.T, l limiters) {
+		limiter := l.make(ratelimit.Options{Max: 100, Window: time.Hour})
+		var allowed atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 100 {
+					if limiter.Allow("a").OK {
+						allowed.Add(1)
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := allowed.Load(); n != 100 {
-		t.Errorf("%d were allowed, want 100", n)
-	}
+			})
+		}
+		wg.Wait()
+		if n := allowed.Load(); n != 100 {
+			t.Errorf("%d were allowed, want 100", n)
+		}
+	})
 }
 
 func TestTenThousandAddresses(t *testing.T) {
-	m := ratelimit.NewMemory(ratelimit.Options{Max: 1, Window: time.Hour, MaxKeys: 20_000})
-	for i := range 10_000 {
-		m.Allow(strconv.Itoa(i))
-	}
-	for i := range 10_000 {
-		if m.Allow(strconv.Itoa(i)).OK {
-			t.Fatalf("address %d was forgotten below the bound", i)
+	eachKind(t, func(t *testing.T, l limiters) {
+		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Hour, MaxKeys: 20_000})
+		for i := range 10_000 {
+			limiter.Allow(strconv.Itoa(i))
 		}
-	}
+		for i := range 10_000 {
+			if limiter.Allow(strconv.Itoa(i)).OK {
+				t.Fatalf("address %d was forgotten below the bound", i)
+			}
+		}
+	})
 }
 
 func TestKey(t *testing.T) {

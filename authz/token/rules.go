@@ -59,11 +59,7 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Many tokens have the same scopes: the text of them is kept once.
-	id.scopeText = unique.Make(strings.Join(scopes, " ")).Value()
-	if len(scopes) > 0 {
-		id.Scopes = strings.Split(id.scopeText, " ")
-	}
+	id.setScopes(scopes)
 	id.ClientID = unique.Make(id.ClientID).Value()
 	if exp, ok := claims["exp"].(float64); ok {
 		id.Expiry = time.Unix(int64(exp), 0)

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/go-json-experiment/json"
 )
@@ -46,6 +47,14 @@ func (id *Identity) ScopeText() string {
 		return strings.Join(id.Scopes, " ")
 	}
 	return id.scopeText
+}
+
+// setScopes: many tokens have the same scopes, and the text of them is kept once.
+func (id *Identity) setScopes(scopes []string) {
+	id.scopeText = unique.Make(strings.Join(scopes, " ")).Value()
+	if len(scopes) > 0 {
+		id.Scopes = strings.Split(id.scopeText, " ")
+	}
 }
 
 // heldClaims are a token's claims, kept as JSON: of the many identities in a cache few

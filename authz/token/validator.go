@@ -31,6 +31,7 @@ type Options struct {
 	TTL         time.Duration    // how long an identity is cached; default 5 min; negative: not at all
 	NegativeTTL time.Duration    // how long an *InvalidError is cached; default 10 s; negative: not at all
 	Cache       *Cache           // default: a new one for 100,000 entries
+	Store       Store            // where identities are shared with other replicas; default: nowhere
 	Timeout     time.Duration    // bound of one verification; default 10 s
 	Now         func() time.Time // default time.Now
 	Logger      *slog.Logger     // default: discard
@@ -39,6 +40,10 @@ type Options struct {
 	// provider takes the token), the outcome (valid, invalid, unavailable or
 	// error) and its duration. It must be quick.
 	Observe func(provider, outcome string, d time.Duration)
+
+	// ObserveStore, if set, hears of each look into the Store, by how it ended. It
+	// must be quick.
+	ObserveStore func(outcome string)
 }
 
 // How a result came about.
@@ -113,6 +118,9 @@ func NewValidator(opts Options) *Validator {
 	if opts.Observe == nil {
 		opts.Observe = func(string, string, time.Duration) {}
 	}
+	if opts.ObserveStore == nil {
+		opts.ObserveStore = func(string) {}
+	}
 	v := &Validator{opts: opts}
 	for _, p := range opts.Providers {
 		v.prefixes = append(v.prefixes, prefix(p))
@@ -120,11 +128,12 @@ func NewValidator(opts Options) *Validator {
 	return v
 }
 
-// Validate finds the identity for a token: in the cache, or by the provider that
-// takes it. The error is an *[InvalidError], an *[UnavailableError], the error of
+// Validate finds the identity for a token: in the cache, in the store that replicas
+// share, or by the provider that takes it. The error is an *[InvalidError], an *[UnavailableError], the error of
 // admit, or a fault of a verifier; only an *[InvalidError] is cached.
 //
-// admit is asked once before any real work, and not at all for what is cached;
+// admit is asked once before any real work, and not at all for what is cached or
+// shared;
 // nil admits all. Of many concurrent requests with one token, only the one that
 // does the work asks. It may be called in another goroutine.
 //
@@ -254,6 +263,10 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	if result, err, ok := v.cached(key); ok {
 		return outcome{result: result, err: err}
 	}
+	// What another replica knows costs no validation.
+	if id, p, ok := v.shared(key, raw); ok {
+		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
+	}
 	if err := admit(); err != nil {
 		return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
 	}
@@ -264,6 +277,9 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
 	under := cacheKey(prefix(p), key)
 	v.store(string(under[:]), id, err)
+	if err == nil && v.opts.Store != nil {
+		v.share(p, raw, id)
+	}
 	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
 }
 
@@ -322,12 +338,13 @@ func (v *Validator) store(key string, id *Identity, err error) {
 	if err != nil {
 		return
 	}
-	ttl := v.opts.TTL
-	if !id.Expiry.IsZero() {
-		ttl = min(ttl, id.Expiry.Sub(now))
-	}
+	v.keep(key, id, v.lifetime(id, now))
+}
+
+// keep caches an identity for a time.
+func (v *Validator) keep(key string, id *Identity, ttl time.Duration) {
 	if ttl > 0 {
-		v.opts.Cache.valid.Set(key, cached{identity: id, until: now.Add(ttl).UnixNano()}, ttl)
+		v.opts.Cache.valid.Set(key, cached{identity: id, until: v.opts.Now().Add(ttl).UnixNano()}, ttl)
 	}
 }
 

@@ -56,6 +56,14 @@ func (s *service) readiness() readiness {
 			r.Reasons = append(r.Reasons, "provider "+p.Name+": "+reason)
 		}
 	}
+	for _, c := range s.state.Load().sharing.connections() {
+		if !c.tried() {
+			r.Ready = false
+		}
+		if _, reason := c.State(); reason != "" {
+			r.Reasons = append(r.Reasons, "Redis "+c.URL().String()+": "+reason+"; each replica goes on by itself")
+		}
+	}
 	if _, err := s.reloads.last(); err != nil {
 		r.Reasons = append(r.Reasons, "the files on disk are broken, what was last good serves on: "+err.Error())
 	}

@@ -46,6 +46,7 @@ file:line:column: message. With --policy alone it checks policy files without a 
 // report is what check found.
 type report struct {
 	rules    []*policy.Rule
+	warnings strictyaml.Problems // what is allowed and should not be forgotten
 	problems strictyaml.Problems
 }
 
@@ -58,7 +59,7 @@ func check(o options) (report, error) {
 	if o.config == "" {
 		f.policy, err = policy.Load(o.policy...)
 	} else if f, err = load(o); err == nil {
-		_, err = newProviders(f.config, slog.New(slog.DiscardHandler), nil)
+		err = f.config.checkSecrets()
 	}
 	var problems strictyaml.Problems
 	switch {
@@ -66,9 +67,22 @@ func check(o options) (report, error) {
 		return report{problems: problems}, nil
 	case err != nil:
 		return report{}, err
+	case f.config != nil:
+		return report{rules: f.policy.Rules(), warnings: f.config.sharingWarnings()}, nil
 	default:
 		return report{rules: f.policy.Rules()}, nil
 	}
+}
+
+// checkSecrets reads what is in files of its own.
+func (c *Config) checkSecrets() error {
+	_, err := newProviders(c, slog.New(slog.DiscardHandler), nil)
+	var problems strictyaml.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	_, inSharing := c.sharing(true)
+	return append(problems, inSharing...).Err()
 }
 
 func (r report) print(stdout, stderr io.Writer, output string) error {
@@ -95,6 +109,9 @@ func (r report) printGood(w io.Writer) {
 		if rule.Audit {
 			fmt.Fprintf(w, "%s: NOT ENFORCED: the rule has mode: audit, so that what it would deny passes\n", rule.Pos)
 		}
+	}
+	for _, warning := range r.warnings {
+		fmt.Fprintf(w, "%s: NOT PROTECTED: %s\n", warning.Pos, warning.Message)
 	}
 }
 

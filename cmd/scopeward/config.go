@@ -107,6 +107,8 @@ type Cache struct {
 	TTL         *strictyaml.Located[time.Duration] `yaml:"ttl" default:"5m" doc:"How long a valid token is believed, never beyond its exp."`
 	NegativeTTL *strictyaml.Located[time.Duration] `yaml:"negative_ttl" default:"10s" doc:"How long an invalid token is refused without asking; 0s not at all."`
 	MaxEntries  *strictyaml.Located[int]           `yaml:"max_entries" default:"100000" doc:"How many tokens it holds."`
+	Redis       strictyaml.Located[secret]         `yaml:"redis" doc:"The Redis in which replicas share valid tokens' identities: a redis://, rediss:// or unix:// URL, as file:PATH or with ${NAME}." examples:"['redis://127.0.0.1:6379', 'rediss://scopeward:${REDIS_PASSWORD}@redis.example:6379/0', 'file:redis.url']"`
+	Key         strictyaml.Located[secret]         `yaml:"key" doc:"The key by which identities in Redis are encrypted and authenticated, at least 32 bytes, as file:PATH or ${NAME}. Without it, whoever can write to Redis can forge identities." examples:"['file:cache.key', '${CACHE_KEY}']"`
 }
 
 // RateLimit bounds the token validations of one client IP.
@@ -115,6 +117,7 @@ type RateLimit struct {
 	Window      *strictyaml.Located[time.Duration] `yaml:"window" default:"15m" doc:"The length of a window, at least 1s."`
 	Count       located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
 	TrustedHops strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy add the client's address to X-Forwarded-For."`
+	Redis       strictyaml.Located[secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
 }
 
 // Log is the service's own log, on standard error.
@@ -154,16 +157,26 @@ func expand(s string) (string, error) {
 // secret is a value that never shows: not in logs, not on /config, not in errors.
 type secret struct{ value string }
 
-func (secret) String() string               { return "(secret)" }
-func (secret) GoString() string             { return "(secret)" }
-func (secret) LogValue() slog.Value         { return slog.StringValue("(secret)") }
-func (secret) MarshalText() ([]byte, error) { return []byte("(secret)"), nil }
+func (secret) String() string       { return "(secret)" }
+func (secret) GoString() string     { return "(secret)" }
+func (secret) LogValue() slog.Value { return slog.StringValue("(secret)") }
+
+// MarshalText shows whether there is one.
+func (s secret) MarshalText() ([]byte, error) {
+	if s.value == "" {
+		return nil, nil
+	}
+	return []byte(s.String()), nil
+}
 
 func (s *secret) UnmarshalText(b []byte) error {
 	value, err := expand(string(b))
 	s.value = value
 	return err
 }
+
+// inFile tells whether it is in a file of its own.
+func (s secret) inFile() bool { return strings.HasPrefix(s.value, "file:") }
 
 // resolve returns the secret itself, read from its file if it names one.
 func (s secret) resolve(dir string) (string, error) {

@@ -77,13 +77,14 @@ func (p Provider) roots(dir string) (*x509.CertPool, []byte, error) {
 }
 
 // cacheKey tells a provider from every other, and from itself with another
-// configuration: what was cached under that no longer counts.
+// configuration: what was cached under that no longer counts. Replicas with the
+// same settings have the same.
 func cacheKey(c *Config, p Provider, secret string, ca []byte) string {
 	keys, _ := os.ReadFile(p.JWKS.file(c.dir())) // the key set says so if it can't be read
 	settings := textOf(struct {
-		Provider Provider
-		Cache    Cache
-	}{p, c.Cache})
+		Provider         Provider
+		TTL, NegativeTTL time.Duration
+	}{p, c.Cache.TTL.Value, c.Cache.NegativeTTL.Value})
 	sum := digest([]byte(settings), []byte(secret), keys, ca)
 	return string(p.Name.Value) + "/" + hex.EncodeToString(sum[:8])
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scopeward/authz"
+	"scopeward/authz/token/shared"
 	"scopeward/policy"
 	"scopeward/policy/strictyaml"
 )
@@ -121,11 +122,19 @@ func (Provider) AmendSchema(s strictyaml.JSONSchema) {
 	}
 }
 
-func (Cache) AmendSchema(s strictyaml.JSONSchema) { s.Property("max_entries")["minimum"] = 1 }
+func (Cache) AmendSchema(s strictyaml.JSONSchema) {
+	s.Property("max_entries")["minimum"] = 1
+	orReference(s.Property("redis"), strictyaml.JSONSchema{"pattern": redisPattern})
+	orReference(s.Property("key"), strictyaml.JSONSchema{"pattern": "^file:."}, strictyaml.JSONSchema{"minLength": shared.MinKey})
+}
+
+// redisPattern is a URL of Redis, or the file that holds one.
+const redisPattern = "^((rediss?|unix)://|file:)."
 
 func (RateLimit) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("max")["minimum"] = 1
 	s.Property("trusted_hops")["minimum"] = 0
+	orReference(s.Property("redis"), strictyaml.JSONSchema{"pattern": redisPattern})
 	orReference(s.Property("count"), oneOf(counts))
 }
 

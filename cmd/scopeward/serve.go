@@ -94,6 +94,9 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	for _, p := range s.state.Load().providers {
 		p.start(ctx, group.Go)
 	}
+	for _, r := range s.state.Load().sharing.connections() {
+		r.start(ctx, group.Go)
+	}
 	group.Go(func() error { return s.watch(ctx, group.Go) })
 	group.Go(func() error {
 		if s.waitReady(ctx) == nil {
@@ -127,6 +130,9 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		return nil
 	})
 	err := group.Wait()
+	for _, r := range s.state.Load().sharing.connections() {
+		r.end()
+	}
 	s.log.Info("ended")
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/ratelimit"
+	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/policy"
 	"scopeward/policy/strictyaml"
@@ -25,6 +26,7 @@ type service struct {
 	registry *prometheus.Registry
 	audit    *authz.AuditWriter
 	metrics  *authz.Metrics
+	redis    *redis.Metrics
 	server   *authz.Server
 	state    atomic.Pointer[state]
 	reloads  reloads
@@ -37,6 +39,7 @@ type state struct {
 	files
 	providers []*identityProvider
 	cache     *token.Cache
+	sharing   sharing
 }
 
 // files are the configuration, the policies that it names, and at the start the
@@ -99,6 +102,7 @@ func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*servi
 	if f.certs != nil {
 		s.tls = newTransport(f.certs, newRefusals(s.registry, log))
 	}
+	s.redis = redis.NewMetrics(s.registry)
 	next, err := s.prepare(f)
 	if err != nil {
 		audit.Close(0)
@@ -123,6 +127,13 @@ func (s *service) prepare(f files) (*state, error) {
 	}
 	var err error
 	if next.providers, err = newProviders(f.config, s.log, running); err != nil {
+		return nil, err
+	}
+	var before sharing
+	if old != nil {
+		before = old.sharing
+	}
+	if next.sharing, err = s.share(f.config, before); err != nil {
 		return nil, err
 	}
 	if old != nil && old.config.Cache.MaxEntries.Value == f.config.Cache.MaxEntries.Value {
@@ -151,16 +162,19 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 			Cache:       next.cache,
 			Logger:      s.log,
 			Observe:     s.metrics.ObserveValidation,
+
+			Store:        next.sharing.store,
+			ObserveStore: s.metrics.ObserveStore,
 		}),
 		Headers:          c.headers,
 		Realm:            string(c.Realm.Value),
 		ResourceMetadata: string(c.ResourceMetadata.Value),
 		TrustedHops:      c.RateLimit.TrustedHops.Value,
 	}
-	if old := s.state.Load(); inForce != nil && sameText(old.config.RateLimit, c.RateLimit) {
+	if old := s.state.Load(); inForce != nil && sameText(old.config.RateLimit, c.RateLimit) && old.sharing.limits == next.sharing.limits {
 		snapshot.Limit = inForce.Limit
 	} else {
-		snapshot.Limit = newLimit(c.RateLimit)
+		snapshot.Limit = newLimit(c.RateLimit, next.sharing.limits)
 	}
 	return snapshot
 }
@@ -174,14 +188,18 @@ func disabledIfZero(d time.Duration) time.Duration {
 	return d
 }
 
-func newLimit(r RateLimit) authz.Limit {
-	if r.Count.Value == "off" {
+func newLimit(r RateLimit, shared *connection) authz.Limit {
+	opts := ratelimit.Options{Max: r.Max.Value, Window: r.Window.Value}
+	limit := authz.Limit{EveryRequest: r.Count.Value == "requests"}
+	switch {
+	case r.Count.Value == "off":
 		return authz.Limit{}
+	case shared != nil:
+		limit.Limiter = ratelimit.NewShared(shared.Client, opts)
+	default:
+		limit.Limiter = ratelimit.NewMemory(opts)
 	}
-	return authz.Limit{
-		Limiter:      ratelimit.NewMemory(ratelimit.Options{Max: r.Max.Value, Window: r.Window.Value}),
-		EveryRequest: r.Count.Value == "requests",
-	}
+	return limit
 }
 
 // warn says what an operator should not forget.
@@ -191,12 +209,20 @@ func (s *service) warn(f files) {
 			s.log.Warn("a rule is not enforced: it has mode: audit", slog.String("rule", rule.Pos.String()))
 		}
 	}
+	for _, warning := range f.config.sharingWarnings() {
+		s.log.Warn(warning.Message, slog.String("setting", warning.Pos.String()))
+	}
 }
 
-// waitReady waits until each key set has been tried.
+// waitReady waits until each key set and each Redis has been tried.
 func (s *service) waitReady(ctx context.Context) error {
 	for _, p := range s.state.Load().providers {
 		if err := p.waitTried(ctx); err != nil {
+			return err
+		}
+	}
+	for _, r := range s.state.Load().sharing.connections() {
+		if err := r.waitTried(ctx); err != nil {
 			return err
 		}
 	}
@@ -246,6 +272,7 @@ type stateCollector struct{ *service }
 var (
 	buildInfo  = prometheus.NewDesc("scopeward_build_info", "1, labelled by the version of the service.", []string{"version"}, nil)
 	policyInfo = prometheus.NewDesc("scopeward_policy_info", "1, labelled by the version (hash) of the policy in force.", []string{"version"}, nil)
+	redisUp    = prometheus.NewDesc("scopeward_redis_up", "1 if Redis is used, 0 if it is down and each replica goes on by itself, by use (cache, rate_limit).", []string{"use"}, nil)
 	jwksAge    = prometheus.NewDesc("scopeward_jwks_age_seconds", "Time since the provider's keys were last fetched; absent until they were.", []string{"provider"}, nil)
 )
 
@@ -253,11 +280,18 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- buildInfo
 	ch <- policyInfo
 	ch <- jwksAge
+	ch <- redisUp
 }
 
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, version())
 	ch <- prometheus.MustNewConstMetric(policyInfo, prometheus.GaugeValue, 1, c.server.Snapshot().Policy.Version())
+	sharing := c.state.Load().sharing
+	for use, r := range map[string]*connection{"cache": sharing.identities, "rate_limit": sharing.limits} {
+		if r != nil {
+			ch <- prometheus.MustNewConstMetric(redisUp, prometheus.GaugeValue, r.up(), use)
+		}
+	}
 	for _, p := range c.state.Load().providers {
 		if p.keys == nil {
 			continue

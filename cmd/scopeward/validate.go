@@ -134,6 +134,8 @@ func (c *Config) validate() strictyaml.Problems {
 		v.add(c.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
 	}
 	v.rateLimit(c.RateLimit)
+	_, sharing := c.sharing(false)
+	v.problems = append(v.problems, sharing...)
 	c.headers = nil
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {

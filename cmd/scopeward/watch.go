@@ -132,6 +132,11 @@ func (s *service) watched() []string {
 			paths = append(paths, absolute(c.dir(), name))
 		}
 	}
+	for _, s := range []secret{c.Cache.Redis.Value, c.Cache.Key.Value, c.RateLimit.Redis.Value} {
+		if name, ok := strings.CutPrefix(s.value, "file:"); ok {
+			paths = append(paths, absolute(c.dir(), name))
+		}
+	}
 	return paths
 }
 
@@ -201,11 +206,20 @@ func (s *service) swap(ctx context.Context, run func(func() error), old, next *s
 		p.start(ctx, run)
 		_ = p.waitTried(patience) // without keys its tokens get 503, as at the start
 	}
+	for _, r := range next.sharing.connections() {
+		r.start(ctx, run)
+		_ = r.waitTried(patience)
+	}
 	s.server.Swap(s.snapshot(next, s.server.Snapshot()))
 	s.state.Store(next)
 	for _, p := range old.providers {
 		if p.stop != nil && !next.has(p) {
 			p.stop()
+		}
+	}
+	for _, r := range old.sharing.connections() {
+		if !slices.Contains(next.sharing.connections(), r) {
+			r.end()
 		}
 	}
 	s.warn(next.files)
@@ -228,7 +242,7 @@ func (st *state) same(next *state) bool {
 			return false
 		}
 	}
-	return sameText(st.config, next.config) && st.policy.Version() == next.policy.Version() &&
+	return sameText(st.config, next.config) && st.sharing == next.sharing && st.policy.Version() == next.policy.Version() &&
 		(st.shadow == nil) == (next.shadow == nil) && (st.shadow == nil || st.shadow.Version() == next.shadow.Version())
 }
 

@@ -1,4 +1,4 @@
-package envoy
+package pypi
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 )
 
 // lock takes an exclusive flock(2), which the kernel gives back if its holder dies. It waits for another process, and says so.
-func lock(ctx context.Context, name string, progress io.Writer) (unlock func(), err error) {
+func lock(ctx context.Context, program, name string, progress io.Writer) (unlock func(), err error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("lock for Envoy's install: %w", err)
+		return nil, fmt.Errorf("lock for the install of %s: %w", program, err)
 	}
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
@@ -25,10 +25,10 @@ func lock(ctx context.Context, name string, progress io.Writer) (unlock func(), 
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			f.Close()
-			return nil, fmt.Errorf("lock for Envoy's install: %s: %w", name, err)
+			return nil, fmt.Errorf("lock for the install of %s: %s: %w", program, name, err)
 		}
 		if !told {
-			fmt.Fprintln(progress, "Envoy: waiting for another process that installs it ...")
+			fmt.Fprintf(progress, "%s: waiting for another process that installs it ...\n", program)
 		}
 		select {
 		case <-ctx.Done():
