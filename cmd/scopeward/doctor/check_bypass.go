@@ -90,7 +90,10 @@ func filterDisabled(e *subject, report reporter) {
 }
 
 func routeBypass(e *subject, report reporter) {
-	const public = `remove it; if the path is for everybody, let the policy say so: - {match: "GET /path", public: true}`
+	const (
+		passes = "they pass without a token, and with the client's own identity headers where nothing else removes them."
+		public = `remove it; what is for everybody, let the policy say: - {match: "GET /path", public: true}`
+	)
 	e.eachExposed(func(_ *node, m *manager) {
 		open, switched := e.open(m)
 		if switched != nil {
@@ -99,12 +102,12 @@ func routeBypass(e *subject, report reporter) {
 		for _, l := range open {
 			switch g := l.gap; {
 			case g.switched:
-				report(l.at, "ext_authz is switched off for all routes that do not switch it on, and this one does not: Scopeward is not asked, and the client's own identity headers reach the service.",
+				report(l.at, "ext_authz is off for routes that do not switch it on, and this one does not: "+passes,
 					"remove disabled: true from the filter, or switch it on for this route")
 			case g.service != "":
-				report(g.at, fmt.Sprintf("%s is asked about these requests, and Scopeward is not.", g.service), "remove it")
+				report(g.at, fmt.Sprintf("%s is asked about these requests, and Scopeward is not: ", g.service)+passes, "remove it")
 			default:
-				report(g.at, "Scopeward is not asked about these requests, and the client's own identity headers reach the service.", public)
+				report(g.at, "Scopeward is not asked about these requests: "+passes, public)
 			}
 		}
 	})
@@ -129,21 +132,29 @@ func (e *subject) resolves(m *manager) bool {
 }
 
 func bypassHeaders(e *subject, report reporter) {
-	e.eachOnPurpose(func(_ *manager, l leaf) {
+	e.eachOnPurpose(func(m *manager, l leaf) {
 		var left []string
 		for _, name := range e.Headers {
-			removed := slices.ContainsFunc(l.levels, func(level *node) bool {
-				return slices.ContainsFunc(level.get("request_headers_to_remove").items(), func(h *node) bool { return strings.EqualFold(h.text(), name) })
-			})
-			if !removed {
-				left = append(left, name)
+			for _, spelling := range spellings(m, name) {
+				if !l.removes(spelling) {
+					left = append(left, spelling)
+				}
 			}
 		}
 		if len(left) > 0 {
 			report(l.route, fmt.Sprintf("Scopeward does not see these requests, so a client's own %s reaches the service.", strings.Join(left, ", ")),
-				"request_headers_to_remove: ["+strings.Join(e.Headers, ", ")+"]")
+				"request_headers_to_remove: ["+strings.Join(left, ", ")+"]")
 		}
 	})
+}
+
+// spellings gives a header's name, and with underscores if Envoy lets such pass.
+func spellings(m *manager, name string) []string {
+	underscores := strings.ReplaceAll(name, "-", "_")
+	if dropsUnderscores(m) || underscores == name {
+		return []string{name}
+	}
+	return []string{name, underscores}
 }
 
 // eachOnPurpose gives the open leaves whose metadata says that they are meant so.
@@ -201,7 +212,11 @@ func conditionalAuthz(e *subject, report reporter) {
 			report(at, "Scopeward is asked about a share of the requests only: the others pass.", fix)
 		}
 		if at := f.config.get("filter_enabled_metadata"); at.exists() && !e.coversAll(m, at) {
-			report(at, "Scopeward is asked only about requests with certain metadata: the others pass.", fix)
+			if at.get("filter").text() == "envoy.filters.http.rbac" { // Istio's
+				report(at, "Scopeward is asked only about requests that a rule of the AuthorizationPolicy takes: the others pass.", "rules: [{}]    # in the AuthorizationPolicy with action: CUSTOM")
+			} else {
+				report(at, "Scopeward is asked only about requests with certain metadata: the others pass.", fix)
+			}
 		}
 	})
 }

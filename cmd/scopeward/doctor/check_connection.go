@@ -67,7 +67,7 @@ func plaintextAuthz(e *subject, report reporter) {
 		if known && !slices.ContainsFunc(addresses, func(a *node) bool { return !isLocal(a) }) {
 			return
 		}
-		report(cluster.get("transport_socket"), why, "give the cluster a transport_socket with UpstreamTlsContext, and Scopeward listen.tls; or let Scopeward run beside Envoy, on loopback or a Unix socket")
+		report(cluster.get("transport_socket"), why, `transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {validation_context: {trusted_ca: {filename: ca.crt}}}}}    # and listen.tls in scopeward.yaml; or run it beside Envoy, on a Unix socket`)
 	})
 	e.eachAuthz(func(_ *manager, f filter) {
 		google := f.config.get("grpc_service", "google_grpc")

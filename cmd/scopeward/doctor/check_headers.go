@@ -134,11 +134,7 @@ func mayMutate(rules *node, name string) bool {
 
 func underscoreHeaders(e *subject, report reporter) {
 	e.eachAuthz(func(m *manager, f filter) {
-		if m == nil {
-			return
-		}
-		switch m.config.get("common_http_protocol_options", "headers_with_underscores_action").enum("ALLOW", "REJECT_REQUEST", "DROP_HEADER") {
-		case "REJECT_REQUEST", "DROP_HEADER":
+		if m == nil || dropsUnderscores(m) {
 			return
 		}
 		for _, name := range e.identity() {
@@ -155,6 +151,13 @@ func underscoreHeaders(e *subject, report reporter) {
 			return
 		}
 	})
+}
+
+// dropsUnderscores reports whether no header with an underscore gets as far as the
+// filters.
+func dropsUnderscores(m *manager) bool {
+	action := m.config.get("common_http_protocol_options", "headers_with_underscores_action").enum("ALLOW", "REJECT_REQUEST", "DROP_HEADER")
+	return action == "REJECT_REQUEST" || action == "DROP_HEADER"
 }
 
 func identityHeaders(e *subject, report reporter) {

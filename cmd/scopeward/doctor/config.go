@@ -18,7 +18,7 @@ type Config struct {
 	routes     []*node          // route configurations that came by RDS
 	scopes     []*node          // the scoped routes of a config dump
 	extensions map[string]*node // filters that came by ECDS
-	endpoints  map[string]*node // by EDS
+	endpoints  map[string]*node // by EDS; only a dump with ?include_eds has them
 }
 
 // Parse reads a bootstrap (YAML or JSON) or what Envoy's admin interface gives as

@@ -124,7 +124,7 @@ func dump(t *testing.T, path string, bootstrap []byte) []byte {
 		t.Fatalf("%v\n%s", err, bootstrap)
 	}
 	defer p.Stop()
-	data, err := p.Admin(t.Context(), "/config_dump?include_eds")
+	data, err := p.Admin(t.Context(), "/config_dump")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func parse(data []byte) (root *node, document *yaml.Node, err error) {
 		return nil, nil, err
 	}
 	visits := 0
-	value, err = plain(document, &visits)
+	value, err = plain(document, 0, &visits)
 	return &node{value: value}, document, err
 }
 
@@ -60,7 +60,7 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("it is empty")
 		}
-		return nil, fmt.Errorf("it is neither JSON nor YAML: %s", strings.Join(strings.Fields(err.Error()), " "))
+		return nil, notYAML(err)
 	}
 	if err := loader.Load(&next); err == nil {
 		return nil, fmt.Errorf("a second document starts in line %d: Envoy takes one only", next.Line)
@@ -71,18 +71,26 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	return &document, nil
 }
 
+func notYAML(err error) error {
+	var load *yaml.LoadError
+	if errors.As(err, &load) {
+		return fmt.Errorf("it is neither JSON nor YAML: line %d: %s", max(load.Mark.Line, 1), load.Message)
+	}
+	return fmt.Errorf("it is neither JSON nor YAML: %w", err)
+}
+
 // plain makes of a YAML node what encoding/json makes of JSON.
-func plain(n *yaml.Node, visits *int) (any, error) {
-	if *visits++; *visits > maxVisits {
+func plain(n *yaml.Node, depth int, visits *int) (any, error) {
+	if *visits++; *visits > maxVisits || depth > maxDepth {
 		return nil, errors.New("its aliases make it too large")
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
-		return plain(n.Alias, visits)
+		return plain(n.Alias, depth+1, visits)
 	case yaml.MappingNode:
 		m := make(map[string]any, len(n.Content)/2)
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			value, err := plain(n.Content[i+1], visits)
+			value, err := plain(n.Content[i+1], depth+1, visits)
 			if err != nil {
 				return nil, err
 			}
@@ -92,7 +100,7 @@ func plain(n *yaml.Node, visits *int) (any, error) {
 	case yaml.SequenceNode:
 		list := make([]any, len(n.Content))
 		for i, c := range n.Content {
-			value, err := plain(c, visits)
+			value, err := plain(c, depth+1, visits)
 			if err != nil {
 				return nil, err
 			}

@@ -1,6 +1,9 @@
 package doctor
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // leaf is where a request can go: a route, or one cluster of a weighted route.
 type leaf struct {
@@ -146,6 +149,13 @@ func (l leaf) service(f filter) (name string, from *node) {
 		}
 	}
 	return service(f.config), f.config
+}
+
+// removes reports whether a header does not reach the service.
+func (l leaf) removes(header string) bool {
+	return slices.ContainsFunc(l.levels, func(level *node) bool {
+		return slices.ContainsFunc(level.get("request_headers_to_remove").items(), func(h *node) bool { return strings.EqualFold(h.text(), header) })
+	})
 }
 
 // narrow reports whether only one path matches, however it is written.

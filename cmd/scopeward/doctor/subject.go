@@ -247,7 +247,3 @@ func (e *subject) report() *Report {
 	}
 	return r
 }
-
-// coversAll reports whether the metadata that ext_authz waits for is set on all requests: Istio sets it by a filter
-// in front, by the rules of the AuthorizationPolicy.
-func (e *subject) coversAll(m *manager, matcher *node) bool { return false }
