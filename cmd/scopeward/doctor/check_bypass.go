@@ -189,10 +189,34 @@ func upgradeBypass(e *subject, report reporter) {
 	})
 }
 
+// unusedSettings finds those of routes that no manager has the filter for; Envoy
+// says nothing (measured).
+func unusedSettings(e *subject, report reporter) {
+	names := map[string]bool{}
+	for _, ch := range e.chains {
+		if ch.manager != nil {
+			for _, f := range ch.manager.filters {
+				names[f.name] = true
+			}
+		}
+	}
+	e.eachAsking(func(m *manager) {
+		for _, l := range m.leaves {
+			for _, level := range l.levels {
+				for name, s := range level.get("typed_per_filter_config").entries() {
+					if !names[name] && authzSettings([]*node{s}) != nil {
+						report(s, fmt.Sprintf("No filter is named %s: Envoy ignores these settings.", name), e.authz(m)[0].name+":    # the name of the filter in http_filters")
+					}
+				}
+			}
+		}
+	})
+}
+
 func conditionalAuthz(e *subject, report reporter) {
 	e.eachAuthz(func(m *manager, f filter) {
 		if f.partial != nil {
-			report(f.partial, "A matcher decides which requests Scopeward is asked about: the others pass.", "put the ext_authz filter into http_filters itself, without a matcher")
+			report(f.partial, "A matcher decides which requests Scopeward is asked about, and without one it is about none: the others pass.", "put the ext_authz filter into http_filters itself, without a matcher")
 		}
 		if m == nil {
 			return

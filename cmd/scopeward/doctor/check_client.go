@@ -84,7 +84,7 @@ func forwardedFor(e *subject, report reporter) {
 		changes := m.config.get("early_header_mutation_extensions").items()
 		for _, f := range before(m, e.authz(m)) {
 			changes = append(changes, mutations(m, f)...)
-			if luaTouches(m, f, name) {
+			if luaTouches(m, f, "replace|add|remove", name) {
 				report(f.at, "This filter changes X-Forwarded-For, which trusted_hops counts in, before Scopeward sees it.", "leave x-forwarded-for to Envoy")
 			}
 		}

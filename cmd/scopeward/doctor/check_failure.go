@@ -108,7 +108,7 @@ func timeoutLong(e *subject, report reporter) {
 			is = "for ever"
 		}
 		report(at, fmt.Sprintf("Envoy may wait %s for Scopeward, longer than a client may wait for its answer: %s is %s (%s).", is, what, limit, where),
-			"timeout: 5s    # or a larger "+what)
+			fmt.Sprintf("timeout: %gs    # or give the client longer", min(5*time.Second, limit).Seconds()))
 	})
 }
 

@@ -25,50 +25,6 @@ func (e *subject) identity() []string {
 	return e.Headers
 }
 
-// sent reports whether ext_authz sends a request's header to Scopeward.
-func sent(f filter, name string) bool {
-	allowed, disallowed := f.config.get("allowed_headers"), f.config.get("disallowed_headers")
-	return (!allowed.exists() || matchesAny(allowed, name)) && !matchesAny(disallowed, name)
-}
-
-func tokenRemoved(e *subject, report reporter) {
-	e.eachAuthz(func(m *manager, f filter) {
-		if m == nil || sent(f, "authorization") {
-			return
-		}
-		if at := f.config.get("disallowed_headers"); matchesAny(at, "authorization") {
-			report(at, "ext_authz does not send Authorization: Scopeward never sees a token, and refuses all that is not public.", "remove authorization from it")
-			return
-		}
-		report(f.config.get("allowed_headers"), "ext_authz sends these headers only, without Authorization: Scopeward never sees a token, and refuses all that is not public.",
-			"allowed_headers: {patterns: [{exact: authorization}, {exact: x-request-id}]}")
-	})
-	e.eachAsking(func(m *manager) {
-		for _, f := range before(m, e.authz(m)) {
-			for _, provider := range f.config.get("providers").entries() {
-				if f.message == "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication" && !provider.get("forward").yes() && takesAuthorization(provider) {
-					report(provider, "This filter takes the token out of each request that it has verified: Scopeward, behind it, finds none and refuses it.", "forward: true")
-				}
-			}
-			for _, mutation := range mutations(m, f) {
-				if strings.EqualFold(mutation.get("remove").text(), "authorization") {
-					report(mutation, "This filter removes Authorization before Scopeward is asked: all that is not public is refused.", "put it behind ext_authz")
-				}
-			}
-			if luaTouches(m, f, "authorization") {
-				report(f.at, "This filter changes Authorization before Scopeward is asked.", "put it behind ext_authz")
-			}
-		}
-	})
-}
-
-// takesAuthorization reports whether a JwtProvider reads the Authorization header.
-func takesAuthorization(provider *node) bool {
-	from := provider.get("from_headers").items()
-	return len(from) == 0 && !provider.get("from_params").exists() && !provider.get("from_cookies").exists() ||
-		slices.ContainsFunc(from, func(h *node) bool { return strings.EqualFold(h.get("name").text(), "authorization") })
-}
-
 // before gives the filters that requests pass before any by which Scopeward is asked.
 func before(m *manager, authz []filter) []filter {
 	i := slices.IndexFunc(m.filters, func(f filter) bool { return len(authz) > 0 && f.at == authz[0].at })
@@ -182,7 +138,7 @@ func identityHeaders(e *subject, report reporter) {
 			for _, provider := range f.config.get("providers").entries() {
 				e.payloadHeaders(provider, report)
 			}
-			if luaTouches(m, f, e.identityPattern()) {
+			if luaTouches(m, f, "replace|add", e.identityPattern()) {
 				report(f.at, "This filter changes an identity header after Scopeward's decision.", "leave identity headers to Scopeward")
 			}
 		}
@@ -192,16 +148,21 @@ func identityHeaders(e *subject, report reporter) {
 // overwrites says what is wrong with a header that is set after Scopeward, if it is
 // an identity header: "" if nothing is.
 func (e *subject) overwrites(option *node) string {
-	value := option.get("header", "value").text()
-	fromClient := regexp.MustCompile(`%(REQ|REQUEST_HEADER|QUERY_PARAM|PATH|COOKIE|REQUESTED_SERVER_NAME|DOWNSTREAM_PEER)`)
 	switch {
-	case fromClient.MatchString(value):
+	case fromClient(option):
 		return "from what the client sent: it chooses who it is"
 	case option.get("append_action").enum("APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS") == "ADD_IF_ABSENT":
 		return ""
 	default:
 		return "beside or over what Scopeward said"
 	}
+}
+
+// fromClient reports whether a HeaderValueOption's value is something that the
+// client sent.
+func fromClient(option *node) bool {
+	command := regexp.MustCompile(`%(REQ|REQUEST_HEADER|QUERY_PARAM|PATH|COOKIE|REQUESTED_SERVER_NAME|DOWNSTREAM_PEER)`)
+	return command.MatchString(option.get("header", "value").text())
 }
 
 // payloadHeaders looks at a JwtProvider behind ext_authz.

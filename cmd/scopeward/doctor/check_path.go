@@ -83,7 +83,7 @@ func (e *subject) changers(m *manager) []changer {
 	authz := e.authz(m)
 	for _, f := range m.filters {
 		asked = asked || slices.ContainsFunc(authz, func(a filter) bool { return a.at == f.at })
-		if transcodes(f.message) && !asked || luaTouches(m, f, `:path|:authority|host`) {
+		if transcodes(f.message) && !asked || luaTouches(m, f, "replace|add|remove", ":path|:authority|host") {
 			found = append(found, changer{f, asked})
 		}
 	}
@@ -102,10 +102,10 @@ func transcodes(message string) bool {
 	return false
 }
 
-// luaTouches reports whether the inline code of a Lua filter changes a header of
-// requests whose name matches.
-func luaTouches(m *manager, f filter, names string) bool {
-	change := regexp.MustCompile(`:\s*(replace|add|remove)\s*\(\s*["'](?i:` + names + `)["']`)
+// luaTouches reports whether the inline code of a Lua filter does something to a
+// header of requests.
+func luaTouches(m *manager, f filter, verbs, names string) bool {
+	change := regexp.MustCompile(`:\s*(` + verbs + `)\s*\(\s*["'](?i:` + names + `)["']`)
 	return slices.ContainsFunc(lua(m, f), func(code string) bool {
 		return strings.Contains(code, "envoy_on_request") && change.MatchString(code)
 	})
@@ -166,7 +166,7 @@ func answeredBefore(e *subject, report reporter) {
 			switch f.message {
 			case "envoy.extensions.filters.http.cache.v3.CacheConfig", "envoy.extensions.filters.http.cache_v2.v3.CacheV2Config",
 				"envoy.extensions.filters.http.file_server.v3.FileServerConfig":
-				report(f.at, "This filter answers requests itself, with content, before Scopeward is asked: whoever asks for what it has gets it.", "put it behind ext_authz")
+				report(f.at, "This filter answers requests itself, with content, before Scopeward is asked. A cache also asks the service for what it does not have, past the filters behind it.", "put it behind ext_authz")
 			}
 		}
 	})

@@ -75,7 +75,7 @@ type reporter func(at *node, why, fix string)
 func Checks() []Check {
 	return []Check{
 		{"admin-exposed", High, "Envoy's admin interface can be reached from other hosts, or through a listener: it tells everything, and stops Envoy.", adminExposed},
-		{"answered-before", High, "A filter in front of ext_authz answers with content: from a cache or from files, to anybody.", answeredBefore},
+		{"answered-before", High, "A filter in front of ext_authz answers with content, to anybody: from files, or from a cache, which also asks the service itself, past the filters behind it.", answeredBefore},
 		{"authz-cluster", Medium, "The cluster that ext_authz asks is missing or does not speak HTTP/2, or ext_authz is set to HTTP: Scopeward answers gRPC only, so that every request is refused.", authzCluster},
 		{"bypass-path", High, "A route that is open on purpose is matched by a path that Envoy takes as it came: /open/../closed passes, and Scopeward is not there to refuse it.", bypassPath},
 		{"bypass-headers", High, "A route that is open on purpose leaves the client's own identity headers in the request. Needs to know their names.", bypassHeaders},
@@ -101,8 +101,10 @@ func Checks() []Check {
 		{"status-on-error", Low, "While Scopeward does not answer, clients are told 403 (or else) instead of 503: they give up instead of coming back, and an outage looks like a policy.", statusOnError},
 		{"timeout-long", Low, "ext_authz may wait for longer than the client: who has given up already is still worked for, and is not told why.", timeoutLong},
 		{"timeout-short", Low, "ext_authz waits for less than a provider may take: a token that is not in the cache yet is refused although Scopeward would have known. Without a timeout Envoy waits for 200 ms.", timeoutShort},
+		{"token-injected", High, "A filter in front of ext_authz puts a token of Envoy's own into requests: everybody is taken for Envoy.", tokenInjected},
 		{"token-removed", Medium, "The token does not reach Scopeward: a filter in front removes Authorization, or ext_authz does not send it. Everything that is not public is refused.", tokenRemoved},
 		{"underscore-headers", Medium, "Scopeward does not get to see, and so can't remove, a client's x_auth_subject, which many servers read as x-auth-subject.", underscoreHeaders},
+		{"unused-settings", Medium, "A route has settings for ext_authz under a name that no filter has: Envoy ignores them, such as the policy that the route names.", unusedSettings},
 		{"upgrade-bypass", High, "Upgrades, such as to WebSocket, have filters of their own, without ext_authz.", upgradeBypass},
 	}
 }

@@ -2,17 +2,14 @@ package doctor
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"scopeward/envoy"
 )
 
-// examine gives the findings in a configuration as "name at place".
-func examine(t *testing.T, data []byte, o Options) (found []string) {
+// findings examines a configuration.
+func findings(t *testing.T, data []byte, o Options) []Finding {
 	t.Helper()
 	config, err := Parse(data)
 	if err != nil {
@@ -22,7 +19,13 @@ func examine(t *testing.T, data []byte, o Options) (found []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range report.Findings {
+	return report.Findings
+}
+
+// examine gives the findings in a configuration as "name at place".
+func examine(t *testing.T, data []byte, o Options) (found []string) {
+	t.Helper()
+	for _, f := range findings(t, data, o) {
 		t.Logf("%s %s at %s:%d:%d (%q %q %q %q)\n%s\n%s", f.Severity, f.Name, f.Where, f.Line, f.Column, f.Listener, f.VirtualHost, f.Route, f.Cluster, f.Why, f.Fix)
 		found = append(found, f.Name+" at "+f.Where)
 	}
@@ -35,7 +38,7 @@ func TestFindings(t *testing.T) {
 	for _, f := range fixtures(t, "testdata/findings.yaml") {
 		shown[f.Finding] = true
 		t.Run(f.title(), func(t *testing.T) {
-			got := examine(t, f.bootstrap(t, false), Options(f.Options))
+			got := examine(t, marshal(t, f.bootstrap(t)), Options(f.Options))
 			if want := []string{f.Finding + " at " + f.where(t)}; !slices.Equal(got, want) {
 				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), want[0])
 			}
@@ -52,7 +55,7 @@ func TestFindings(t *testing.T) {
 func TestGood(t *testing.T) {
 	for _, f := range fixtures(t, "testdata/good.yaml") {
 		t.Run(f.title(), func(t *testing.T) {
-			for _, found := range examine(t, f.bootstrap(t, false), Options(f.Options)) {
+			for _, found := range examine(t, marshal(t, f.bootstrap(t)), Options(f.Options)) {
 				t.Error(found)
 			}
 		})
@@ -76,57 +79,4 @@ func TestOurBootstraps(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestInEnvoy: all cases are such that Envoy takes, and what is found in its own
-// dump of them is the same.
-func TestInEnvoy(t *testing.T) {
-	path, err := envoy.Find(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range append(fixtures(t, "testdata/findings.yaml"), fixtures(t, "testdata/good.yaml")...) {
-		t.Run(f.title(), func(t *testing.T) {
-			t.Parallel()
-			bootstrap := f.bootstrap(t, true)
-			if f.Validate {
-				validate(t, path, bootstrap)
-				return
-			}
-			got := examine(t, dump(t, path, bootstrap), Options(f.Options))
-			switch {
-			case f.Finding == "" && len(got) > 0:
-				t.Errorf("got %q, want none", got)
-			case f.Finding != "" && (len(got) != 1 || !strings.HasPrefix(got[0], f.Finding+" at ")):
-				t.Errorf("got %q, want one %s", got, f.Finding)
-			}
-		})
-	}
-}
-
-// validate has Envoy check a bootstrap.
-func validate(t *testing.T, path string, bootstrap []byte) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), path, "--mode", "validate", "--config-path", file, "--log-level", "error").CombinedOutput(); err != nil {
-		t.Fatalf("Envoy refuses it: %v\n%s\n%s", err, out, bootstrap)
-	}
-}
-
-// dump runs Envoy and gives what its admin interface says.
-func dump(t *testing.T, path string, bootstrap []byte) []byte {
-	t.Helper()
-	p, err := envoy.Start(t.Context(), envoy.Options{Path: path, Config: bootstrap, Concurrency: 1})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, bootstrap)
-	}
-	defer p.Stop()
-	data, err := p.Admin(t.Context(), "/config_dump")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }

@@ -17,6 +17,8 @@ type fixture struct {
 	Name     string         `yaml:"name"`
 	Set      yaml.Node      `yaml:"set"` // in order
 	At       string         `yaml:"at"`
+	Opens    string         `yaml:"opens"`    // "listener path": gets to the service without Scopeward
+	Upgrade  string         `yaml:"upgrade"`  // of that request
 	Validate bool           `yaml:"validate"` // Envoy can't run it here, and checks it only
 	Options  fixtureOptions `yaml:"options"`
 	places   map[string]string
@@ -64,17 +66,22 @@ func (f *fixture) place(s string) string {
 	return s
 }
 
-// changes gives the places to set with their values, in order.
-func (f *fixture) changes(t *testing.T) (places []string, values []any) {
+// change sets a place; nil takes it away.
+type change struct {
+	place string
+	value any
+}
+
+func (f *fixture) changes(t *testing.T) (changes []change) {
 	t.Helper()
 	for i := 0; i+1 < len(f.Set.Content); i += 2 {
 		var value any
 		if err := f.Set.Content[i+1].Decode(&value); err != nil {
 			t.Fatal(err)
 		}
-		places, values = append(places, f.place(f.Set.Content[i].Value)), append(values, value)
+		changes = append(changes, change{f.place(f.Set.Content[i].Value), value})
 	}
-	return places, values
+	return changes
 }
 
 // where is the place of the finding.
@@ -82,12 +89,11 @@ func (f *fixture) where(t *testing.T) string {
 	if f.At != "" {
 		return f.place(f.At)
 	}
-	places, _ := f.changes(t)
-	return places[0]
+	return f.changes(t)[0].place
 }
 
-// bootstrap is envoy/minimal.yaml with the changes; ephemeral is with ports that the system chooses.
-func (f *fixture) bootstrap(t *testing.T, ephemeral bool) []byte {
+// bootstrap is envoy/minimal.yaml with the changes, and before them those of more.
+func (f *fixture) bootstrap(t *testing.T, more ...change) map[string]any {
 	t.Helper()
 	minimal, err := os.ReadFile("../../../envoy/minimal.yaml")
 	if err != nil {
@@ -97,21 +103,33 @@ func (f *fixture) bootstrap(t *testing.T, ephemeral bool) []byte {
 	if err := yaml.Unmarshal(minimal, &document); err != nil {
 		t.Fatal(err)
 	}
-	places, values := f.changes(t)
-	if ephemeral {
-		places = append([]string{"admin.address.socket_address.port_value", "static_resources.listeners[0].address.socket_address.port_value"}, places...)
-		values = append([]any{0, 0}, values...)
-	}
-	for i, place := range places {
-		if document, err = set(document, steps(place), values[i]); err != nil {
-			t.Fatalf("%s: %v", place, err)
+	for _, c := range append(more, f.changes(t)...) {
+		if document, err = set(document, steps(c.place), c.value); err != nil {
+			t.Fatalf("%s: %v", c.place, err)
 		}
 	}
+	return document.(map[string]any)
+}
+
+func marshal(t *testing.T, document map[string]any) []byte {
+	t.Helper()
 	out, err := yaml.Marshal(document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// local are the changes with which the bootstrap runs anywhere: ports that the
+// system chooses, a service, and nobody in Scopeward's place.
+func local(service int) []change {
+	const port = "address.socket_address.port_value"
+	return []change{
+		{"admin." + port, 0},
+		{"static_resources.listeners[0]." + port, 0},
+		{"static_resources.clusters[0].load_assignment.endpoints[0].lb_endpoints[0].endpoint." + port, service},
+		{"static_resources.clusters[1].load_assignment.endpoints[0].lb_endpoints[0].endpoint." + port, 1},
+	}
 }
 
 // steps splits a place: a.b[0]["c.d"][+1] is a, b, [0, c.d, [+1.

@@ -123,9 +123,12 @@ func (c *Config) filter(at *node) filter {
 	if f.message != withMatcher {
 		return f
 	}
+	f.partial = f.config // without a matcher Envoy skips the filter (measured)
 	for _, field := range []string{"xds_matcher", "matcher"} {
 		if matcher := f.config.get(field); skips(matcher) {
 			f.partial = matcher
+		} else if matcher.exists() {
+			f.partial = nil
 		}
 	}
 	f.message, f.config = f.config.get("extension_config", "typed_config").typed()
