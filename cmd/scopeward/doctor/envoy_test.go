@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -160,5 +162,78 @@ func validate(t *testing.T, path string, bootstrap []byte) {
 	}
 	if out, err := exec.CommandContext(t.Context(), path, "--mode", "validate", "--config-path", file, "--log-level", "error").CombinedOutput(); err != nil {
 		t.Fatalf("Envoy refuses it: %v\n%s\n%s", err, out, bootstrap)
+	}
+}
+
+// TestFromControlPlane: listeners, routes, scopes, clusters and filters that come
+// by xDS are found in the dump of a real Envoy, and are missed in its bootstrap.
+func TestFromControlPlane(t *testing.T) {
+	path, err := envoy.Find(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name string, resources ...any) map[string]any {
+		file := filepath.Join(dir, name+".yaml")
+		if err := os.WriteFile(file, marshal(t, map[string]any{"resources": resources}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return map[string]any{"resource_api_version": "V3", "path_config_source": map[string]any{"path": file}}
+	}
+	typed := func(message string, resource any) map[string]any {
+		m := resource.(map[string]any)
+		m["@type"] = "type.googleapis.com/" + message
+		return m
+	}
+	document := (&fixture{}).bootstrap(t, append(local(1), change{"node", map[string]any{"id": "n", "cluster": "c"}})...)
+	static := document["static_resources"].(map[string]any)
+	listener := static["listeners"].([]any)[0].(map[string]any)
+	manager := listener["filter_chains"].([]any)[0].(map[string]any)["filters"].([]any)[0].(map[string]any)["typed_config"].(map[string]any)
+
+	routes := manager["route_config"].(map[string]any)
+	routes["typed_per_filter_config"] = map[string]any{"authz": map[string]any{"@type": "type.googleapis.com/" + extAuthzPerRoute, "disabled": true}}
+	delete(manager, "route_config")
+	manager["scoped_routes"] = map[string]any{
+		"name":              "scopes",
+		"scope_key_builder": map[string]any{"fragments": []any{map[string]any{"header_value_extractor": map[string]any{"name": "x-scope", "index": 0}}}},
+		"rds_config_source": write("rds", typed("envoy.config.route.v3.RouteConfiguration", routes)),
+		"scoped_rds": map[string]any{"scoped_rds_config_source": write("srds", typed("envoy.config.route.v3.ScopedRouteConfiguration", map[string]any{
+			"name": "scope", "route_configuration_name": "public",
+			"key": map[string]any{"fragments": []any{map[string]any{"string_key": "a"}}},
+		}))},
+	}
+	filter := manager["http_filters"].([]any)[0].(map[string]any)
+	authz := filter["typed_config"].(map[string]any)
+	authz["failure_mode_allow"] = true
+	delete(filter, "typed_config")
+	filter["name"] = "authz"
+	filter["config_discovery"] = map[string]any{
+		"type_urls":     []any{"type.googleapis.com/" + extAuthz},
+		"config_source": write("ecds", typed("envoy.config.core.v3.TypedExtensionConfig", map[string]any{"name": "authz", "typed_config": authz})),
+	}
+	clusters := static["clusters"].([]any)
+	delete(clusters[1].(map[string]any), "typed_extension_protocol_options")
+	document["dynamic_resources"] = map[string]any{
+		"lds_config": write("lds", typed("envoy.config.listener.v3.Listener", listener)),
+		"cds_config": write("cds", typed("envoy.config.cluster.v3.Cluster", clusters[0]), typed("envoy.config.cluster.v3.Cluster", clusters[1])),
+	}
+	delete(document, "static_resources")
+
+	bootstrap := marshal(t, document)
+	if got := strings.Join(examine(t, bootstrap, Options{}), "\n"); got != "incomplete at dynamic_resources.lds_config" {
+		t.Errorf("in the bootstrap:\n%s", got)
+	}
+	got := examine(t, dump(t, start(t, path, bootstrap)), Options{})
+	want := []string{
+		"failure-mode-allow at .ecds_filters[0].ecds_filter.typed_config.failure_mode_allow",
+		"route-bypass at .dynamic_route_configs[0].route_config.typed_per_filter_config.authz.disabled",
+		"authz-cluster at .dynamic_active_clusters[*].cluster.typed_extension_protocol_options",
+	}
+	for i := range got {
+		got[i] = regexp.MustCompile(` configs\[\d+\]`).ReplaceAllString(got[i], " ") // their order is Envoy's
+		got[i] = regexp.MustCompile(`clusters\[\d+\]`).ReplaceAllString(got[i], "clusters[*]")
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
