@@ -14,6 +14,7 @@ func TestDependencies(t *testing.T) {
 	}{
 		{"policy knows no tokens and no Envoy", "scopeward/policy/...", []string{"scopeward/authz", "scopeward/envoy", "github.com/envoyproxy", "github.com/golang-jwt", "google.golang.org/grpc"}},
 		{"token knows no policy and no Envoy", "scopeward/authz/token/...", []string{"scopeward/policy", "scopeward/envoy", "github.com/envoyproxy", "google.golang.org/grpc", "cel.dev/cel-go"}},
+		{"doctor knows no policy, no tokens and no types of Envoy's", "scopeward/cmd/scopeward/doctor", []string{"scopeward/policy", "scopeward/authz", "scopeward/envoy", "github.com/envoyproxy", "google.golang.org"}},
 		{"production links no demo or test code", "scopeward/cmd/scopeward", []string{"scopeward/cmd/demo", "scopeward/envoy", "scopeward/e2e", "scopeward/authz/token/tokentest", "github.com/zitadel", "testing"}},
 	} {
 		t.Run(border.name, func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -88,7 +90,9 @@ func TestDoctorAsksOthers(t *testing.T) {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	answer := func(body string) string { return serve(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) }) }
+	answer := func(body string) string {
+		return serve(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
+	}
 	overTLS := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(overTLS.Close)
 	redirect := serve(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) })
@@ -158,4 +162,29 @@ func acceptor(t *testing.T, do func(net.Conn)) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// TestDoctorReadme: what the README shows is what is printed.
+func TestDoctorReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, bootstrap, _ := strings.Cut(string(readme), "```yaml\n# envoy.yaml\n")
+	bootstrap, _, _ = strings.Cut(bootstrap, "```")
+	_, want, ok := strings.Cut(string(readme), "```console\n$ scopeward doctor -\n")
+	want, _, _ = strings.Cut(want, "```")
+	if bootstrap == "" || !ok {
+		t.Fatal("the README shows no bootstrap, or no findings")
+	}
+	broken := strings.NewReplacer("failure_mode_allow: false", "failure_mode_allow: true", "127.0.0.1, port_value: 9191", "scopeward, port_value: 9191").Replace("# envoy.yaml\n" + bootstrap)
+	command := newRoot()
+	var stdout bytes.Buffer
+	command.SetArgs([]string{"doctor", "-"})
+	command.SetIn(strings.NewReader(broken))
+	command.SetOut(&stdout)
+	command.SetErr(io.Discard)
+	if err := command.Execute(); !errors.Is(err, errReported) || stdout.String() != want {
+		t.Errorf("%v\ngot\n%swant\n%s", err, stdout.String(), want)
+	}
 }
