@@ -7,10 +7,10 @@ import (
 )
 
 // eachExposed gives the managers that clients reach.
-func (e *subject) eachExposed(do func(listener *node, m *manager)) {
+func (e *subject) eachExposed(do func(m *manager)) {
 	for _, ch := range e.chains {
 		if ch.manager != nil && e.exposed(ch) && !e.asksNetwork(ch) {
-			do(ch.listener, ch.manager)
+			do(ch.manager)
 		}
 	}
 }
@@ -22,9 +22,9 @@ func (e *subject) asksNetwork(ch chain) bool {
 }
 
 func listenerBypass(e *subject, report reporter) {
-	e.eachExposed(func(_ *node, m *manager) {
+	e.eachExposed(func(m *manager) {
 		toServices := slices.ContainsFunc(m.leaves, func(l leaf) bool { return !e.harmless(l) })
-		if len(e.authz(m)) > 0 || !toServices && len(m.unseen) == 0 {
+		if len(m.authz) > 0 || !toServices && len(m.unseen) == 0 {
 			return
 		}
 		report(m.config.get("http_filters"), "Requests reach a service through this listener, and Scopeward is not asked about any of them.",
@@ -35,7 +35,7 @@ func listenerBypass(e *subject, report reporter) {
 			continue
 		}
 		last := ch.filters[len(ch.filters)-1]
-		if last.message == directResponse || last.message == echo || last.message == tcpProxy && !e.leadsOn(ch) {
+		if last.unseen || last.message == directResponse || last.message == echo || last.message == tcpProxy && !e.leadsOn(ch) {
 			continue
 		}
 		report(last.at, "This listener passes connections on without looking for requests in them: whatever is behind gets them unasked.",
@@ -61,7 +61,7 @@ type openLeaf struct {
 // open gives the open leaves of a manager with ext_authz. If a filter that is
 // switched off is the reason for all of its leaves, that is one more to say.
 func (e *subject) open(m *manager) (open []openLeaf, switched *node) {
-	if len(e.authz(m)) == 0 {
+	if len(m.authz) == 0 {
 		return nil, nil
 	}
 	all := true
@@ -82,7 +82,7 @@ func (e *subject) open(m *manager) (open []openLeaf, switched *node) {
 }
 
 func filterDisabled(e *subject, report reporter) {
-	e.eachExposed(func(_ *node, m *manager) {
+	e.eachExposed(func(m *manager) {
 		if _, at := e.open(m); at != nil {
 			report(at, "The filter is switched off, and no route switches it on: Scopeward is asked about nothing.", "disabled: false")
 		}
@@ -94,7 +94,7 @@ func routeBypass(e *subject, report reporter) {
 		passes = "they pass without a token, and with the client's own identity headers where nothing else removes them."
 		public = `remove it; what is for everybody, let the policy say: - {match: "GET /path", public: true}`
 	)
-	e.eachExposed(func(_ *node, m *manager) {
+	e.eachExposed(func(m *manager) {
 		open, switched := e.open(m)
 		if switched != nil {
 			return
@@ -117,7 +117,7 @@ func routeBypass(e *subject, report reporter) {
 // open one that was not meant is a finding of routeBypass.
 func bypassPath(e *subject, report reporter) {
 	e.eachOnPurpose(func(m *manager, l leaf) {
-		if l.narrow() || e.resolves(m) {
+		if l.narrow() || resolves(m) {
 			return
 		}
 		report(l.route.get("match"), fmt.Sprintf("Envoy matches the path as it came: a path with /../ or %%2F in it meets %q, passes unasked, and the service may read it as another one. Scopeward would refuse it.", match(l.route)),
@@ -126,7 +126,7 @@ func bypassPath(e *subject, report reporter) {
 }
 
 // resolves reports whether a manager leaves no . and .. in paths, in any spelling.
-func (e *subject) resolves(m *manager) bool {
+func resolves(m *manager) bool {
 	action := m.config.get("path_with_escaped_slashes_action").enum(escapedSlashesActions()...)
 	return m.config.get("normalize_path").yes() && slices.Contains([]string{"REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"}, action)
 }
@@ -160,7 +160,7 @@ func spellings(m *manager, name string) []string {
 // eachOnPurpose gives the open leaves whose metadata says that they are meant so.
 func (e *subject) eachOnPurpose(do func(m *manager, l leaf)) {
 	said := ignores{used: map[string]bool{}}
-	e.eachExposed(func(_ *node, m *manager) {
+	e.eachExposed(func(m *manager) {
 		open, _ := e.open(m)
 		for _, l := range open {
 			if said.silence("route-bypass", l.gap.at) || said.silence("route-bypass", l.at) {
@@ -171,8 +171,8 @@ func (e *subject) eachOnPurpose(do func(m *manager, l leaf)) {
 }
 
 func upgradeBypass(e *subject, report reporter) {
-	e.eachExposed(func(_ *node, m *manager) {
-		if len(e.authz(m)) == 0 {
+	e.eachExposed(func(m *manager) {
+		if len(m.authz) == 0 {
 			return
 		}
 		for _, u := range m.config.get("upgrade_configs").items() {
@@ -205,7 +205,7 @@ func unusedSettings(e *subject, report reporter) {
 			for _, level := range l.levels {
 				for name, s := range level.get("typed_per_filter_config").entries() {
 					if !names[name] && authzSettings([]*node{s}) != nil {
-						report(s, fmt.Sprintf("No filter is named %s: Envoy ignores these settings.", name), e.authz(m)[0].name+":    # the name of the filter in http_filters")
+						report(s, fmt.Sprintf("No filter is named %s: Envoy ignores these settings.", name), m.authz[0].name+":    # the name of the filter in http_filters")
 					}
 				}
 			}
@@ -235,7 +235,7 @@ func conditionalAuthz(e *subject, report reporter) {
 		if at := f.config.get("filter_enabled"); at.exists() && fraction(at.get("default_value")) < 1 {
 			report(at, "Scopeward is asked about a share of the requests only: the others pass.", fix)
 		}
-		if at := f.config.get("filter_enabled_metadata"); at.exists() && !e.coversAll(m, at) {
+		if at := f.config.get("filter_enabled_metadata"); at.exists() && !coversAll(m, at) {
 			if at.get("filter").text() == "envoy.filters.http.rbac" { // Istio's
 				report(at, "Scopeward is asked only about requests that a rule of the AuthorizationPolicy takes: the others pass.", "rules: [{}]    # in the AuthorizationPolicy with action: CUSTOM")
 			} else {
@@ -266,14 +266,15 @@ func incomplete(e *subject, report reporter) {
 		report(e.bootstrap.get("static_resources", "listeners"), "There is no listener: nothing that Scopeward could protect.", "give the configuration with the listeners")
 	}
 	for _, ch := range e.chains {
-		if ch.manager == nil {
-			continue
+		filters := ch.filters
+		if ch.manager != nil {
+			filters = ch.manager.filters
+			for _, at := range ch.manager.unseen {
+				report(at, "These routes come from a control plane: whether they bypass Scopeward can't be told from here.", fix)
+			}
 		}
-		for _, at := range ch.manager.unseen {
-			report(at, "These routes come from a control plane: whether they bypass Scopeward can't be told from here.", fix)
-		}
-		for _, f := range ch.manager.filters {
-			if f.unseen && f.message == extAuthz {
+		for _, f := range filters {
+			if f.unseen && (ch.manager == nil || f.message == extAuthz) {
 				report(f.config, "The settings of this filter come from a control plane: they can't be told from here.", fix)
 			}
 		}

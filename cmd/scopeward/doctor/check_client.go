@@ -82,7 +82,7 @@ func forwardedFor(e *subject, report reporter) {
 	})
 	e.eachAsking(func(m *manager) {
 		changes := m.config.get("early_header_mutation_extensions").items()
-		for _, f := range before(m, e.authz(m)) {
+		for _, f := range before(m, m.authz) {
 			changes = append(changes, mutations(m, f)...)
 			if luaTouches(m, f, "replace|add|remove", name) {
 				report(f.at, "This filter changes X-Forwarded-For, which trusted_hops counts in, before Scopeward sees it.", "leave x-forwarded-for to Envoy")

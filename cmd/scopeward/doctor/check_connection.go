@@ -37,7 +37,7 @@ func authzCluster(e *subject, report reporter) {
 	// Clusters that come from a control plane are not in a bootstrap.
 	complete := e.running || !e.bootstrap.get("dynamic_resources", "cds_config").exists()
 	e.eachCluster(func(name string, at *node) {
-		cluster := e.cluster(name)
+		cluster := e.byName[name]
 		switch {
 		case cluster == nil && complete:
 			report(at, fmt.Sprintf("There is no cluster %q: Scopeward can't be asked, and every request is refused.", name), "add the cluster, or name one that there is")
@@ -59,7 +59,7 @@ func speaksHTTP2(cluster *node) bool {
 func plaintextAuthz(e *subject, report reporter) {
 	const why = "The token of every request, and who it is for, goes to Scopeward unencrypted, beyond this host: who listens on the way can take them, and who stands in it can answer for Scopeward."
 	e.eachCluster(func(name string, _ *node) {
-		cluster := e.cluster(name)
+		cluster := e.byName[name]
 		if cluster == nil || encrypted(cluster) {
 			return
 		}
@@ -109,7 +109,7 @@ func adminExposed(e *subject, report reporter) {
 		report(address, "Whoever reaches Envoy's admin interface reads all configuration, changes the runtime and stops Envoy; it asks for no password.",
 			"address: {socket_address: {address: 127.0.0.1, port_value: 9901}}    # or allow_paths, with /ready and /stats only")
 	}
-	e.eachExposed(func(_ *node, m *manager) {
+	e.eachExposed(func(m *manager) {
 		for _, l := range m.leaves {
 			addresses, known := e.addressesOf(l.cluster)
 			if !known || limited(l) || !slices.ContainsFunc(addresses, e.isAdmin) || e.gap(m, l) == nil {

@@ -17,7 +17,7 @@ func (e *subject) eachAuthz(do func(m *manager, f filter)) {
 		if ch.manager == nil {
 			continue
 		}
-		for _, f := range e.authz(ch.manager) {
+		for _, f := range ch.manager.authz {
 			if !f.unseen {
 				do(ch.manager, f)
 			}

@@ -131,7 +131,7 @@ func identityHeaders(e *subject, report reporter) {
 				}
 			}
 		}
-		for _, f := range after(m, e.authz(m)) {
+		for _, f := range after(m, m.authz) {
 			for _, mutation := range mutations(m, f) {
 				look(mutation.get("append"))
 			}

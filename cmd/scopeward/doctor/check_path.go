@@ -10,7 +10,7 @@ import (
 // eachAsking gives the managers with ext_authz that asks Scopeward.
 func (e *subject) eachAsking(do func(m *manager)) {
 	for _, ch := range e.chains {
-		if ch.manager != nil && len(e.authz(ch.manager)) > 0 {
+		if ch.manager != nil && len(ch.manager.authz) > 0 {
 			do(ch.manager)
 		}
 	}
@@ -80,7 +80,7 @@ type changer struct {
 func (e *subject) changers(m *manager) []changer {
 	var found []changer
 	asked := false
-	authz := e.authz(m)
+	authz := m.authz
 	for _, f := range m.filters {
 		asked = asked || slices.ContainsFunc(authz, func(a filter) bool { return a.at == f.at })
 		if transcodes(f.message) && !asked || luaTouches(m, f, "replace|add|remove", ":path|:authority|host") {
@@ -158,7 +158,7 @@ func pathBefore(e *subject, report reporter) {
 
 func answeredBefore(e *subject, report reporter) {
 	e.eachAsking(func(m *manager) {
-		authz := e.authz(m)
+		authz := m.authz
 		for _, f := range m.filters {
 			if f.at == authz[0].at {
 				return
@@ -178,7 +178,7 @@ func clearRouteCache(e *subject, report reporter) {
 		asked := false
 		for _, f := range m.filters {
 			switch {
-			case f.message == extAuthz && slices.ContainsFunc(e.authz(m), func(a filter) bool { return a.at == f.at }):
+			case f.message == extAuthz && slices.ContainsFunc(m.authz, func(a filter) bool { return a.at == f.at }):
 				asked = true
 				// With a list, only these headers have the route chosen anew.
 				named := f.config.get("clear_route_cache_headers").items()

@@ -24,7 +24,7 @@ func tokenRemoved(e *subject, report reporter) {
 			"allowed_headers: {patterns: [{exact: authorization}, {exact: x-request-id}]}")
 	})
 	e.eachAsking(func(m *manager) {
-		for _, f := range before(m, e.authz(m)) {
+		for _, f := range before(m, m.authz) {
 			for _, at := range removesToken(m, f) {
 				report(at.node, at.why, at.fix)
 			}
@@ -75,7 +75,7 @@ func takesAuthorization(provider *node) bool {
 func tokenInjected(e *subject, report reporter) {
 	const why = "This filter puts a token of Envoy's own into each request before Scopeward is asked: everybody is taken for Envoy, and may what it may."
 	e.eachAsking(func(m *manager) {
-		for _, f := range before(m, e.authz(m)) {
+		for _, f := range before(m, m.authz) {
 			into := "authorization"
 			switch f.message {
 			case "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector":

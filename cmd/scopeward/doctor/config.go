@@ -15,6 +15,7 @@ type Config struct {
 	bootstrap  *node
 	listeners  []*node
 	clusters   []*node
+	byName     map[string]*node // the clusters
 	routes     []*node          // route configurations that came by RDS
 	scopes     []*node          // the scoped routes of a config dump
 	extensions map[string]*node // filters that came by ECDS
@@ -61,12 +62,13 @@ func whatElse(root *node) string {
 }
 
 func fromBootstrap(root *node, document *yaml.Node) *Config {
-	return &Config{
+	c := &Config{
 		document:  document,
 		bootstrap: root,
 		listeners: root.get("static_resources", "listeners").items(),
 		clusters:  root.get("static_resources", "clusters").items(),
 	}
+	return c.index()
 }
 
 // fromDump reads what was in force when the dump was made
@@ -84,7 +86,7 @@ func fromDump(root *node, document *yaml.Node) (*Config, error) {
 			return nil, fmt.Errorf("it is a part of a config dump, without %s; save all of /config_dump", needed)
 		}
 	}
-	return c, nil
+	return c.index(), nil
 }
 
 func (c *Config) add(message string, part *node) {
@@ -123,14 +125,13 @@ func (c *Config) add(message string, part *node) {
 	}
 }
 
-// cluster finds a cluster by its name; nil if there is none.
-func (c *Config) cluster(name string) *node {
+// index makes clusters easy to find.
+func (c *Config) index() *Config {
+	c.byName = map[string]*node{}
 	for _, cluster := range c.clusters {
-		if cluster.get("name").text() == name {
-			return cluster
-		}
+		c.byName[cluster.get("name").text()] = cluster
 	}
-	return nil
+	return c
 }
 
 // addresses are where a cluster's endpoints are; known is false if the
@@ -152,5 +153,5 @@ func (c *Config) addresses(cluster *node) (found []*node, known bool) {
 			found = append(found, endpoint.get("endpoint", "address"))
 		}
 	}
-	return found, true
+	return found, len(found) > 0 || cluster.get("load_assignment").exists() // by EDS, more may come
 }

@@ -6,12 +6,12 @@ import "slices"
 // metadata. That is how Istio does an AuthorizationPolicy with action CUSTOM: its
 // rules are those of an RBAC filter in front, which only notes the one that
 // a request meets, and ext_authz is on where one is noted.
-func (e *subject) coversAll(m *manager, matcher *node) bool {
+func coversAll(m *manager, matcher *node) bool {
 	path := matcher.get("path").items()
 	if len(path) != 1 {
 		return false
 	}
-	for _, f := range before(m, e.authz(m)) {
+	for _, f := range before(m, m.authz) {
 		note := f.config.get("shadow_rules_stat_prefix").text() + "shadow_effective_policy_id"
 		if f.message != "envoy.extensions.filters.http.rbac.v3.RBAC" || path[0].get("key").text() != note {
 			continue

@@ -30,6 +30,7 @@ type chain struct {
 type manager struct {
 	config  *node
 	filters []filter
+	authz   []filter // those by which Scopeward may be asked
 	leaves  []leaf
 	unseen  []*node // what names routes that the configuration does not hold
 }
@@ -54,7 +55,7 @@ func (c *Config) chains() []chain {
 			}
 			ch := chain{listener: listener, filters: c.filters(at.get("filters"))}
 			for _, f := range ch.filters {
-				if f.message == httpManager {
+				if f.message == httpManager && !f.unseen {
 					ch.manager = c.manager(f.config)
 				}
 			}

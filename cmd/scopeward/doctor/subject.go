@@ -24,6 +24,11 @@ func newSubject(c *Config, o Options) (*subject, error) {
 	if o.Cluster != "" && len(e.services) == 0 {
 		return nil, &UnknownClusterError{o.Cluster, slices.Sorted(maps.Keys(asked))}
 	}
+	for _, ch := range e.chains {
+		if ch.manager != nil {
+			ch.manager.authz = e.authz(ch.manager)
+		}
+	}
 	for more := true; more; {
 		more = e.reach()
 	}
@@ -116,7 +121,7 @@ type gap struct {
 // gap says why Scopeward is not asked about a leaf; nil if it is.
 func (e *subject) gap(m *manager, l leaf) *gap {
 	g := &gap{at: m.config.get("http_filters")}
-	for _, f := range e.authz(m) {
+	for _, f := range m.authz {
 		off := l.off(f)
 		name, from := l.service(f)
 		switch {
@@ -146,7 +151,7 @@ func (e *subject) harmless(l leaf) bool {
 
 // addressesOf gives the endpoints of a cluster by its name.
 func (e *subject) addressesOf(name string) (addresses []*node, known bool) {
-	cluster := e.cluster(name)
+	cluster := e.byName[name]
 	if cluster == nil {
 		return nil, false
 	}
@@ -242,7 +247,7 @@ func (e *subject) report() *Report {
 	for _, ch := range e.chains {
 		if ch.manager != nil {
 			r.Routes += len(ch.manager.leaves)
-			r.Filters += len(e.authz(ch.manager))
+			r.Filters += len(ch.manager.authz)
 		}
 	}
 	return r
