@@ -110,7 +110,7 @@ func TestDoctorAsksOthers(t *testing.T) {
 		{"gRPC", "http://" + grpcServer(t), "answers, but not in HTTP/1.1: it is a gRPC port (Scopeward's own?) or one with TLS"},
 		{"TLS", strings.Replace(overTLS.URL, "https:", "http:", 1), "answers 400 Bad Request to /config_dump: " + not},
 		{"a certificate that nobody knows", overTLS.URL, "certificate"},
-		{"one that hangs up", "http://" + acceptor(t, func(c net.Conn) { c.Close() }), "EOF; Envoy's bootstrap says its address"},
+		{"one that hangs up", "http://" + acceptor(t, func(c net.Conn) { c.Close() }), "; Envoy's bootstrap says its address"},
 		{"one that says nothing", "http://" + acceptor(t, func(net.Conn) {}), "does not answer; is the address right, and reachable from here? Envoy's bootstrap says its address"},
 		{"nobody", "unix://" + filepath.Join(t.TempDir(), "admin.sock"), "there is no such socket"},
 	} {
