@@ -67,7 +67,11 @@ func plaintextAuthz(e *subject, report reporter) {
 		if known && !slices.ContainsFunc(addresses, func(a *node) bool { return !isLocal(a) }) {
 			return
 		}
-		report(cluster.get("transport_socket"), why, `transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {validation_context: {trusted_ca: {filename: ca.crt}}}}}    # and listen.tls in scopeward.yaml; or run it beside Envoy, on a Unix socket`)
+		because := why
+		if !known {
+			because += " Its addresses come by EDS, and only /config_dump?include_eds tells them: if they are this host's, all is well."
+		}
+		report(cluster.get("transport_socket"), because, `transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {validation_context: {trusted_ca: {filename: ca.crt}}}}}    # and listen.tls in scopeward.yaml; or run it beside Envoy, on a Unix socket`)
 	})
 	e.eachAuthz(func(_ *manager, f filter) {
 		google := f.config.get("grpc_service", "google_grpc")
