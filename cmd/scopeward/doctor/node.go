@@ -98,10 +98,19 @@ func (n *node) text() string {
 	return s
 }
 
+// scalar gives a value, also out of a wrapper such as google.protobuf.BoolValue,
+// which Envoy takes written out too.
+func (n *node) scalar() any {
+	if _, ok := n.value.(map[string]any); ok {
+		return n.get("value").value
+	}
+	return n.value
+}
+
 // yes reports whether a boolean is true. Envoy reads YAML 1.1, where yes, on and
 // y are true as well.
 func (n *node) yes() bool {
-	switch v := n.value.(type) {
+	switch v := n.scalar().(type) {
 	case bool:
 		return v
 	case string:
@@ -115,7 +124,7 @@ func (n *node) yes() bool {
 
 // number gives a number, also one that is written as text (64-bit integers are).
 func (n *node) number() (float64, bool) {
-	switch v := n.value.(type) {
+	switch v := n.scalar().(type) {
 	case float64:
 		return v, true
 	case string:
@@ -137,8 +146,14 @@ func (n *node) enum(names ...string) string {
 	return n.text()
 }
 
-// duration gives a google.protobuf.Duration: seconds with a trailing s.
+// duration gives a google.protobuf.Duration: seconds with a trailing s, or written
+// out.
 func (n *node) duration() (time.Duration, bool) {
+	if _, ok := n.value.(map[string]any); ok {
+		seconds, _ := n.get("seconds").number()
+		nanos, _ := n.get("nanos").number()
+		return time.Duration(seconds*float64(time.Second) + nanos), true
+	}
 	seconds, ok := strings.CutSuffix(n.text(), "s")
 	f, err := strconv.ParseFloat(seconds, 64)
 	if !ok || err != nil {

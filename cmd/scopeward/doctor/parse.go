@@ -90,6 +90,9 @@ func plain(n *yaml.Node, depth int, visits *int) (any, error) {
 	case yaml.MappingNode:
 		m := make(map[string]any, len(n.Content)/2)
 		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Tag == "!ignore" { // Envoy's way to put anchors somewhere
+				continue
+			}
 			value, err := plain(n.Content[i+1], depth+1, visits)
 			if err != nil {
 				return nil, err
@@ -157,8 +160,8 @@ func step(document *yaml.Node, to *node) (key, value *yaml.Node) {
 	case document.Kind == yaml.SequenceNode && to.key == "" && to.index < len(document.Content):
 		return document.Content[to.index], document.Content[to.index]
 	case document.Kind == yaml.MappingNode:
-		for i := 0; i+1 < len(document.Content); i += 2 {
-			if document.Content[i].Value == to.key {
+		for i := len(document.Content) - 2; i >= 0; i -= 2 { // of one key the last counts
+			if document.Content[i].Value == to.key && document.Content[i].Tag != "!ignore" {
 				return document.Content[i], document.Content[i+1]
 			}
 		}

@@ -60,6 +60,9 @@ func TestNode(t *testing.T) {
 a_b: {cD: [0, {e.f: "1.5s"}]}
 yes: [yes, True, on, y, true, no, 1, "x"]
 numbers: [1, "2", 3.5, x]
+wrapped: [{value: true}, {value: "2"}, {seconds: 1, nanos: 5e8}]
+!ignore any: {"@type": x}
+any: {"@type": y}
 any: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, type_url: host/a.B, value: {c: 1}}
 `))
 	if err != nil {
@@ -82,6 +85,14 @@ any: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, type_url: host/a.B, 
 		if n.yes() != (i < 5) {
 			t.Error(i, n.value)
 		}
+	}
+	wrapped := root.get("wrapped").items()
+	two, _ := wrapped[1].number()
+	if d, ok := wrapped[2].duration(); !wrapped[0].yes() || two != 2 || d != 1500*time.Millisecond || !ok {
+		t.Error(wrapped[0].yes(), two, d)
+	}
+	if line, _ := locate(document, root.get("any")); line != 8 {
+		t.Error(line)
 	}
 	sum := 0.0
 	for _, n := range root.get("numbers").items() {
