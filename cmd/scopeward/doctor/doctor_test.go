@@ -84,3 +84,40 @@ func TestOurBootstraps(t *testing.T) {
 		})
 	}
 }
+
+// TestControlPlanes: what Istio and Envoy Gateway make of manifests, as
+// testdata/dumps/README.md says.
+func TestControlPlanes(t *testing.T) {
+	const (
+		listeners = "configs[2].dynamic_listeners"
+		filter    = "configs[2].dynamic_listeners[1].active_state.listener.default_filter_chain.filters[0].typed_config.http_filters[0].typed_config."
+	)
+	for file, want := range map[string][]string{
+		// No dump tells the addresses of EDS.
+		"istio-ingress.json": {"plaintext-authz at configs[1].dynamic_active_clusters[4].cluster.transport_socket"},
+		// A sidecar believes the gateway in front of it; its outbound listeners are no way in.
+		"istio-sidecar.json": {
+			"client-address at " + listeners + "[3].active_state.listener.filter_chains[0].filters[0].typed_config.use_remote_address",
+			"plaintext-authz at configs[1].dynamic_active_clusters[7].cluster.transport_socket",
+		},
+		"envoy-gateway.json": {"plaintext-authz at configs[1].dynamic_active_clusters[0].cluster.transport_socket"},
+		"envoy-gateway-open.json": {
+			"failure-mode-allow at " + filter + "failure_mode_allow",
+			"route-bypass at configs[4].dynamic_route_configs[0].route_config.virtual_hosts[0].routes[0]",
+			"plaintext-authz at configs[1].dynamic_active_clusters[0].cluster.transport_socket",
+			"merge-slashes at " + listeners + "[1].active_state.listener.default_filter_chain.filters[0].typed_config.merge_slashes",
+			"request-body at " + filter + "with_request_body",
+			"status-on-error at " + filter + "status_on_error",
+		},
+	} {
+		t.Run(file, func(t *testing.T) {
+			data, err := os.ReadFile("testdata/dumps/" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := examine(t, data, Options{}); !slices.Equal(got, want) {
+				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+			}
+		})
+	}
+}
