@@ -153,7 +153,7 @@ func (c *Config) Examine(o Options) (*Report, error) {
 			seen[key] = true
 		})
 	}
-	ignored.findings(func(name string, at *node, why, fix string) {
+	ignored.findings(o, func(name string, at *node, why, fix string) {
 		check := Check{Name: name, Severity: Low}
 		report.Findings = append(report.Findings, c.finding(check, at, why, fix))
 	})

@@ -38,8 +38,8 @@ func (in *ignores) silence(check string, at *node) bool {
 	return false
 }
 
-// findings are about metadata that silences nothing.
-func (in *ignores) findings(report func(name string, at *node, why, fix string)) {
+// findings are about metadata that silences nothing, of the checks that were run.
+func (in *ignores) findings(o Options, report func(name string, at *node, why, fix string)) {
 	checks := Checks()
 	for _, reason := range in.all {
 		known := slices.ContainsFunc(checks, func(c Check) bool { return c.Name == reason.key })
@@ -48,7 +48,7 @@ func (in *ignores) findings(report func(name string, at *node, why, fix string))
 			report(badIgnore, reason, "There is no check of this name: it silences nothing.", "scopeward doctor --list    # has the names")
 		case strings.TrimSpace(reason.text()) == "":
 			report(badIgnore, reason, "It gives no reason: it silences nothing.", reason.key+`: "why this is meant to be so"`)
-		case !in.used[reason.path()]:
+		case !in.used[reason.path()] && !slices.Contains(o.Ignore, reason.key):
 			report(unusedIgnore, reason, "The check finds nothing here any more.", "remove it")
 		}
 	}
