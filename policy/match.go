@@ -27,6 +27,11 @@ func (s *Set) Version() string { return s.version }
 // Rules gives the rules of all policies in the order of their files; read only.
 func (s *Set) Rules() []*Rule { return s.rules }
 
+// AdmitsEncodedSlash reports whether the file of any rule admits %2F in paths.
+func (s *Set) AdmitsEncodedSlash() bool {
+	return slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.encodedSlash })
+}
+
 // Match finds the rule for r in the policy called name; "" is the default
 // policy: the rules of all files without a `name:` key. A policy that does not
 // exist has no rules. r must stay as it is while the Match is in use. The error

@@ -5,6 +5,7 @@
 //	scopeward serve --config scopeward.yaml     run the service
 //	scopeward check --config scopeward.yaml     validate configuration and policy
 //	scopeward policy test|explain|lint|diff|replay|import|drift
+//	scopeward doctor ENVOY_ADMIN_URL|BOOTSTRAP  what in an Envoy weakens the protection
 //	scopeward schema policy|config              JSON Schemas of both files
 //	scopeward healthcheck                       ask a running service for its health
 //	scopeward version
@@ -89,7 +90,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newSchema(), newHealthcheck(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newHealthcheck(), newVersion())
 	return root
 }
 

@@ -45,7 +45,7 @@ The exit status is 0 without findings, 1 with findings or mistakes, 2 for wrong 
 			case list && len(args) > 0:
 				return &usageError{errors.New("--list takes no files")}
 			case list:
-				return listChecks(cmd.OutOrStdout(), output)
+				return listChecks(cmd.OutOrStdout(), lintChecks(), output)
 			case len(args) == 0:
 				args = []string{"."}
 			}
@@ -111,20 +111,33 @@ func printLintJSON(w io.Writer, findings []lint.Finding, problems strictyaml.Pro
 	return printJSON(w, report)
 }
 
-// listChecks is the manual of the checks.
-func listChecks(w io.Writer, output string) error {
-	type check struct {
-		Name string `json:"name"`
-		Doc  string `json:"doc"`
-	}
-	checks := []check{}
-	var text strings.Builder
+// checkDoc documents a check of lint or doctor.
+type checkDoc struct {
+	Name     string `json:"name"`
+	Severity string `json:"severity,omitempty"`
+	Doc      string `json:"doc"`
+}
+
+func lintChecks() []checkDoc {
+	var docs []checkDoc
 	for _, c := range lint.Documentation() {
-		checks = append(checks, check{c.Name, c.Doc})
-		fmt.Fprintf(&text, "%s\n    %s\n", c.Name, c.Doc)
+		docs = append(docs, checkDoc{Name: c.Name, Doc: c.Doc})
 	}
+	return docs
+}
+
+// listChecks is the manual of checks.
+func listChecks(w io.Writer, checks []checkDoc, output string) error {
 	if output == "json" {
 		return printJSON(w, checks)
+	}
+	var text strings.Builder
+	for _, c := range checks {
+		text.WriteString(c.Name)
+		if c.Severity != "" {
+			fmt.Fprintf(&text, " (%s)", c.Severity)
+		}
+		fmt.Fprintf(&text, "\n    %s\n", c.Doc)
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
