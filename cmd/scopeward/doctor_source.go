@@ -163,7 +163,9 @@ func (s envoySource) unreached(err error) error {
 		return fmt.Errorf("%s does not answer; is the address right, and reachable from here? %s", s.name, adminHint)
 	case errors.As(err, &record), strings.Contains(cause, "HTTP response to HTTPS client"):
 		return fmt.Errorf("%s speaks no TLS: write http://; %s", s.name, adminHint)
-	case strings.Contains(cause, "malformed HTTP"):
+	// The second is net/http's word for a server that speaks before it is asked, as
+	// one of HTTP/2 does; which of the two it is depends on who is first.
+	case strings.Contains(cause, "malformed HTTP"), strings.Contains(cause, "readLoopPeekFailLocked: %!w(<nil>)"):
 		return fmt.Errorf("%s answers, but not in HTTP/1.1: it is a gRPC port (Scopeward's own?) or one with TLS, and not Envoy's admin interface; %s", s.name, adminHint)
 	default:
 		var u *url.Error
