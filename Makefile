@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test lint race fuzz clean
+.PHONY: all build demo test lint race fuzz bench bench-check profile clean
 
 all: build
 
@@ -46,6 +46,21 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "$$package" || exit 1; \
 		done; \
 	done
+
+# What Scopeward costs behind a real Envoy, as ratios to a server that does nothing
+# (Linux; better with wrk installed, and with nothing else running).
+bench:
+	$(GO) run ./e2e/bench $(BENCH)
+
+# The tree against a commit: fails if a check takes over 10 % more CPU, or allocates more.
+BASE ?= main
+bench-check:
+	$(GO) run ./e2e/bench -base $(BASE) $(BENCH)
+
+# Where the time of a check over gRPC goes.
+profile:
+	$(GO) test -run '^$$' -bench '^BenchmarkGRPC/scopeward$$' -benchtime 5s -o bin/authz.test -cpuprofile bin/cpu.pprof ./authz
+	$(GO) tool pprof -top bin/authz.test bin/cpu.pprof 2>/dev/null | head -50
 
 clean:
 	rm -rf bin

@@ -1,0 +1,114 @@
+// Command bench measures Scopeward behind a real Envoy, as ratios to a stock grpc-go server that allows everything without
+// looking: what is beyond that server is Scopeward's own cost.
+//
+//	go run ./e2e/bench                        the table (make bench)
+//	go run ./e2e/bench -base COMMIT           compares the tree with a commit, and fails on a loss (make bench-check)
+//	go run ./e2e/bench -server name=COMMAND   measures another server too; {port} and {jwks} stand in COMMAND
+//
+// All servers run at the same time, each behind an Envoy of its own, and are loaded one after the other in rounds that
+// begin with another server each time; the figures are medians of the rounds. A machine's absolute figures say little, and
+// those of a busy machine nothing: only the ratios are meant to be read.
+//
+// The workload is Scopeward with everything on (audit, metrics, cache, identity headers) and RS256 tokens, asked by 64
+// connections: once with one token, and once with many in turn. The load comes from wrk where it is on the PATH, else from a
+// generator in this process, which takes more of the machine. It needs Linux, for the CPU time of the servers.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// settings are the flags.
+type settings struct {
+	rounds   int
+	duration time.Duration
+	tokens   int
+	conns    int
+	base     string
+	servers  []string
+}
+
+func main() {
+	var s settings
+	flag.IntVar(&s.rounds, "rounds", 5, "how many rounds")
+	flag.DurationVar(&s.duration, "duration", 4*time.Second, "how long each server is loaded in a round, for each load")
+	flag.IntVar(&s.tokens, "tokens", 50_000, "how many distinct tokens the second load has")
+	flag.IntVar(&s.conns, "connections", 64, "how many connections ask at a time")
+	flag.StringVar(&s.base, "base", "", "compare with this `commit`; exit status 1 on a loss")
+	flag.Func("server", "also measure `name=COMMAND`; repeatable", func(v string) error {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return fmt.Errorf("want name=COMMAND")
+		}
+		s.servers = append(s.servers, v)
+		return nil
+	})
+	noop := flag.String("noop", "", "run the server that allows everything on this `address`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := func() error {
+		if *noop != "" {
+			return serveNoop(ctx, *noop)
+		}
+		return bench(ctx, s)
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench sets everything up, measures, and takes it down again.
+func bench(ctx context.Context, s settings) error {
+	dir, err := os.MkdirTemp("", "scopeward-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	w, err := prepare(dir, s.tokens)
+	if err != nil {
+		return err
+	}
+	targets, stop, err := start(ctx, w, s)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	loads := []load{{name: "one token", tokens: w.tokens[:1]}, {name: fmt.Sprintf("%d tokens", len(w.tokens)), tokens: w.tokens}}
+	generate, by := generator(dir)
+	for _, l := range loads {
+		for _, t := range targets { // connections, caches, and a first collection
+			if _, err := generate(ctx, t, l, s.conns, 2*time.Second); err != nil {
+				return err
+			}
+		}
+		for round := range s.rounds {
+			for i := range targets {
+				t := targets[(i+round)%len(targets)]
+				r, err := t.measure(func() (result, error) { return generate(ctx, t, l, s.conns, s.duration) })
+				if err != nil {
+					return err
+				}
+				t.rounds = append(t.rounds, r)
+			}
+		}
+		fmt.Printf("\n%s, %d connections, %d rounds of %v, by %s\n\n", l.name, s.conns, s.rounds, s.duration, by)
+		table(targets)
+		if s.base != "" {
+			if err := compare(targets, l); err != nil {
+				return err
+			}
+		}
+		for _, t := range targets {
+			t.rounds = nil
+		}
+	}
+	return nil
+}
