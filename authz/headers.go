@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -46,7 +45,7 @@ func NewHeader(name, field string) (Header, error) {
 		return Header{name, value}, nil
 	}
 	if claim, ok := strings.CutPrefix(field, claimPrefix); ok && claim != "" {
-		return Header{name, func(id *token.Identity) string { return claimText(id.Claims()[claim]) }}, nil
+		return Header{name, func(id *token.Identity) string { return id.ClaimText(claim) }}, nil
 	}
 	known := append(IdentityFields(), claimPrefix+"NAME")
 	slices.Sort(known)
@@ -67,30 +66,6 @@ func checkHeaderName(name string) error {
 		return fmt.Errorf("header %s belongs to the request itself; choose a name of your own, such as x-auth-subject", name)
 	}
 	return nil
-}
-
-// claimText is a claim as a header value; what has no plain text form is empty.
-func claimText(claim any) string {
-	switch v := claim.(type) {
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			s, ok := e.(string)
-			if !ok {
-				return ""
-			}
-			parts[i] = s
-		}
-		return strings.Join(parts, " ")
-	default:
-		return ""
-	}
 }
 
 // identityHeaders adds the headers to set, and those to remove: each that

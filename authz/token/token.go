@@ -32,6 +32,7 @@ type Identity struct {
 
 	scopeText string // Scopes, joined
 	claims    heldClaims
+	asked     *askedClaims // nil if there are no claims
 
 	// Expiry is when the token ends, without any clock skew. Zero: not known.
 	Expiry time.Time
@@ -84,6 +85,7 @@ func (id *Identity) SetClaims(claims map[string]any) error {
 		issuer: hold("iss", id.Issuer), sub: hold("sub", id.Subject), email: hold("email", id.Email),
 		client: hold("client_id", id.ClientID), scope: hold("scope", id.scopeText), exp: hold("exp", float64(id.Expiry.Unix())),
 	}
+	id.asked = &askedClaims{}
 	if len(rest) == 0 {
 		return nil
 	}
