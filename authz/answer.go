@@ -19,10 +19,6 @@ func (s *Snapshot) Answer(d policy.Decision, err error) Answer {
 	if v.code == codeAllow {
 		return Answer{Status: 200}
 	}
-	row := v.code.answer()
-	a := Answer{Status: int(row.status), Body: row.body(v)}
-	if row.challenge {
-		a.Challenge = s.challenge(v)
-	}
-	return a
+	denial := s.denial(v)
+	return Answer{Status: int(denial.status), Body: denial.body, Challenge: denial.challenge}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -129,37 +130,56 @@ func TestCodecWritesReplies(t *testing.T) {
 	}
 }
 
-// TestAllocations guards the hot path: an allowed request of a known token, from
-// the bytes of the request to those of the reply. What is left is the text of
-// the request, the list of buffers, and a header of gRPC's.
+// TestAllocations guards the hot path, from the bytes of the request to those of the
+// reply. Three are the text of the request, the list of buffers and a header of gRPC's;
+// the others are said where they are allowed.
 func TestAllocations(t *testing.T) {
-	s, _, _ := testServer(t, func(string) (*token.Identity, error) {
-		return &token.Identity{Subject: "alice", Scopes: []string{"read:users"}}, nil
-	}, func(s *Snapshot) { s.Headers = s.Headers[:0] })
-	wire, err := proto.Marshal(browserRequest(strings.Repeat("a", 700)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := codec{}
-	data := mem.BufferSlice{mem.SliceBuffer(wire)}
-	check := func() {
-		event := newEvent()
-		if err := c.Unmarshal(data, event); err != nil {
-			t.Fatal(err)
+	rules := token.Rules{Provider: "test", Issuer: "https://issuer.example", Audiences: []string{"api"}}
+	s, _, _ := testServer(t, func(raw string) (*token.Identity, error) {
+		if strings.HasPrefix(raw, "bad") {
+			return nil, token.Invalidf("bad")
 		}
-		s.answer(t.Context(), event)
-		if !event.reply.allowed {
-			t.Fatal("denied")
-		}
-		reply, err := c.Marshal(event)
+		return rules.Identity(map[string]any{
+			"iss": "https://issuer.example", "aud": "api", "sub": "alice", "exp": float64(time.Now().Add(time.Hour).Unix()),
+			"scope": "openid read:users", "org": "org_1", "permissions": []any{"a", "b"},
+		})
+	}, nil)
+	for _, c := range []struct {
+		name, path, authorization, code string
+		allowed                         float64
+	}{
+		{"allowed, with headers of claims", "/users", "Bearer " + strings.Repeat("a", 700), "allow", 3},
+		{"public", "/public", "", "allow", 3},
+		{"no token", "/users", "", "missing_token", 5}, // the error
+		{"a bad token, known", "/users", "Bearer bad" + strings.Repeat("a", 700), "invalid_token", 3},
+		{"scope missing", "/admin", "Bearer " + strings.Repeat("a", 700), "insufficient_scope", 10}, // its challenge
+	} {
+		in := browserRequest("")
+		in.Attributes.Request.Http.Path = c.path
+		in.Attributes.Request.Http.Headers["authorization"] = c.authorization
+		wire, err := proto.Marshal(in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		reply.Free()
-	}
-	check()
-	const allowed = 4
-	if got := testing.AllocsPerRun(1000, check); !raceEnabled && got > allowed {
-		t.Errorf("%v allocations a check, want at most %d", got, allowed)
+		codec, data := codec{}, mem.BufferSlice{mem.SliceBuffer(wire)}
+		check := func() {
+			event := newEvent()
+			if err := codec.Unmarshal(data, event); err != nil {
+				t.Fatal(err)
+			}
+			s.answer(t.Context(), event)
+			if event.reply.code != c.code {
+				t.Fatalf("%s: got %s", c.name, event.reply.code)
+			}
+			reply, err := codec.Marshal(event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reply.Free()
+		}
+		check()
+		if got := testing.AllocsPerRun(1000, check); !raceEnabled && got > c.allowed {
+			t.Errorf("%s: %v allocations, want at most %v", c.name, got, c.allowed)
+		}
 	}
 }

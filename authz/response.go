@@ -92,15 +92,51 @@ func (s *Snapshot) allow(r *reply, e *Event) {
 
 // deny refuses the request.
 func (s *Snapshot) deny(r *reply, e *Event) {
-	r.answer = e.verdict.code.answer()
-	r.body = r.answer.body(e.verdict)
+	d := s.denial(e.verdict)
+	r.answer, r.body = d.answer, d.body
 	r.set = append(r.set, header{"content-type", "application/json"})
-	if r.answer.challenge {
-		r.set = append(r.set, header{"www-authenticate", s.challenge(e.verdict)})
+	if d.challenge != "" {
+		r.set = append(r.set, header{"www-authenticate", d.challenge})
 	}
 	if r.answer.retryAfter {
 		r.set = append(r.set, retryHeaders(e.verdict)...)
 	}
+}
+
+// denial is what a client gets that is denied, but for when to come back.
+type denial struct {
+	answer
+	body      string
+	challenge string // WWW-Authenticate; empty if there is none
+}
+
+// prepare makes the denials that are the same for every request.
+func (s *Snapshot) prepare() {
+	if s.prepared != nil {
+		return
+	}
+	all := make([]denial, codeUnavailable+1)
+	for c := range all {
+		all[c] = s.denial(verdict{code: code(c)})
+	}
+	s.prepared = all
+}
+
+// denial is the prepared one, or made for a verdict that has a text of its own.
+func (s *Snapshot) denial(v verdict) denial {
+	if int(v.code) < len(s.prepared) && v.code != codeInvalidRequest {
+		d := s.prepared[v.code]
+		if len(v.scopes) > 0 {
+			d.challenge = s.challenge(v)
+		}
+		return d
+	}
+	a := v.code.answer()
+	d := denial{answer: a, body: a.body(v)}
+	if a.challenge {
+		d.challenge = s.challenge(v)
+	}
+	return d
 }
 
 // message is the reply as a CheckResponse; no other place builds one. A denial
@@ -191,7 +227,10 @@ func (s *Snapshot) challenge(v verdict) string {
 
 // quote makes a quoted-string (RFC 9110 section 5.6.4).
 func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	if strings.ContainsAny(s, `\"`) {
+		s = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)
+	}
+	return `"` + s + `"`
 }
 
 // defaultRetryAfter is for a provider that does not say when to come back.

@@ -42,6 +42,8 @@ type Snapshot struct {
 	// TrustedHops is the number of proxies in front of Envoy whose
 	// X-Forwarded-For entries are believed. 0 believes none.
 	TrustedHops int
+
+	prepared []denial // by code; nil until a server has the snapshot
 }
 
 // Limit bounds the token validations of one client. Its zero value sets no
@@ -71,7 +73,7 @@ type Server struct {
 func NewServer(s *Snapshot, audit *AuditWriter, metrics *Metrics, log *slog.Logger) *Server {
 	server := &Server{audit: audit, metrics: metrics, log: log}
 	server.hurried, server.hurry = context.WithCancel(context.Background())
-	server.snapshot.Store(s)
+	server.Swap(s)
 	return server
 }
 
@@ -80,7 +82,10 @@ func (s *Server) Snapshot() *Snapshot { return s.snapshot.Load() }
 
 // Swap makes the server decide by another snapshot. Requests under way end by
 // the one that they began with.
-func (s *Server) Swap(next *Snapshot) { s.snapshot.Store(next) }
+func (s *Server) Swap(next *Snapshot) {
+	next.prepare()
+	s.snapshot.Store(next)
+}
 
 // InFlight is the number of requests that are being answered.
 func (s *Server) InFlight() int64 { return s.inFlight.Load() }

@@ -37,6 +37,8 @@ rules:
     scopes: [read:users]
   - match: GET /orgs/{id}
     when: identity.claims.org == path.id
+  - match: /admin
+    scopes: [admin, write:users]
 `
 
 // testServer has the headers x-auth-subject, -scopes and -org.

@@ -65,30 +65,25 @@ func (e *malformedRequestError) Error() string { return e.reason }
 // denied translates an error into the answer that it means. It is the only
 // such place, and an error that it does not know denies.
 func denied(err error) verdict {
-	var (
-		badRequest  *policy.RequestError
-		missing     *token.MissingError
-		malformed   *token.MalformedError
-		invalid     *token.InvalidError
-		limited     *limitedError
-		unavailable *token.UnavailableError
-	)
-	switch {
-	case errors.As(err, &badRequest):
-		return verdict{code: codeInvalidPath, reason: badRequest.Error()}
-	case errors.As(err, &missing):
-		return verdict{code: codeMissingToken, reason: missing.Error()}
-	case errors.As(err, &malformed):
-		return verdict{code: codeInvalidRequest, reason: malformed.Reason}
-	case errors.As(err, &invalid):
-		return verdict{code: codeInvalidToken, reason: invalid.Reason}
-	case errors.As(err, &limited):
-		return verdict{code: codeRateLimited, reason: limited.Error(), limit: limited.Result}
-	case errors.As(err, &unavailable):
-		return verdict{code: codeUnavailable, reason: unavailable.Reason, retryAfter: unavailable.RetryAfter}
-	default:
-		return verdict{code: codeInternalError, reason: "internal error", err: err}
+	if e, ok := errors.AsType[*policy.RequestError](err); ok {
+		return verdict{code: codeInvalidPath, reason: e.Error()}
 	}
+	if e, ok := errors.AsType[*token.MissingError](err); ok {
+		return verdict{code: codeMissingToken, reason: e.Error()}
+	}
+	if e, ok := errors.AsType[*token.MalformedError](err); ok {
+		return verdict{code: codeInvalidRequest, reason: e.Reason}
+	}
+	if e, ok := errors.AsType[*token.InvalidError](err); ok {
+		return verdict{code: codeInvalidToken, reason: e.Reason}
+	}
+	if e, ok := errors.AsType[*limitedError](err); ok {
+		return verdict{code: codeRateLimited, reason: e.Error(), limit: e.Result}
+	}
+	if e, ok := errors.AsType[*token.UnavailableError](err); ok {
+		return verdict{code: codeUnavailable, reason: e.Reason, retryAfter: e.RetryAfter}
+	}
+	return verdict{code: codeInternalError, reason: "internal error", err: err}
 }
 
 // judged translates the policy's decision.
