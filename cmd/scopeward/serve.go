@@ -91,6 +91,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { tuneGC(ctx, s.log); return nil })
+	group.Go(func() error { tuneProcs(ctx, s.procs); return nil })
 	for _, p := range s.state.Load().providers {
 		p.start(ctx, group.Go)
 	}

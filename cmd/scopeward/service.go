@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,7 @@ type service struct {
 	state    atomic.Pointer[state]
 	reloads  reloads
 	tls      *transport // nil: plaintext
+	procs    *processors
 	draining atomic.Bool
 }
 
@@ -97,7 +99,7 @@ func loadRules(o options) (files, error) {
 // newService wires the parts together; it starts nothing but the audit writer.
 func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*service, error) {
 	audit := authz.NewAuditWriter(auditTo, log)
-	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit}
+	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.certs != nil {
 		s.tls = newTransport(f.certs, newRefusals(s.registry, log))

@@ -166,6 +166,7 @@ func folders(paths []string) []string {
 // reload brings the files into force, or keeps what was last good and says why.
 // The identities of providers that stay the same stay cached; decisions never are.
 func (s *service) reload(ctx context.Context, run func(func() error), asked bool) {
+	defer s.procs.all()()
 	f, err := loadRules(s.options)
 	var next *state
 	if err == nil {
