@@ -3,6 +3,7 @@
 //
 //	go run ./e2e/bench                        the table (make bench)
 //	go run ./e2e/bench -base COMMIT           compares the tree with a commit, and fails on a loss (make bench-check)
+//	go run ./e2e/bench -identities 1000000    what so many cached identities take, and the collector's pauses
 //	go run ./e2e/bench -server name=COMMAND   measures another server too; {port} and {jwks} stand in COMMAND
 //
 // All servers run at the same time, each behind an Envoy of its own, and are loaded one after the other in rounds that
@@ -27,12 +28,13 @@ import (
 
 // settings are the flags.
 type settings struct {
-	rounds   int
-	duration time.Duration
-	tokens   int
-	conns    int
-	base     string
-	servers  []string
+	rounds     int
+	duration   time.Duration
+	tokens     int
+	conns      int
+	base       string
+	identities int
+	servers    []string
 }
 
 func main() {
@@ -42,6 +44,7 @@ func main() {
 	flag.IntVar(&s.tokens, "tokens", 50_000, "how many distinct tokens the second load has")
 	flag.IntVar(&s.conns, "connections", 64, "how many connections ask at a time")
 	flag.StringVar(&s.base, "base", "", "compare with this `commit`; exit status 1 on a loss")
+	flag.IntVar(&s.identities, "identities", 0, "fill the cache with so many identities, and measure nothing else")
 	flag.Func("server", "also measure `name=COMMAND`; repeatable", func(v string) error {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
 			return fmt.Errorf("want name=COMMAND")
@@ -56,6 +59,9 @@ func main() {
 	err := func() error {
 		if *noop != "" {
 			return serveNoop(ctx, *noop)
+		}
+		if s.identities > 0 {
+			return identities(ctx, s)
 		}
 		return bench(ctx, s)
 	}()

@@ -91,9 +91,9 @@ func commands(ctx context.Context, w *workload, s settings) ([]command, error) {
 	if err != nil {
 		return nil, err
 	}
-	binary := filepath.Join(w.dir, "scopeward")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/scopeward").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building Scopeward: %w\n%s", err, out)
+	binary, err := buildScopeward(ctx, w.dir)
+	if err != nil {
+		return nil, err
 	}
 	serve := func(binary string) string {
 		return binary + " serve --config " + filepath.Join(w.dir, "scopeward.yaml") + " --listen 127.0.0.1:{port} --admin 127.0.0.1:0"
@@ -111,6 +111,14 @@ func commands(ctx context.Context, w *workload, s settings) ([]command, error) {
 		list = append(list, command{name, line})
 	}
 	return list, nil
+}
+
+func buildScopeward(ctx context.Context, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "scopeward")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/scopeward").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building Scopeward: %w\n%s", err, out)
+	}
+	return binary, nil
 }
 
 // listens waits until the server takes connections.

@@ -44,7 +44,7 @@ func prepare(dir string, tokens int) (*workload, error) {
 	w := &workload{dir: dir, jwks: filepath.Join(dir, "jwks.json"), tokens: make([]string, max(tokens, 1))}
 	files := map[string]string{
 		"jwks.json":   string(jwks),
-		"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n    scopes: [read:users]\n",
+		"policy.yaml": policyText,
 		"scopeward.yaml": fmt.Sprintf(`providers:
   - {name: bench, issuer: %s, audiences: [%s], jwks: {file: jwks.json}}
 cache: {ttl: 1h, max_entries: 200000}
@@ -63,21 +63,24 @@ policy: [policy.yaml]
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range w.tokens {
 		group.Go(func() (err error) {
-			w.tokens[i], err = sign(key, i)
+			w.tokens[i], err = claims(i, jwt.SigningMethodRS256).SignedString(key)
 			return err
 		})
 	}
 	return w, group.Wait()
 }
 
-// sign makes a token as large as a provider's usually is.
-func sign(key *rsa.PrivateKey, i int) (string, error) {
+// policyText is the policy that all are measured with.
+const policyText = "version: 1\nrules:\n  - match: GET /users\n    scopes: [read:users]\n"
+
+// claims is a token as large as a provider's usually is, not yet signed.
+func claims(i int, method jwt.SigningMethod) *jwt.Token {
 	now := time.Now()
-	t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+	t := jwt.NewWithClaims(method, jwt.MapClaims{
 		"iss": issuer, "aud": []string{audience}, "sub": fmt.Sprintf("user-%08d", i), "azp": "0123456789abcdef0123456789abcdef",
 		"scope": "openid profile read:users write:orders", "org_code": "org_0123456789a", "jti": fmt.Sprintf("%036d", i),
 		"iat": now.Unix(), "exp": now.Add(4 * time.Hour).Unix(),
 	})
 	t.Header["kid"] = "bench"
-	return t.SignedString(key)
+	return t
 }
