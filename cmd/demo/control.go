@@ -23,6 +23,14 @@ func controlPath() (string, error) {
 	return filepath.Join(cache, "scopeward", "demo-control"), nil
 }
 
+// runningControl is the file with the control URL of what runs here: the provider of a container, or this user's demo.
+func runningControl() (string, error) {
+	if dir := os.Getenv("DEMO_DIR"); dir != "" {
+		return filepath.Join(dir, controlFile), nil
+	}
+	return controlPath()
+}
+
 // providerActions are what `demo provider` can do: the provider's own actions, and to kill its process.
 func providerActions() []string { return append(idp.Actions(), "kill") }
 
@@ -37,7 +45,7 @@ func providerCommand(ctx context.Context, args []string, out io.Writer) error {
 		return usageError{fmt.Errorf("demo provider takes one of: %s", strings.Join(providerActions(), ", "))}
 	}
 	if *control == "" {
-		path, err := controlPath()
+		path, err := runningControl()
 		if err != nil {
 			return fmt.Errorf("%w; give the --control URL that the demo printed", err)
 		}

@@ -186,12 +186,12 @@ func (d *demo) startScopeward(ctx context.Context, path string) error {
 		return err
 	}
 	d.cleanup(d.stopper(d.scopeward.Stop))
-	return d.scopeward.Ready(15*time.Second, func() error { return errors.Join(ctx.Err(), ready(ctx, d.admin)) })
+	return d.scopeward.Ready(15*time.Second, func() error { return errors.Join(ctx.Err(), ready(ctx, "http://"+d.admin+"/readyz")) })
 }
 
-// ready asks Scopeward's admin listener.
-func ready(ctx context.Context, admin string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", nil)
+// ready wants the status 200 of a URL.
+func ready(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
@@ -201,13 +201,13 @@ func ready(ctx context.Context, admin string) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("/readyz says %s", res.Status)
+		return fmt.Errorf("%s says %s", url, res.Status)
 	}
 	return nil
 }
 
 func (d *demo) startEnvoy(ctx context.Context, binary string, port int) error {
-	address, server, err := serveUpstream()
+	address, server, err := serveUpstream("127.0.0.1:0")
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ const usage = `Usage:
   demo [--scopeward FILE] [--port N]      run everything until Ctrl-C
   demo provider ACTION                    break or mend the identity provider of the running demo
   demo idp --dir DIR --listen HOST:PORT   the identity provider alone
+  demo upstream --listen HOST:PORT        the service to protect alone
+  demo requests --dir DIR --base URL      curl lines for an Envoy elsewhere, with tokens of that identity provider
+  demo healthcheck URL                    exit status 0 if it answers 200, for containers
   demo envoy                              get an Envoy ready and print its path
 `
 
@@ -47,6 +50,15 @@ func command(ctx context.Context, args []string) error {
 		switch args[0] {
 		case "idp":
 			return idpCommand(ctx, args[1:])
+		case "upstream":
+			return upstreamCommand(ctx, args[1:])
+		case "requests":
+			return requestsCommand(ctx, args[1:], os.Stdout)
+		case "healthcheck":
+			if len(args) != 2 {
+				return usageError{errors.New("demo healthcheck takes one URL")}
+			}
+			return ready(ctx, args[1])
 		case "provider":
 			return providerCommand(ctx, args[1:], os.Stdout)
 		case "envoy": // so that the install can run while the rest is still being built

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,8 +19,9 @@ import (
 	"scopeward/envoy/process"
 )
 
-// The files by which the identity provider tells the demo that it is ready. Both hold one line.
+// The files by which the identity provider tells that it is ready, and how to ask it. Each holds one line.
 const (
+	urlFile     = "url"     // the base of its issuers
 	controlFile = "control" // the control port's URL, with a path that only its owner knows
 	secretFile  = "secret"  // the client secret of idp.MachineClient
 )
@@ -27,16 +29,18 @@ const (
 // idpCommand is the identity provider as a process of its own, so that it can be killed.
 func idpCommand(ctx context.Context, args []string) error {
 	flags := newFlags("demo idp")
-	dir := flags.String("dir", "", "the `folder` of its state; required")
-	listen := flags.String("listen", "127.0.0.1:0", "the `address` to listen on")
+	c := idp.Config{Secret: os.Getenv("DEMO_CLIENT_SECRET")}
+	dirFlag(flags, &c.Dir)
+	flags.StringVar(&c.Listen, "listen", "127.0.0.1:0", "the `address` to listen on")
+	flags.StringVar(&c.URL, "url", "", "the `URL` under which others reach it, without a slash at the end; default: http:// and the address")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if *dir == "" || flags.NArg() > 0 {
+	if c.Dir == "" || flags.NArg() > 0 {
 		return usageError{errors.New("demo idp needs --dir and takes no arguments")}
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // the library logs each refused request there
-	server, err := idp.Serve(*dir, *listen)
+	server, err := idp.Serve(c)
 	if err != nil {
 		return err
 	}
@@ -46,15 +50,20 @@ func idpCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	defer control.Close()
-	if err := writeFile(filepath.Join(*dir, secretFile), server.Secret()); err != nil {
-		return err
-	}
-	if err := writeFile(filepath.Join(*dir, controlFile), url); err != nil {
-		return err
+	// The control file comes last: who finds it finds the others.
+	for _, file := range []struct{ name, text string }{{urlFile, server.URL()}, {secretFile, server.Secret()}, {controlFile, url}} {
+		if err := writeFile(filepath.Join(c.Dir, file.name), file.text); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("identity provider: %s\n", server.URL())
 	<-ctx.Done()
 	return nil
+}
+
+// dirFlag is where an identity provider has its state. $DEMO_DIR is for containers: who looks into one need not know the place.
+func dirFlag(flags *flag.FlagSet, dir *string) {
+	flags.StringVar(dir, "dir", os.Getenv("DEMO_DIR"), "the `folder` of the identity provider's state; default: $DEMO_DIR")
 }
 
 // serveSecretly serves h on a free port of loopback below a path that can't be guessed: a web page in a browser on this machine can't reach it.
@@ -105,22 +114,36 @@ func (p *provider) start() error {
 		return err
 	}
 	err = child.Ready(15*time.Second, func() error {
-		url, err := os.ReadFile(control)
-		p.controlURL = strings.TrimSpace(string(url))
+		_, err := os.Stat(control)
 		return err
 	})
+	if err == nil {
+		err = p.read()
+	}
 	if err != nil {
 		child.Kill()
 		return err
 	}
-	secret, err := os.ReadFile(filepath.Join(p.dir, secretFile))
-	if err != nil {
-		child.Kill()
-		return err
-	}
-	p.secret, p.process = strings.TrimSpace(string(secret)), child
+	p.process = child
 	go p.watch(child)
 	return nil
+}
+
+// read reads how a running provider is asked.
+func (p *provider) read() (err error) {
+	if p.secret, err = readFile(p.dir, secretFile); err != nil {
+		return err
+	}
+	p.controlURL, err = readFile(p.dir, controlFile)
+	return err
+}
+
+func readFile(dir, name string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return "", fmt.Errorf("no identity provider runs with its state in this folder: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 func (p *provider) watch(child *process.Process) {

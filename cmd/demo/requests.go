@@ -1,7 +1,12 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"scopeward/cmd/demo/idp"
@@ -33,6 +38,38 @@ func requests(t tokens) []request {
 		{403, "no rule matches, so nobody may", t.keys, "", "/elsewhere"},
 		{400, "two parties could read this path differently", t.keys, "", "/public/../users"},
 	}
+}
+
+// requestsCommand prints the requests for a system that runs elsewhere, such as in containers: tokens of its identity provider, curl lines
+// for its Envoy.
+func requestsCommand(ctx context.Context, args []string, out io.Writer) error {
+	flags := newFlags("demo requests")
+	var p provider
+	dirFlag(flags, &p.dir)
+	base := flags.String("base", cmp.Or(os.Getenv("DEMO_BASE"), fmt.Sprintf("http://%s", loopback(defaultPort))), "the `URL` at which Envoy is reached; also $DEMO_BASE")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if p.dir == "" || flags.NArg() > 0 {
+		return usageError{errors.New("demo requests needs --dir and takes no arguments")}
+	}
+	err := p.read()
+	if err == nil {
+		p.url, err = readFile(p.dir, urlFile)
+	}
+	if err != nil {
+		return err
+	}
+	tokens, err := getTokens(ctx, &p)
+	if err != nil {
+		return err
+	}
+	for _, r := range requests(tokens) {
+		if _, err := fmt.Fprintf(out, "%s\n\n", r.render(*base)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // render writes the comment and the command. The command exits 0 whatever the status is, and holds all that it needs.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -15,9 +18,29 @@ type upstream struct {
 	Headers map[string]string `json:"headers"`
 }
 
-// serveUpstream listens on a free port of loopback until the server is closed.
-func serveUpstream() (address string, server *http.Server, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// upstreamCommand is the upstream as a process of its own.
+func upstreamCommand(ctx context.Context, args []string) error {
+	flags := newFlags("demo upstream")
+	listen := flags.String("listen", "127.0.0.1:8081", "the `address` to listen on")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return usageError{errors.New("demo upstream takes no arguments")}
+	}
+	address, server, err := serveUpstream(*listen)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	fmt.Printf("upstream: http://%s\n", address)
+	<-ctx.Done()
+	return nil
+}
+
+// serveUpstream listens on host:port until the server is closed; with port 0 the system chooses.
+func serveUpstream(listen string) (address string, server *http.Server, err error) {
+	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return "", nil, err
 	}

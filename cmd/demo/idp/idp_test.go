@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 func serve(t *testing.T, dir, addr string) *idp.Server {
 	t.Helper()
-	s, err := idp.Serve(dir, addr)
+	s, err := idp.Serve(idp.Config{Dir: dir, Listen: addr})
 	if err != nil {
 		t.Fatal(err)
 	}

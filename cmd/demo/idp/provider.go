@@ -33,9 +33,13 @@ type Provider struct {
 	base  string
 }
 
-// New opens the provider whose state lives in dir. Its issuers are base/keys, base/profile and so on.
-func New(dir, base string) (*Provider, error) {
+// New opens the provider whose state lives in dir. Its issuers are base/keys, base/profile and so on. The secret of [MachineClient] is the
+// one that is given, else the one of the state.
+func New(dir, base, secret string) (*Provider, error) {
 	state, err := open(dir)
+	if err == nil && secret != "" {
+		state.data.Secret = secret
+	}
 	if err != nil {
 		return nil, fmt.Errorf("identity provider: %w", err)
 	}

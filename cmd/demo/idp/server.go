@@ -16,10 +16,19 @@ import (
 // slowness is how long an answer takes while the provider is slow.
 const slowness = 10 * time.Second
 
+// Config says where a provider lives. Dir and Listen are required.
+type Config struct {
+	Dir    string // of its state
+	Listen string // host:port; with port 0 the system chooses
+	URL    string // under which it is reached, the base of its issuers, without a slash at the end; http:// and Listen if empty
+	Secret string // of MachineClient; made at random if empty
+}
+
 // Server serves a Provider on a port and can break in the ways that providers break.
 type Server struct {
 	*Provider
 	addr string
+	url  string
 
 	mu    sync.Mutex
 	fault string       // one of Faults, "" if healthy
@@ -29,14 +38,17 @@ type Server struct {
 // Faults lists what [Server.Fault] knows.
 func Faults() []string { return []string{"down", "slow", "500", "429", "html"} }
 
-// Serve listens on addr (host:port; port 0 lets the system choose) with the state in dir.
-func Serve(dir, addr string) (*Server, error) {
-	l, err := net.Listen("tcp", addr)
+// Serve starts a provider.
+func Serve(c Config) (*Server, error) {
+	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("identity provider: %w", err)
 	}
-	s := &Server{addr: l.Addr().String()}
-	if s.Provider, err = New(dir, s.URL()); err != nil {
+	s := &Server{addr: l.Addr().String(), url: c.URL}
+	if s.url == "" {
+		s.url = "http://" + s.addr
+	}
+	if s.Provider, err = New(c.Dir, s.url, c.Secret); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -45,7 +57,7 @@ func Serve(dir, addr string) (*Server, error) {
 }
 
 // URL is the provider's base, without a slash at the end.
-func (s *Server) URL() string { return "http://" + s.addr }
+func (s *Server) URL() string { return s.url }
 
 // Close ends the server.
 func (s *Server) Close() error { return s.Fault("down") }
