@@ -2,25 +2,36 @@
 package envoy
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"net"
+	"path"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
 
-//go:embed minimal.yaml
-var minimal []byte
+//go:embed *.yaml
+var files embed.FS
 
-// Bootstrap says what differs from minimal.yaml. Addresses are host:port; Authz may also be unix:///path. Port 0 lets the system choose
-// (ask [Process.Address]).
+// The names of the parts that every bootstrap here has, besides its admin interface.
+const (
+	publicListener  = "public"    // for clients
+	upstreamCluster = "upstream"  // the protected service; also the virtual host that leads to it
+	authzCluster    = "scopeward" // Scopeward
+)
+
+// Bootstrap says what differs from one of the bootstraps of this folder. Addresses are host:port, those of clusters also unix:///path. Port 0
+// lets the system choose (ask [Process.Address]).
 type Bootstrap struct {
+	File     string // a file of this folder; minimal.yaml if empty
 	Listen   string // the listener for clients
 	Admin    string // Envoy's admin interface
 	Upstream string // the protected service
 	Authz    string // Scopeward's gRPC listener
+	// Clusters are the addresses of further clusters, by name.
+	Clusters map[string]string
 	Policy   string // optional: the policy named in the virtual host's context_extensions
 	// ContextExtensions are further context_extensions of the virtual host.
 	ContextExtensions map[string]string
@@ -31,33 +42,73 @@ func Local(upstream, authz string) Bootstrap {
 	return Bootstrap{Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Upstream: upstream, Authz: authz}
 }
 
-// YAML renders minimal.yaml with these addresses. The error names an address that is none.
+// YAML renders the file with these addresses. The error names an address that is none, or a part that the file does not have.
 func (b Bootstrap) YAML() ([]byte, error) {
-	var doc map[string]any
-	if err := yaml.Unmarshal(minimal, &doc); err != nil {
-		return nil, fmt.Errorf("envoy/minimal.yaml: %w", err)
+	if b.File == "" {
+		b.File = "minimal.yaml"
 	}
-	for _, a := range []struct{ name, address, path string }{
-		{"admin", b.Admin, "admin"},
-		{"listen", b.Listen, "static_resources.listeners.0"},
-		{"upstream", b.Upstream, "static_resources.clusters.0.load_assignment.endpoints.0.lb_endpoints.0.endpoint"},
-		{"authz", b.Authz, "static_resources.clusters.1.load_assignment.endpoints.0.lb_endpoints.0.endpoint"},
-	} {
-		value, err := address(a.address)
-		if err != nil {
-			return nil, fmt.Errorf("%s address %q: %w", a.name, a.address, err)
-		}
-		at(doc, a.path)["address"] = value
+	text, err := files.ReadFile(path.Clean(b.File))
+	if err != nil {
+		return nil, fmt.Errorf("no bootstrap is named %s: %w", b.File, err)
 	}
-	if strings.HasPrefix(b.Authz, "unix:") {
-		at(doc, "static_resources.clusters.1")["type"] = "STATIC" // a socket has no name to resolve
+	doc := &document{}
+	if err := yaml.Unmarshal(text, doc); err != nil {
+		return nil, fmt.Errorf("envoy/%s: %w", b.File, err)
 	}
-	b.setContextExtensions(at(doc, "static_resources.listeners.0.filter_chains.0.filters.0.typed_config.route_config.virtual_hosts.0"))
+	if err := b.place(doc); err != nil {
+		return nil, fmt.Errorf("envoy/%s: %w", b.File, err)
+	}
 	return yaml.Marshal(doc)
 }
 
-func (b Bootstrap) setContextExtensions(virtualHost map[string]any) {
-	extensions := map[string]any{}
+// place puts the addresses where the document has them.
+func (b Bootstrap) place(doc *document) error {
+	admin, err := address("admin", b.Admin)
+	if err != nil {
+		return err
+	}
+	doc.Admin["address"] = admin
+	public, err := named(doc.Resources.Listeners, publicListener)
+	if err != nil {
+		return fmt.Errorf("listener %w", err)
+	}
+	if public["address"], err = address("listen", b.Listen); err != nil {
+		return err
+	}
+	clusters := map[string]string{upstreamCluster: b.Upstream, authzCluster: b.Authz}
+	for name, address := range b.Clusters {
+		clusters[name] = address
+	}
+	for name, address := range clusters {
+		if err := placeCluster(doc, name, address); err != nil {
+			return err
+		}
+	}
+	return b.setContextExtensions(public)
+}
+
+func placeCluster(doc *document, name, to string) error {
+	cluster, err := named(doc.Resources.Clusters, name)
+	if err != nil {
+		return fmt.Errorf("cluster %w", err)
+	}
+	at, err := address(name, to)
+	if err != nil {
+		return err
+	}
+	cluster["load_assignment"] = object{"cluster_name": name, "endpoints": []any{object{
+		"lb_endpoints": []any{object{"endpoint": object{"address": at}}},
+	}}}
+	if strings.HasPrefix(to, "unix:") {
+		cluster["type"] = "STATIC" // a socket has no name to resolve
+	} else {
+		cluster["type"] = "STRICT_DNS"
+	}
+	return nil
+}
+
+func (b Bootstrap) setContextExtensions(listener object) error {
+	extensions := object{}
 	for k, v := range b.ContextExtensions {
 		extensions[k] = v
 	}
@@ -65,42 +116,79 @@ func (b Bootstrap) setContextExtensions(virtualHost map[string]any) {
 		extensions["policy"] = b.Policy
 	}
 	if len(extensions) == 0 {
-		return
+		return nil
 	}
-	virtualHost["typed_per_filter_config"] = map[string]any{"envoy.filters.http.ext_authz": map[string]any{
-		"@type":          "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
-		"check_settings": map[string]any{"context_extensions": extensions},
-	}}
+	for _, host := range virtualHosts(listener) {
+		if host["name"] == upstreamCluster {
+			host["typed_per_filter_config"] = object{"envoy.filters.http.ext_authz": object{
+				"@type":          "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+				"check_settings": object{"context_extensions": extensions},
+			}}
+			return nil
+		}
+	}
+	return fmt.Errorf("virtual host %q is missing", upstreamCluster)
 }
 
-// address is an Envoy config.core.v3.Address.
-func address(s string) (map[string]any, error) {
+// object is a message of Envoy's configuration.
+type object = map[string]any
+
+// document is a bootstrap, with the parts that are changed.
+type document struct {
+	Admin     object `yaml:"admin"`
+	Resources struct {
+		Listeners []object `yaml:"listeners"`
+		Clusters  []object `yaml:"clusters"`
+		Others    object   `yaml:",inline"`
+	} `yaml:"static_resources"`
+	Others object `yaml:",inline"`
+}
+
+func named(objects []object, name string) (object, error) {
+	for _, o := range objects {
+		if o["name"] == name {
+			return o, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is missing", name)
+}
+
+// virtualHosts are all of a listener's.
+func virtualHosts(node any) (hosts []object) {
+	switch n := node.(type) {
+	case object:
+		for key, value := range n {
+			list, ok := value.([]any)
+			if key != "virtual_hosts" || !ok {
+				hosts = append(hosts, virtualHosts(value)...)
+				continue
+			}
+			for _, host := range list {
+				hosts = append(hosts, host.(object))
+			}
+		}
+	case []any:
+		for _, item := range n {
+			hosts = append(hosts, virtualHosts(item)...)
+		}
+	}
+	return hosts
+}
+
+// address is an Envoy config.core.v3.Address. The error calls it by its name.
+func address(name, s string) (object, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		return map[string]any{"pipe": map[string]any{"path": strings.TrimPrefix(path, "//")}}, nil
+		return object{"pipe": object{"path": strings.TrimPrefix(path, "//")}}, nil
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return nil, fmt.Errorf("want host:port or unix:///path: %w", err)
+		return nil, fmt.Errorf("%s address %q: want host:port or unix:///path: %w", name, s, err)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || host == "" {
-		return nil, fmt.Errorf("want a host and a port from 0 to 65535")
+		return nil, fmt.Errorf("%s address %q: want a host and a port from 0 to 65535", name, s)
 	}
-	return map[string]any{"socket_address": map[string]any{"address": host, "port_value": int(n)}}, nil
-}
-
-// at follows a dotted path of keys and list indexes. The document is our own embedded file, so a missing step is a bug and panics.
-func at(node any, path string) map[string]any {
-	for step := range strings.SplitSeq(path, ".") {
-		switch n := node.(type) {
-		case map[string]any:
-			node = n[step]
-		case []any:
-			i, _ := strconv.Atoi(step)
-			node = n[i]
-		}
-	}
-	return node.(map[string]any)
+	return object{"socket_address": object{"address": host, "port_value": int(n)}}, nil
 }
 
 // FreePort returns a TCP port of 127.0.0.1 that was free a moment ago.

@@ -2,13 +2,16 @@ package envoy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -89,20 +92,45 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-func TestMinimalIsShownAsItRuns(t *testing.T) {
-	rendered, err := Bootstrap{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9901", Upstream: "127.0.0.1:8081", Authz: "127.0.0.1:9191"}.YAML()
-	if err != nil {
-		t.Fatal(err)
+// TestRenderingChangesAddressesOnly: with the addresses that a bootstrap has, the rendering is the same.
+func TestRenderingChangesAddressesOnly(t *testing.T) {
+	for file, own := range map[string]Bootstrap{
+		"": {}, "minimal.yaml": {},
+	} {
+		t.Run(file, func(t *testing.T) {
+			own.File = file
+			own.Listen, own.Admin, own.Upstream = "127.0.0.1:8080", "127.0.0.1:9901", "127.0.0.1:8081"
+			if own.Authz == "" {
+				own.Authz = "127.0.0.1:9191"
+			}
+			rendered, err := own.YAML()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(cmp.Or(file, "minimal.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want, got any
+			if err := errors.Join(yaml.Unmarshal(text, &want), yaml.Unmarshal(rendered, &got)); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(want, got) {
+				t.Errorf("with the example's own addresses the rendering differs from it:\n%v\n%v", want, got)
+			}
+		})
 	}
-	var want, got any
-	if err := yaml.Unmarshal(minimal, &want); err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(rendered, &got); err != nil {
-		t.Fatal(err)
-	}
-	if fmt.Sprint(want) != fmt.Sprint(got) {
-		t.Errorf("with the example's own addresses the rendering differs from it:\n%v\n%v", want, got)
+}
+
+func TestBootstrapNamesWhatIsMissing(t *testing.T) {
+	for want, b := range map[string]Bootstrap{
+		"no bootstrap is named none.yaml":                {File: "none.yaml"},
+		`envoy/minimal.yaml: cluster "other" is missing`: {Clusters: map[string]string{"other": "127.0.0.1:1"}},
+	} {
+		b.Listen, b.Admin, b.Upstream, b.Authz = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1"
+		if _, err := b.YAML(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
