@@ -87,7 +87,7 @@ type record struct {
 	Path3     text `json:"request_path"`
 	Path4     text `json:"uri"`
 	Path5     text `json:"request_uri"`
-	Path6     text `json:"uri_path"`
+	PathOnly  text `json:"uri_path"` // without the query
 
 	Host  text `json:"host"`
 	Host2 text `json:"authority"`
@@ -221,7 +221,8 @@ func escape(path string) string {
 }
 
 func (r *record) envoy() (entry, error) {
-	e := entry{hasQuery: true}
+	target := first(r.Original, r.Original2, r.Original3, r.Path, r.Path2, r.Path3, r.Path4, r.Path5)
+	e := entry{hasQuery: target != "" || strings.Contains(string(r.PathOnly), "?")}
 	m := r.metadata
 	for _, nested := range []*metadata{r.ExtAuthz, r.Filter, r.Own} {
 		m = m.or(nested)
@@ -249,7 +250,7 @@ func (r *record) envoy() (entry, error) {
 	return e.ask(
 		first(r.Method, r.Method2, r.Method3, r.Method4, r.Method5),
 		first(r.Host2, r.Host3, r.Host4, r.Host, r.Host5),
-		first(r.Original, r.Original2, r.Original3, r.Path, r.Path2, r.Path3, r.Path4, r.Path5, r.Path6), ip)
+		first(text(target), r.PathOnly), ip)
 }
 
 // or gives the metadata, or the others where it has none.

@@ -111,6 +111,8 @@ func TestRun(t *testing.T) {
 		"envoy JSON, scopes with spaces":      {`{"method":"GET","path":"/users","subject":"u","scopes":"x admin"}`, Opens, "insufficient_scope", "allow"},
 		"envoy JSON, denied without token":    {`{"method":"GET","path":"/files/1","ext_authz":{"code":"missing_token"}}`, Opens, "missing_token", "allow"},
 		"envoy JSON has the query":            {`{"method":"GET","path":"/search?q=1","subject":"u","scopes":[]}`, Closes, "allow", "access_denied"},
+		"envoy JSON, a path without query":    {`{"method":"GET","uri_path":"/search","subject":"u","scopes":[]}`, MayOpen, "condition", "condition"},
+		"envoy JSON, uri_path with query":     {`{"method":"GET","uri_path":"/search?q=1","subject":"u","scopes":[]}`, Closes, "allow", "access_denied"},
 		"envoy JSON, numbers elsewhere":       {`{"method":"GET","path":"/same","code":200,"host":null}`, Same, "", ""},
 		"envoy text":                          {`[2026-01-02T03:04:05.678Z] "GET /files/1?token=x HTTP/1.1" 200 - 0 5 7 6 "192.0.2.1" "curl/8" "id" "api.example.com" "10.0.0.1:80"`, MayOpen, "token with scopes read:files", "public"},
 		"envoy text, quotes of a client":      {`[2026-01-02T03:04:05.678Z] "GET /files/1 HTTP/2" 200 - 0 5 7 6 "-" "a" "GET /x HTTP/1.1" "id" "api.example.com" "-"`, MayOpen, "token with scopes read:files", "public"},
