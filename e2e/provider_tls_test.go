@@ -21,14 +21,14 @@ import (
 )
 
 // overTLS serves a provider over TLS as well, with a certificate of a CA for
-// 127.0.0.1 and idp.invalid; it gives host:port.
+// 127.0.0.1, idp.invalid and acme.kinde.com; it gives host:port.
 func overTLS(t *testing.T, idp *tokentest.Provider, ca *pki.CA) string {
 	t.Helper()
 	target, err := url.Parse(idp.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair := ca.Issue(t, pki.Leaf{Names: []string{"127.0.0.1", "idp.invalid"}})
+	pair := ca.Issue(t, pki.Leaf{Names: []string{"127.0.0.1", "idp.invalid", "acme.kinde.com"}})
 	certificate, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	if err != nil {
 		t.Fatal(err)

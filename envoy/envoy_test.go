@@ -94,10 +94,18 @@ func TestInstall(t *testing.T) {
 
 // TestRenderingChangesAddressesOnly: with the addresses that a bootstrap has, the rendering is the same.
 func TestRenderingChangesAddressesOnly(t *testing.T) {
-	for file, own := range map[string]Bootstrap{
-		"": {}, "minimal.yaml": {},
-	} {
+	particular := map[string]Bootstrap{
+		"unix-socket.yaml": {Authz: "unix:///run/scopeward/authz.sock"},
+		"mutual-tls.yaml":  {Authz: "scopeward.example.com:9191"},
+		"jwt-first.yaml":   {Clusters: map[string]string{"idp": "acme.kinde.com:443"}},
+	}
+	all, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(all, "") {
 		t.Run(file, func(t *testing.T) {
+			own := particular[file]
 			own.File = file
 			own.Listen, own.Admin, own.Upstream = "127.0.0.1:8080", "127.0.0.1:9901", "127.0.0.1:8081"
 			if own.Authz == "" {
