@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"text/template"
 	"time"
@@ -34,6 +35,9 @@ type options struct {
 	self      string // this program
 	scopeward string
 	port      int // 0: the default, or a free one
+
+	through         string // the URL of another Envoy, which asks Scopeward and finds the upstream at these addresses; or none
+	authz, upstream string
 }
 
 // demo is everything that runs.
@@ -47,7 +51,7 @@ type demo struct {
 	scopeward *process.Process
 	grpc      string // Scopeward's listeners, host:port
 	admin     string
-	envoy     *envoy.Process
+	envoy     *envoy.Process // nil with another Envoy
 	tokens    tokens
 	spare     atomic.Pointer[string] // a token that was never used, for when the provider is broken
 	started   atomic.Bool
@@ -74,8 +78,14 @@ func run(ctx context.Context, o options, s *screen) (err error) {
 
 // start starts everything and returns the command that controls the identity provider.
 func (d *demo) start(ctx context.Context, o options) (command string, err error) {
+	if o.through != "" {
+		return d.startThrough(ctx, o)
+	}
 	port, err := d.choosePort(o.port)
 	if err != nil {
+		return "", err
+	}
+	if d.grpc, err = freeLoopback(); err != nil {
 		return "", err
 	}
 	var binary string
@@ -91,11 +101,32 @@ func (d *demo) start(ctx context.Context, o options) (command string, err error)
 	if err := d.startEnvoy(ctx, binary, port); err != nil {
 		return "", err
 	}
+	return d.control(ctx)
+}
+
+// startThrough starts what stands behind another Envoy.
+func (d *demo) startThrough(ctx context.Context, o options) (command string, err error) {
+	d.grpc, d.base = o.authz, strings.TrimRight(o.through, "/")
+	if err := d.startServices(ctx, o); err != nil {
+		return "", err
+	}
+	if _, err := d.startUpstream(o.upstream); err != nil {
+		return "", err
+	}
+	return d.control(ctx)
+}
+
+func (d *demo) control(ctx context.Context) (command string, err error) {
 	command, remove, err := d.publishControl(ctx, d.name)
 	if err == nil {
 		d.cleanup(remove)
 	}
 	return command, err
+}
+
+func freeLoopback() (string, error) {
+	port, err := envoy.FreePort()
+	return loopback(port), err
 }
 
 func (d *demo) cleanup(f func()) { d.cleanups = append(d.cleanups, f) }
@@ -136,7 +167,7 @@ func (d *demo) startServices(ctx context.Context, o options) (err error) {
 }
 
 func (d *demo) startProvider(self string) error {
-	port, err := envoy.FreePort()
+	listen, err := freeLoopback()
 	if err != nil {
 		return err
 	}
@@ -144,7 +175,6 @@ func (d *demo) startProvider(self string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	listen := loopback(port)
 	d.provider = &provider{self: self, dir: dir, listen: listen, url: "http://" + listen, died: func(err error) {
 		d.screen.say("%s\nStart it again with: %s provider up", d.screen.paint(red, err.Error()), d.name)
 	}}
@@ -157,16 +187,10 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 // scopewardConfig fills scopeward.yaml.tmpl.
 type scopewardConfig struct{ GRPC, Admin, Provider, Audience, ClientID string }
 
-func (d *demo) startScopeward(ctx context.Context, path string) error {
-	grpc, err := envoy.FreePort()
-	if err != nil {
+func (d *demo) startScopeward(ctx context.Context, path string) (err error) {
+	if d.admin, err = freeLoopback(); err != nil {
 		return err
 	}
-	admin, err := envoy.FreePort()
-	if err != nil {
-		return err
-	}
-	d.grpc, d.admin = loopback(grpc), loopback(admin)
 	var config bytes.Buffer
 	values := scopewardConfig{d.grpc, d.admin, d.provider.url, idp.Audience, idp.MachineClient}
 	if err := template.Must(template.New("").Parse(configTemplate)).Execute(&config, values); err != nil {
@@ -207,11 +231,10 @@ func ready(ctx context.Context, url string) error {
 }
 
 func (d *demo) startEnvoy(ctx context.Context, binary string, port int) error {
-	address, server, err := serveUpstream("127.0.0.1:0")
+	address, err := d.startUpstream("127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	d.cleanup(func() { server.Close() })
 	config, err := envoy.Bootstrap{Listen: loopback(port), Admin: "127.0.0.1:0", Upstream: address, Authz: d.grpc}.YAML()
 	if err != nil {
 		return err
@@ -222,6 +245,14 @@ func (d *demo) startEnvoy(ctx context.Context, binary string, port int) error {
 	d.cleanup(d.stopper(d.envoy.Stop))
 	d.base = "http://" + loopback(port)
 	return nil
+}
+
+func (d *demo) startUpstream(listen string) (address string, err error) {
+	address, server, err := serveUpstream(listen)
+	if err == nil {
+		d.cleanup(func() { server.Close() })
+	}
+	return address, err
 }
 
 // choosePort returns the port asked for, or the default one, or a free one if that is taken.
@@ -259,7 +290,9 @@ func (d *demo) introduce(command string, took time.Duration) {
 	s.say("  %s rotate    it signs with a new key", command)
 	s.say("  also: slow, 500, 429, html, drop (older keys), kill")
 	title("Look around:")
-	s.say("  Envoy       %s        its admin interface %s", d.base, d.envoy.AdminURL())
+	if d.envoy != nil {
+		s.say("  Envoy       %s        its admin interface %s", d.base, d.envoy.AdminURL())
+	}
 	s.say("  Scopeward   http://%s/metrics   /readyz   /config   its configuration %s", d.admin, filepath.Join(d.dir, "scopeward.yaml"))
 	s.say("  Provider    %s/keys/.well-known/openid-configuration   (process %d; device flow with client id %s)", d.provider.url, d.provider.pid(), idp.DeviceClient)
 	s.say("\nCtrl-C ends everything and leaves nothing behind.\n")
@@ -267,14 +300,19 @@ func (d *demo) introduce(command string, took time.Duration) {
 
 // wait returns nil when ctx ends, and an error when Scopeward or Envoy ends first. The demo goes on without its identity provider.
 func (d *demo) wait(ctx context.Context) error {
+	var ended <-chan struct{} // another Envoy's end is not ours to see
+	failure := func() error { return nil }
+	if d.envoy != nil {
+		ended, failure = d.envoy.Done(), d.envoy.Err
+	}
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-d.scopeward.Done():
-	case <-d.envoy.Done():
+	case <-ended:
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	return errors.Join(d.scopeward.Err(), d.envoy.Err())
+	return errors.Join(d.scopeward.Err(), failure())
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"scopeward/envoy"
 	"scopeward/envoy/process"
 )
 
@@ -154,6 +155,7 @@ func TestDemo(t *testing.T) {
 	}
 	t.Run("policy", func(t *testing.T) { editPolicy(t, d, shown) })
 	t.Run("provider", func(t *testing.T) { breakProvider(t, d, bin) })
+	t.Run("through", func(t *testing.T) { throughAnother(t, bin, len(shown)) })
 
 	d.Process.Stop()
 	if d.ExitCode() != 0 {
@@ -230,6 +232,37 @@ func breakProvider(t *testing.T, d *running, bin string) {
 		eventually(t, promised[0].command, "200")
 	}
 	for _, c := range provider("rotate") {
+		check(t, c)
+	}
+}
+
+// throughAnother: the demo behind an Envoy that is not its own.
+func throughAnother(t *testing.T, bin string, want int) {
+	path, err := envoy.Find(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authz, upstream := freeAddress(t, "127.0.0.1"), freeAddress(t, "127.0.0.1")
+	config, err := envoy.Local(upstream, authz).YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := envoy.Start(t.Context(), envoy.Options{Path: path, Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Stop() })
+	address, err := other.Address(t.Context(), "public")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startDemo(t, bin, t.TempDir(), "--through", "http://"+address+"/", "--authz", authz, "--upstream", upstream)
+	d.until("^Ctrl-C ends everything")
+	shown := commands(t, d.seen)
+	if len(shown) != want {
+		t.Errorf("%d commands, want %d", len(shown), want)
+	}
+	for _, c := range shown {
 		check(t, c)
 	}
 }

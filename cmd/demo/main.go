@@ -17,6 +17,7 @@ import (
 
 const usage = `Usage:
   demo [--scopeward FILE] [--port N]      run everything until Ctrl-C
+  demo --through URL                      everything but Envoy, behind another one, such as a mesh's
   demo provider ACTION                    break or mend the identity provider of the running demo
   demo idp --dir DIR --listen HOST:PORT   the identity provider alone
   demo upstream --listen HOST:PORT        the service to protect alone
@@ -77,6 +78,9 @@ func command(ctx context.Context, args []string) error {
 	flags := newFlags("demo")
 	flags.StringVar(&o.scopeward, "scopeward", filepath.Join(filepath.Dir(self), "scopeward"), "the scopeward `program`")
 	flags.IntVar(&o.port, "port", 0, "Envoy's `port`; default 8080, or a free one where that is taken")
+	flags.StringVar(&o.through, "through", "", "the `URL` of another Envoy to use, instead of one of its own")
+	flags.StringVar(&o.authz, "authz", "127.0.0.1:9191", "with --through, the `address` at which that Envoy asks Scopeward")
+	flags.StringVar(&o.upstream, "upstream", "127.0.0.1:8000", "with --through, the `address` at which that Envoy finds the upstream")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
