@@ -31,11 +31,18 @@ func Compile(t testing.TB, schema strictyaml.JSONSchema) *Validator {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return CompilePart(t, doc, "")
+}
+
+// CompilePart compiles what a JSON pointer names ("/components/schemas/Pod") in a
+// document of schemas that refer to each other.
+func CompilePart(t testing.TB, doc any, pointer string) *Validator {
+	t.Helper()
 	compiler := jsonschema.NewCompiler()
 	if err := compiler.AddResource("schema.json", doc); err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := compiler.Compile("schema.json")
+	compiled, err := compiler.Compile("schema.json#" + pointer)
 	if err != nil {
 		t.Fatal(err)
 	}
