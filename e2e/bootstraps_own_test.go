@@ -218,6 +218,8 @@ func tryJWTFirst(t *testing.T, e *edge) {
 	if n := checks(); n != 1 {
 		t.Errorf("Scopeward refused %v tokens, want 1", n)
 	}
+	// Neither looks for tokens in queries.
+	e.wantAnswer(t, 200, "upstream", "/public?access_token="+forged)
 	e.wantAnswer(t, 401, `"missing_token"`, "/users?access_token="+e.idp.Mint(nil, nil))
 	e.wantAnswer(t, 403, `"insufficient_scope"`, "/users", e.bearer(map[string]any{"scope": "other"}))
 }

@@ -103,7 +103,9 @@ func startEdge(t *testing.T, file string) *edge {
 		t.Fatal(err)
 	}
 	e.configure(t, string(text))
-	validate(t, e.adapt(text))
+	if err := envoy.Validate(t.Context(), built.envoy, e.adapt(text)); err != nil {
+		t.Fatal(err)
+	}
 	e.scopeward = serve(t, "--config", e.config)
 	e.authz = e.grpc
 	if filepath.IsAbs(e.authz) {
@@ -189,15 +191,6 @@ func (e *edge) configure(t *testing.T, bootstrap string) {
 	listen["admin"] = "127.0.0.1:0"
 	changes["listen"] = listen
 	e.config = corpus.Configure(t, e.dir, "jwks", e.idp, changes, nil)
-}
-
-func validate(t *testing.T, bootstrap []byte) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	pki.Write(t, file, bootstrap)
-	if out, err := exec.CommandContext(t.Context(), built.envoy, "--mode", "validate", "--config-path", file, "--log-level", "error").CombinedOutput(); err != nil {
-		t.Fatalf("Envoy refuses it: %v\n%s", err, out)
-	}
 }
 
 // ask sends a request with headers, as lines, and gives the answer with its body.

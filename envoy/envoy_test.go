@@ -200,15 +200,21 @@ func TestStartGivesEnvoysOwnWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ name, config, want string }{
-		{"unknown field", "admin: {no_such_field: 1}", "no_such_field"},
-		{"not YAML", "{", "envoy did not start: "},
-		{"busy port", string(busy), "Address already in use"},
+	for _, c := range []struct {
+		name, config, want string
+		invalid            bool
+	}{
+		{"unknown field", "admin: {no_such_field: 1}", "no_such_field", true},
+		{"not YAML", "{", "envoy did not start: ", true},
+		{"busy port", string(busy), "Address already in use", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Start(t.Context(), Options{Path: find(t), Config: []byte(c.config)})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "envoy did not start: ") {
 				t.Fatalf("got %v, want %q in Envoy's words", err, c.want)
+			}
+			if err := Validate(t.Context(), find(t), []byte(c.config)); c.invalid != (err != nil) {
+				t.Errorf("Validate says %v", err)
 			}
 		})
 	}

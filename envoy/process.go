@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -57,7 +58,9 @@ func Start(ctx context.Context, o Options) (_ *Process, err error) {
 	}
 	child, err := process.Start(process.Options{Name: "envoy", Path: o.Path, Stdout: o.Log, Stderr: o.Log, Args: []string{
 		"--config-path", config, "--admin-address-path", adminFile, "--use-dynamic-base-id",
-		"--log-level", "warning", "--concurrency", strconv.Itoa(o.Concurrency)}})
+		"--log-level", "warning", "--concurrency", strconv.Itoa(o.Concurrency),
+		"--file-flush-interval-msec", "100", // of access logs, which are read while it runs; 10 s by default
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +70,24 @@ func Start(ctx context.Context, o Options) (_ *Process, err error) {
 		return nil, explain(err, child.Tail())
 	}
 	return p, nil
+}
+
+// Validate has the Envoy at path check a bootstrap without running it. The error is in Envoy's own words.
+func Validate(ctx context.Context, path string, config []byte) error {
+	dir, err := os.MkdirTemp("", "scopeward-envoy-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "envoy.yaml")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, path, "--mode", "validate", "--config-path", file, "--log-level", "error").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("envoy refuses the bootstrap: %w: %s", err, out)
+	}
+	return nil
 }
 
 // ready asks the admin interface, whose address Envoy writes to a file once it listens.

@@ -5,7 +5,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -46,7 +45,9 @@ func TestInEnvoy(t *testing.T) {
 		t.Run(f.title(), func(t *testing.T) {
 			t.Parallel()
 			if f.Validate {
-				validate(t, path, marshal(t, document))
+				if err := envoy.Validate(t.Context(), path, marshal(t, document)); err != nil {
+					t.Fatalf("%v\n%s", err, marshal(t, document))
+				}
 				return
 			}
 			p := start(t, path, marshal(t, document))
@@ -151,18 +152,6 @@ func dump(t *testing.T, p *envoy.Process) []byte {
 		t.Fatal(err)
 	}
 	return data
-}
-
-// validate has Envoy check a bootstrap.
-func validate(t *testing.T, path string, bootstrap []byte) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), path, "--mode", "validate", "--config-path", file, "--log-level", "error").CombinedOutput(); err != nil {
-		t.Fatalf("Envoy refuses it: %v\n%s\n%s", err, out, bootstrap)
-	}
 }
 
 // TestFromControlPlane: listeners, routes, scopes, clusters and filters that come
