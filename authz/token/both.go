@@ -9,12 +9,12 @@ func Both(first, second Verifier) Verifier { return both{first, second} }
 
 type both struct{ first, second Verifier }
 
-func (b both) Verify(ctx context.Context, raw string) (*Identity, error) {
-	one, err := b.first.Verify(ctx, raw)
+func (b both) Verify(ctx context.Context, t *Token) (*Identity, error) {
+	one, err := b.first.Verify(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	two, err := b.second.Verify(ctx, raw)
+	two, err := b.second.Verify(ctx, t)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,28 @@ import (
 // answers are nearly flat, and whoever walks them later may recurse.
 const maxDepth = 32
 
+// Token is a bearer token, parsed once for all who look at it. Make it with [Parse].
+type Token struct {
+	Raw    string
+	jwt    *JWT
+	notJWT error
+}
+
+// Parse takes any token, also one that is no JWT.
+func Parse(raw string) *Token {
+	t := &Token{Raw: raw}
+	t.jwt, t.notJWT = ParseJWT(raw)
+	return t
+}
+
+// JWT is the token as [ParseJWT] reads it, or an *[InvalidError]. Its maps are
+// shared: nobody may change them.
+func (t *Token) JWT() (*JWT, error) { return t.jwt, t.notJWT }
+
+// Opaque tells whether nobody takes the token for a JWT, however leniently they
+// read it.
+func (t *Token) Opaque() bool { return t.jwt == nil && !looksLikeJWT(t.Raw) }
+
 // JWT is a parsed JSON Web Token in JWS compact serialization (RFC 7515 §3.1).
 // Its signature has not been verified.
 type JWT struct {
@@ -136,13 +158,14 @@ func DecodeObject(data []byte) (map[string]any, error) {
 	if k := jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind(); k != jsontext.KindBeginObject {
 		return nil, errors.New("it is not a JSON object")
 	}
-	var object map[string]any
-	err := json.Unmarshal(data, &object, json.WithUnmarshalers(json.UnmarshalFromFunc(boundDepth)))
+	var value any // the library decodes into it without reflection
+	err := json.Unmarshal(data, &value)
 	switch {
+	case err == nil && deeper(value, maxDepth):
+		return nil, errors.New("the JSON is nested too deeply")
 	case err == nil:
+		object, _ := value.(map[string]any)
 		return object, nil
-	case errors.Is(err, errTooDeep):
-		return nil, errTooDeep
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return nil, errors.New("a JSON member is repeated")
 	default:
@@ -150,20 +173,31 @@ func DecodeObject(data []byte) (map[string]any, error) {
 	}
 }
 
-var errTooDeep = errors.New("the JSON is nested too deeply")
-
-func boundDepth(d *jsontext.Decoder, _ *any) error {
-	if d.StackDepth() > maxDepth {
-		return errTooDeep
+// deeper tells whether a value is nested in more levels than these. To count them
+// while decoding would double its cost; the library has a bound of its own there.
+func deeper(value any, levels int) bool {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, member := range v {
+			if levels == 0 || deeper(member, levels-1) {
+				return true
+			}
+		}
+	case []any:
+		for _, element := range v {
+			if levels == 0 || deeper(element, levels-1) {
+				return true
+			}
+		}
 	}
-	return errors.ErrUnsupported
+	return false
 }
 
-// LooksLikeJWT tells whether a lenient reader could take the token for a JWT
+// looksLikeJWT tells whether a lenient reader could take the token for a JWT
 // (or for an encrypted one). Such a token must never be treated as an opaque
 // one: what a provider vouches for after a lenient reading would escape the
 // checks of its claims.
-func LooksLikeJWT(raw string) bool {
+func looksLikeJWT(raw string) bool {
 	if dots := strings.Count(raw, "."); dots != 2 && dots != 4 {
 		return false
 	}

@@ -161,15 +161,15 @@ func (v *Validator) lifetime(id *Identity, now time.Time) time.Duration {
 
 // shared finds out whether another replica knows the token. One that no provider
 // takes is not looked for.
-func (v *Validator) shared(key [16]byte, raw string) (*Identity, Provider, bool) {
+func (v *Validator) shared(key [16]byte, t *Token) (*Identity, Provider, bool) {
 	if v.opts.Store == nil || v.opts.TTL <= 0 {
 		return nil, Provider{}, false
 	}
-	p, err := v.route(raw)
+	p, err := v.route(t)
 	if err != nil {
 		return nil, Provider{}, false
 	}
-	id, ttl := v.recall(p, raw)
+	id, ttl := v.recall(p, t.Raw)
 	if id == nil {
 		return nil, Provider{}, false
 	}

@@ -121,7 +121,7 @@ func (id *Identity) Claims() map[string]any {
 // *[UnavailableError] (it cannot be told now). Any other error is a fault of
 // ours: it denies, and is never cached. It is called concurrently.
 type Verifier interface {
-	Verify(ctx context.Context, raw string) (*Identity, error)
+	Verify(ctx context.Context, t *Token) (*Identity, error)
 }
 
 // A KeyHolder is a [Verifier] whose answers rest on keys that the provider can

@@ -263,8 +263,9 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	if result, err, ok := v.cached(key); ok {
 		return outcome{result: result, err: err}
 	}
+	t := Parse(raw)
 	// What another replica knows costs no validation.
-	if id, p, ok := v.shared(key, raw); ok {
+	if id, p, ok := v.shared(key, t); ok {
 		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
 	}
 	if err := admit(); err != nil {
@@ -273,7 +274,7 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.opts.Timeout)
 	defer cancel()
 	start := time.Now()
-	p, id, err := v.verify(ctx, raw)
+	p, id, err := v.verify(ctx, t)
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
 	under := cacheKey(prefix(p), key)
 	v.store(string(under[:]), id, err)
@@ -285,8 +286,8 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 
 // verify routes the token to a provider, which is returned; the zero Provider is
 // none.
-func (v *Validator) verify(ctx context.Context, raw string) (p Provider, id *Identity, err error) {
-	p, err = v.route(raw)
+func (v *Validator) verify(ctx context.Context, t *Token) (p Provider, id *Identity, err error) {
+	p, err = v.route(t)
 	if err != nil {
 		return p, nil, err
 	}
@@ -298,7 +299,7 @@ func (v *Validator) verify(ctx context.Context, raw string) (p Provider, id *Ide
 	if p.Verifier == nil {
 		return p, nil, Invalidf("no validation is configured for this provider")
 	}
-	id, err = p.Verifier.Verify(ctx, raw)
+	id, err = p.Verifier.Verify(ctx, t)
 	if err != nil {
 		return p, nil, err
 	}
@@ -308,17 +309,17 @@ func (v *Validator) verify(ctx context.Context, raw string) (p Provider, id *Ide
 	return p, id, nil
 }
 
-func (v *Validator) route(raw string) (Provider, error) {
-	t, err := ParseJWT(raw)
+func (v *Validator) route(t *Token) (Provider, error) {
+	jwt, err := t.JWT()
 	if err != nil {
 		for i := range v.opts.Providers {
-			if p := v.opts.Providers[i]; p.Opaque && len(raw) <= MaxLength && !LooksLikeJWT(raw) {
+			if p := v.opts.Providers[i]; p.Opaque && len(t.Raw) <= MaxLength && t.Opaque() {
 				return p, nil
 			}
 		}
 		return Provider{}, err
 	}
-	iss, _ := t.Claims["iss"].(string)
+	iss, _ := jwt.Claims["iss"].(string)
 	for i := range v.opts.Providers {
 		if p := v.opts.Providers[i]; p.Issuer == iss && iss != "" {
 			return p, nil

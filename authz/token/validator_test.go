@@ -23,9 +23,9 @@ type verifier struct {
 	keys   func(id string) bool
 }
 
-func (v *verifier) Verify(ctx context.Context, raw string) (*token.Identity, error) {
+func (v *verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity, error) {
 	v.calls.Add(1)
-	return v.answer(ctx, raw)
+	return v.answer(ctx, t.Raw)
 }
 
 func (v *verifier) HasKey(id string) bool { return v.keys == nil || v.keys(id) }
@@ -445,14 +445,14 @@ func TestBoth(t *testing.T) {
 		"the first refuses":  {bad(), id("a", ""), false, 0},
 		"the second refuses": {id("a", ""), bad(), false, 1},
 	} {
-		got, err := token.Both(c.first, c.second).Verify(t.Context(), "x")
+		got, err := token.Both(c.first, c.second).Verify(t.Context(), token.Parse("x"))
 		if (err == nil) != c.good || (got != nil) != c.good || c.second.calls.Load() != c.asked {
 			t.Errorf("%s: got %+v, %v, second asked %d times", name, got, err, c.second.calls.Load())
 		}
 	}
 	first := &token.Identity{Subject: "a", Scopes: []string{"x"}, Expiry: now.Add(time.Hour), KeyID: "k"}
 	second := &token.Identity{Subject: "a", Scopes: []string{"y"}, Expiry: now, Email: "a@b.test"}
-	got, err := token.Both(answering(first, nil), answering(second, nil)).Verify(t.Context(), "x")
+	got, err := token.Both(answering(first, nil), answering(second, nil)).Verify(t.Context(), token.Parse("x"))
 	if err != nil || got.Scopes[0] != "x" || got.Email != "a@b.test" || !got.Expiry.Equal(now) || got.KeyID != "k" || first.Email != "" {
 		t.Errorf("got %+v, %v", got, err)
 	}

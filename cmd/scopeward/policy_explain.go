@@ -161,14 +161,15 @@ func (o explainOptions) withToken(q explain.Question, claims map[string]any, std
 	if _, err := token.FromAuthorization("Bearer " + raw); err != nil {
 		return q, nil, fmt.Errorf("--token has no bearer token: %w", err)
 	}
-	if !token.LooksLikeJWT(raw) {
+	t := token.Parse(raw)
+	if t.Opaque() {
 		q.Token = policy.TokenValid
 		var err error
 		q.Identity, err = policy.NewIdentity(scopeList(o.scopes), claims)
 		return q, []string{"the token is not a JWT and has no claims to read: it is taken to be valid, with what --scope and --claim say; only its provider can tell more"}, err
 	}
 	notes := []string{"the token's claims are read WITHOUT VERIFICATION: neither its signature nor its issuer and audience are checked, and it is taken to be valid where nothing below says otherwise"}
-	jwt, err := token.ParseJWT(raw)
+	jwt, err := t.JWT()
 	if err == nil {
 		issuer, _ := jwt.Claims["iss"].(string)
 		if issuer == "" {

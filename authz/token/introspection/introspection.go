@@ -55,12 +55,12 @@ func New(opts Options) *Verifier {
 // Providers may state little more than that the token is active: what is missing
 // in the answer is taken from the token if it is a JWT, since the provider has
 // vouched for exactly this token. What both state must not differ in sub.
-func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, error) {
-	own, err := v.fromJWT(raw)
+func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity, error) {
+	own, err := v.fromJWT(t)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := v.ask(ctx, raw)
+	answer, err := v.ask(ctx, t.Raw)
 	if err != nil {
 		if unavailable, ok := err.(*token.UnavailableError); ok {
 			v.opts.Logger.Warn("cannot introspect a token", "error", unavailable)
@@ -76,11 +76,11 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, err
 
 // fromJWT returns the claims of a token that is a JWT, and nil for another one.
 // One that has expired, or is of another issuer, needs no request.
-func (v *Verifier) fromJWT(raw string) (map[string]any, error) {
-	if !token.LooksLikeJWT(raw) {
+func (v *Verifier) fromJWT(given *token.Token) (map[string]any, error) {
+	if given.Opaque() {
 		return nil, nil
 	}
-	t, err := token.ParseJWT(raw)
+	t, err := given.JWT()
 	if err != nil {
 		return nil, err
 	}

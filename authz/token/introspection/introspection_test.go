@@ -49,17 +49,17 @@ func TestTheWholeWay(t *testing.T) {
 	idp := tokentest.New(t)
 	v := introspection.New(options(idp, tokentest.Audience))
 	raw := idp.Mint(nil, nil)
-	id, err := v.Verify(t.Context(), raw)
+	id, err := v.Verify(t.Context(), token.Parse(raw))
 	if err != nil || id.Subject != tokentest.Subject || id.ClientID != "client-1" || !cmp.Equal(id.Scopes, []string{tokentest.Scope}) || time.Until(id.Expiry) < 50*time.Minute {
 		t.Errorf("JWT: got %+v, %v", id, err)
 	}
 	idp.Opaque("opaque", map[string]any{"sub": "bob", "scope": "a b", "aud": tokentest.Audience, "exp": time.Now().Add(time.Hour).Unix()})
-	id, err = v.Verify(t.Context(), "opaque")
+	id, err = v.Verify(t.Context(), token.Parse("opaque"))
 	if err != nil || id.Subject != "bob" || !cmp.Equal(id.Scopes, []string{"a", "b"}) || time.Until(id.Expiry) < 50*time.Minute {
 		t.Errorf("opaque: got %+v, %v", id, err)
 	}
 	idp.Revoke(raw)
-	id, err = v.Verify(t.Context(), raw)
+	id, err = v.Verify(t.Context(), token.Parse(raw))
 	if got := outcome(t, id, err); got != "invalid" {
 		t.Errorf("revoked: %s", got)
 	}
@@ -113,7 +113,7 @@ func TestAnswers(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = io.WriteString(w, c.body)
 		})
-		id, err := introspection.New(options(idp, "api")).Verify(t.Context(), "opaque")
+		id, err := introspection.New(options(idp, "api")).Verify(t.Context(), token.Parse("opaque"))
 		if got := outcome(t, id, err); got != c.want {
 			t.Errorf("%d %s: %s (%v), want %s", c.status, c.body, got, err, c.want)
 		}
@@ -144,7 +144,7 @@ func TestAnswerAndJWT(t *testing.T) {
 		"the answer says expired":          {m{}, `{"active":true,"exp":1}`, "invalid", "", nil},
 	} {
 		idp.Handle(tokentest.IntrospectionPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.answer) })
-		id, err := introspection.New(options(idp, tokentest.Audience)).Verify(t.Context(), idp.Mint(c.token, nil))
+		id, err := introspection.New(options(idp, tokentest.Audience)).Verify(t.Context(), token.Parse(idp.Mint(c.token, nil)))
 		if got := outcome(t, id, err); got != c.want {
 			t.Errorf("%s: %s (%v), want %s", name, got, err, c.want)
 		} else if got == "valid" && (id.Subject != c.sub || !cmp.Equal(id.Scopes, c.scopes)) {
@@ -163,7 +163,7 @@ func TestJWTThatNobodyNeedsToBeAskedAbout(t *testing.T) {
 		"ID token":         idp.Mint(m{"at_hash": "x"}, nil),
 		"none":             idp.Mint(nil, m{"alg": "NONE"}),
 	} {
-		id, err := introspection.New(options(idp, tokentest.Audience)).Verify(t.Context(), raw)
+		id, err := introspection.New(options(idp, tokentest.Audience)).Verify(t.Context(), token.Parse(raw))
 		if got := outcome(t, id, err); got != "invalid" {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -180,7 +180,7 @@ func TestFaultsAndSecrets(t *testing.T) {
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	opts.ClientSecret = "canary-secret"
 	check := func(name string) {
-		id, err := introspection.New(opts).Verify(t.Context(), "canary-token")
+		id, err := introspection.New(opts).Verify(t.Context(), token.Parse("canary-token"))
 		if got := outcome(t, id, err); got != "unknown" {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -224,7 +224,7 @@ func FuzzIntrospection(f *testing.F) {
 			URL: "https://idp.test/introspect", Rules: token.Rules{Issuer: "https://idp.test"},
 			Client: provider.New(provider.Options{Transport: answer(body)}),
 		})
-		id, err := v.Verify(t.Context(), "opaque")
+		id, err := v.Verify(t.Context(), token.Parse("opaque"))
 		if outcome(t, id, err) != "valid" {
 			return
 		}

@@ -21,8 +21,8 @@ type Verifier struct {
 }
 
 // Verify implements [token.Verifier].
-func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, error) {
-	t, err := token.ParseJWT(raw)
+func (v *Verifier) Verify(ctx context.Context, given *token.Token) (*token.Identity, error) {
+	t, err := given.JWT()
 	if err != nil {
 		return nil, err
 	}

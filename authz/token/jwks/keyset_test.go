@@ -60,7 +60,7 @@ func (f *fixture) mint() string {
 // verify says in a word what became of a token.
 func (f *fixture) verify(t *testing.T, raw string) string {
 	t.Helper()
-	id, err := f.verifier.Verify(t.Context(), raw)
+	id, err := f.verifier.Verify(t.Context(), token.Parse(raw))
 	var invalid *token.InvalidError
 	var unavailable *token.UnavailableError
 	switch {
@@ -216,12 +216,12 @@ func TestAnswersAreTakenInOrder(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Run(ctx)
 		synctest.Wait()
-		go func() { _, _ = v.Verify(t.Context(), raw) }()
+		go func() { _, _ = v.Verify(t.Context(), token.Parse(raw)) }()
 		synctest.Wait()
 		close(held)
 		synctest.Wait()
 		// A key that is there gives a wrong signature; one that is not, an unknown kid.
-		if _, err := v.Verify(t.Context(), raw); err == nil || !strings.Contains(err.Error(), "signature") {
+		if _, err := v.Verify(t.Context(), token.Parse(raw)); err == nil || !strings.Contains(err.Error(), "signature") {
 			t.Errorf("the newer set is gone: %v", err)
 		}
 		cancel()
@@ -290,7 +290,7 @@ func TestConcurrentUnknownKidsShareOneFetch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	var unavailable *token.UnavailableError
-	if _, err := f.verifier.Verify(ctx, raw); !errors.As(err, &unavailable) {
+	if _, err := f.verifier.Verify(ctx, token.Parse(raw)); !errors.As(err, &unavailable) {
 		t.Errorf("one that leaves early: %v", err)
 	}
 	f.Fail("", "") // a request that arrives only now is not held either
@@ -466,7 +466,7 @@ func FuzzJWKS(f *testing.F) {
 		for _, alg := range allAlgorithms {
 			header := `{"alg":"` + alg + `"}`
 			raw := craft(header, `{"iss":"https://idp.test","exp":9999999999}`, func(string) []byte { return make([]byte, 64) })
-			if id, err := v.Verify(t.Context(), raw); err == nil {
+			if id, err := v.Verify(t.Context(), token.Parse(raw)); err == nil {
 				t.Fatalf("%s: a signature of zeros gave %v", alg, id)
 			}
 		}

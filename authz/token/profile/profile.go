@@ -45,12 +45,12 @@ func New(opts Options) *Verifier {
 //
 // There are three outcomes: 200 with a profile is valid; 401, 403, or another
 // 4xx with the error invalid_token is invalid; all else tells nothing.
-func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, error) {
-	id, err := v.fromJWT(raw)
+func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity, error) {
+	id, err := v.fromJWT(t)
 	if err != nil {
 		return nil, err
 	}
-	profile, err := v.ask(ctx, raw)
+	profile, err := v.ask(ctx, t.Raw)
 	if err != nil {
 		v.logUnavailable(err)
 		return nil, err
@@ -73,11 +73,11 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*token.Identity, err
 
 // fromJWT reads a JWT before anybody is asked: what has expired needs no
 // request. The identity is nil if the token is no JWT at all.
-func (v *Verifier) fromJWT(raw string) (*token.Identity, error) {
-	if !token.LooksLikeJWT(raw) {
+func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, error) {
+	if given.Opaque() {
 		return nil, nil
 	}
-	t, err := token.ParseJWT(raw)
+	t, err := given.JWT()
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func outcome(t *testing.T, id *token.Identity, err error) string {
 func TestJWTHasItsOwnClaims(t *testing.T) {
 	idp := tokentest.New(t)
 	raw := idp.Mint(map[string]any{"scope": nil, "scp": []string{"a", "b"}}, nil)
-	id, err := newVerifier(idp).Verify(t.Context(), raw)
+	id, err := newVerifier(idp).Verify(t.Context(), token.Parse(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestOpaqueTokenIsItsProfile(t *testing.T) {
 		"sub with line break": {map[string]any{"sub": "bob\nx: y"}, "", nil, "invalid"},
 	} {
 		idp.Opaque("opaque", c.profile)
-		id, err := newVerifier(idp, "api").Verify(t.Context(), "opaque")
+		id, err := newVerifier(idp, "api").Verify(t.Context(), token.Parse("opaque"))
 		if got := outcome(t, id, err); got != c.outcome {
 			t.Errorf("%s: %s (%v), want %s", name, got, err, c.outcome)
 		} else if got == "valid" && (id.Subject != c.subject || !cmp.Equal(id.Scopes, c.scopes) || !id.Expiry.IsZero()) {
@@ -89,7 +89,7 @@ func TestOpaqueTokenIsItsProfile(t *testing.T) {
 func TestOpaqueTokenHasItsEmail(t *testing.T) {
 	idp := tokentest.New(t)
 	idp.Opaque("opaque", map[string]any{"sub": "bob"})
-	id, err := newVerifier(idp).Verify(t.Context(), "opaque")
+	id, err := newVerifier(idp).Verify(t.Context(), token.Parse("opaque"))
 	if err != nil || id.Email != "john.snow@example.com" || id.Claims()["family_name"] != "Snow" {
 		t.Errorf("got %+v, %v", id, err)
 	}
@@ -113,7 +113,7 @@ func TestJWTThatNobodyNeedsToBeAskedAbout(t *testing.T) {
 		"padded":             strings.Join(good, ".") + "=",
 		"JWE":                strings.Join(good, ".") + ".a.b",
 	} {
-		id, err := newVerifier(idp, tokentest.Audience).Verify(t.Context(), raw)
+		id, err := newVerifier(idp, tokentest.Audience).Verify(t.Context(), token.Parse(raw))
 		if got := outcome(t, id, err); got != "invalid" {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -128,7 +128,7 @@ func TestProviderRefuses(t *testing.T) {
 	raw := idp.Mint(nil, nil)
 	idp.Revoke(raw)
 	for _, raw := range []string{raw, "opaque"} {
-		id, err := newVerifier(idp).Verify(t.Context(), raw)
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse(raw))
 		if got := outcome(t, id, err); got != "invalid" {
 			t.Errorf("%.20s: %s", raw, got)
 		}
@@ -152,7 +152,7 @@ func TestSubjectMustBeTheProfiles(t *testing.T) {
 		`{"data":{"sub":"alice"}}`:      "unknown",
 	} {
 		idp.Handle(tokentest.ProfilePath, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
-		id, err := newVerifier(idp).Verify(t.Context(), raw)
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse(raw))
 		if got := outcome(t, id, err); got != want {
 			t.Errorf("%s: %s, want %s", body, got, want)
 		}
@@ -181,7 +181,7 @@ func TestStatuses(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = io.WriteString(w, c.body)
 		})
-		id, err := newVerifier(idp).Verify(t.Context(), "opaque")
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse("opaque"))
 		if got := outcome(t, id, err); got != c.want {
 			t.Errorf("%d %s: %s, want %s", c.status, c.body, got, c.want)
 		}
@@ -244,7 +244,7 @@ func FuzzProfile(f *testing.F) {
 			URL: "https://idp.test/profile", Rules: token.Rules{Issuer: "https://idp.test"},
 			Client: provider.New(provider.Options{Transport: answer(body)}),
 		})
-		id, err := v.Verify(t.Context(), "opaque")
+		id, err := v.Verify(t.Context(), token.Parse("opaque"))
 		if outcome(t, id, err) == "valid" && (id.Subject == "" || strings.ContainsAny(id.Subject+id.Email+strings.Join(id.Scopes, ""), "\r\n\x00")) {
 			t.Fatalf("unsound identity %+v", id)
 		}
