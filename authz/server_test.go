@@ -26,7 +26,9 @@ import (
 // verifierFunc is a verifier for tests of what lies around it.
 type verifierFunc func(raw string) (*token.Identity, error)
 
-func (f verifierFunc) Verify(_ context.Context, t *token.Token) (*token.Identity, error) { return f(t.Raw) }
+func (f verifierFunc) Verify(_ context.Context, t *token.Token) (*token.Identity, error) {
+	return f(t.Raw)
+}
 
 const testPolicy = `
 version: 1
