@@ -86,6 +86,7 @@ func Checks() []Check {
 		{"failure-mode-allow", High, "Requests pass while Scopeward does not answer, with whatever identity headers the client sent.", failureModeAllow},
 		{"filter-disabled", High, "The ext_authz filter is disabled, and no route enables it.", filterDisabled},
 		{"header-mutations", High, "decoder_header_mutation_rules keep Scopeward from setting and removing identity headers: the client's own pass.", headerMutations},
+		{"host-spelling", Medium, "A host has a policy of its own, and another spelling of the host (HOST. or HOST:PORT) meets a virtual host with another policy: the client chooses by which one is decided.", hostSpelling},
 		{"identity-headers", High, "An identity header is set after Scopeward's decision, from what the client sent or over what Scopeward said.", identityHeaders},
 		{"incomplete", Info, "A part of the configuration is not there: what weakens in it can't be told. Ask the running Envoy.", incomplete},
 		{"listener-bypass", High, "A listener leads to a service, and Scopeward is not asked: it has no ext_authz, or passes connections on as they are.", listenerBypass},
