@@ -212,7 +212,7 @@ func TestAnswersAreTakenInOrder(t *testing.T) {
 			}),
 		})})
 		v := jwks.Verifier{Keys: s, Rules: token.Rules{Issuer: "https://idp.test", AnyAudience: true}, Algorithms: allAlgorithms}
-		raw := craft(`{"alg":"EdDSA","kid":"new"}`, `{"iss":"https://idp.test","exp":9999999999}`, func(string) []byte { return make([]byte, 64) })
+		raw := tokentest.Compact(`{"alg":"EdDSA","kid":"new"}`, `{"iss":"https://idp.test","exp":9999999999}`, func(string) []byte { return make([]byte, 64) })
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Run(ctx)
 		synctest.Wait()
@@ -465,7 +465,7 @@ func FuzzJWKS(f *testing.F) {
 		}
 		for _, alg := range allAlgorithms {
 			header := `{"alg":"` + alg + `"}`
-			raw := craft(header, `{"iss":"https://idp.test","exp":9999999999}`, func(string) []byte { return make([]byte, 64) })
+			raw := tokentest.Compact(header, `{"iss":"https://idp.test","exp":9999999999}`, func(string) []byte { return make([]byte, 64) })
 			if id, err := v.Verify(t.Context(), token.Parse(raw)); err == nil {
 				t.Fatalf("%s: a signature of zeros gave %v", alg, id)
 			}
