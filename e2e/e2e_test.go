@@ -177,6 +177,7 @@ func (u *upstream) headers(step string) http.Header {
 type target struct {
 	name, authz, policy string
 	cluster             func(map[string]any) // changes the authorization cluster; optional
+	manager             func(map[string]any) // changes the HTTP connection manager; optional
 }
 
 // startEnvoy runs one Envoy with a listener for each target, and returns the
@@ -235,6 +236,10 @@ func combine(upstream string, targets []target) ([]byte, error) {
 			target.cluster(resources["clusters"].([]any)[1].(map[string]any))
 		}
 		for _, l := range resources["listeners"].([]any) {
+			if target.manager != nil {
+				chain := l.(map[string]any)["filter_chains"].([]any)[0].(map[string]any)
+				target.manager(chain["filters"].([]any)[0].(map[string]any)["typed_config"].(map[string]any))
+			}
 			l.(map[string]any)["name"] = target.name
 			listeners = append(listeners, l)
 		}

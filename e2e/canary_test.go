@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"scopeward/authz/token/tokentest"
+	"scopeward/e2e/corpus"
+)
+
+// TestNoSecretsAnywhere: a marked token and the client secret go every way that a
+// token can go, good, refused, malformed, and while the provider fails; with all
+// that can be logged being logged, neither is in a log, an audit event, a metric,
+// an answer or on a page. (Redis has TestSharingShowsNoSecrets.)
+func TestNoSecretsAnywhere(t *testing.T) {
+	t.Parallel()
+	faults := []tokentest.Fault{"", tokentest.Error, tokentest.TooMany, tokentest.HTML, tokentest.Truncated, tokentest.Deep, tokentest.Redirect, tokentest.Down}
+	var systems []*system
+	var targets []target
+	up := newUpstream(t)
+	for _, mode := range corpus.Modes {
+		idp := tokentest.New(t)
+		config := corpus.Configure(t, t.TempDir(), mode, idp, map[string]any{
+			"log": map[string]any{"level": "debug", "format": "text"}, "rate_limit": map[string]any{"count": "off"},
+		}, map[string]string{"policy.yaml": usersPolicy})
+		s := &system{idp: idp, scopeward: serve(t, "--config", config)}
+		systems = append(systems, s)
+		targets = append(targets, target{name: mode, authz: s.grpc})
+	}
+	addresses := startEnvoy(t, up.Listener.Addr().String(), targets)
+	for i, s := range systems {
+		mode := corpus.Modes[i]
+		t.Run(mode, func(t *testing.T) {
+			var canaries []string
+			var answers strings.Builder
+			for _, fault := range faults {
+				s.idp.Fail("", fault)
+				for _, raw := range marked(s.idp, string(fault)) {
+					canaries = append(canaries, raw)
+					for _, authorization := range []string{"Bearer " + raw, "Bearer " + raw + " x", "Bearer \"" + raw + "\"", "Basic " + raw, raw, "Bearer " + raw + ", Bearer " + raw} {
+						res, body := exchange(t, addresses[mode], []byte("GET /users?access_token="+raw+" HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: "+authorization+"\r\nConnection: close\r\n\r\n"))
+						answers.Write(body)
+						for name, values := range res.Header {
+							answers.WriteString(name + strings.Join(values, " "))
+						}
+					}
+				}
+			}
+			shown := answers.String() + s.stdout.String() + s.stderr.String()
+			for _, page := range []string{"/", "/healthz", "/readyz", "/metrics", "/config"} {
+				shown += s.page(t, page)
+			}
+			if !strings.Contains(shown, "canary-of-a-user") {
+				t.Error("the user is not shown: the test looks in the wrong place")
+			}
+			for _, raw := range append(canaries, tokentest.ClientSecret) {
+				for _, secret := range []string{raw, raw[strings.LastIndex(raw, ".")+1:]} {
+					if strings.Contains(shown, secret) {
+						t.Errorf("%q is shown", secret)
+					}
+				}
+			}
+		})
+	}
+}
+
+// marked are tokens whose user is marked: good, expired, forged, and opaque.
+func marked(idp *tokentest.Provider, fault string) []string {
+	sub := "canary-of-a-user"
+	good := idp.Mint(map[string]any{"sub": sub, "jti": fault}, nil)
+	opaque := "opaque-canary-" + strings.ReplaceAll(fault, " ", "-")
+	idp.Opaque(opaque, map[string]any{"sub": sub})
+	return []string{
+		good,
+		idp.Mint(map[string]any{"sub": sub, "jti": fault, "exp": 1}, nil),
+		good[:len(good)-8] + "canaryAA",
+		opaque,
+	}
+}
