@@ -222,4 +222,26 @@ func tryJWTFirst(t *testing.T, e *edge) {
 	e.wantAnswer(t, 200, "upstream", "/public?access_token="+forged)
 	e.wantAnswer(t, 401, `"missing_token"`, "/users?access_token="+e.idp.Mint(nil, nil))
 	e.wantAnswer(t, 403, `"insufficient_scope"`, "/users", e.bearer(map[string]any{"scope": "other"}))
+	e.tryProviderOutage(t)
+}
+
+// tryProviderOutage: Envoy goes on with the keys that it has, as Scopeward does. One
+// that starts meanwhile has none, and refuses tokens until it has.
+func (e *edge) tryProviderOutage(t *testing.T) {
+	t.Helper()
+	e.idp.Fail("", tokentest.Down)
+	eventually(t, "Envoy has asked for keys in vain", func() bool {
+		return envoyStat(t, e.envoy, "http.public.jwt_authn.jwks_fetch_failed") > 0
+	})
+	token := e.bearer(nil)
+	e.wantAnswer(t, 200, "upstream", "/users", token)
+	late := *e
+	late.startEnvoy(t, "jwt-first.yaml", true)
+	late.wantAnswer(t, 401, "Jwks remote fetch is failed", "/users", token)
+	late.wantAnswer(t, 200, "upstream", "/public")
+	e.idp.Fail("", "")
+	eventually(t, "the provider's return is noticed", func() bool {
+		res, _ := late.ask(t, "late", "/users", token)
+		return res.StatusCode == 200
+	})
 }

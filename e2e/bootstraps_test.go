@@ -94,7 +94,7 @@ func startEdge(t *testing.T, file string) *edge {
 		paths: []string{
 			"/etc/scopeward", dir, "/run/scopeward", dir, "/etc/envoy", dir + "/envoy", "/etc/ssl/certs", dir + "/tls",
 			`":envoy"`, fmt.Sprintf(`":%d"`, os.Getgid()), "0.0.0.0:9191", "127.0.0.1:0", "scopeward.example.com, port_value", "127.0.0.1, port_value",
-			"issuer: https://acme.kinde.com", "issuer: " + idp.URL, "https://api.acme.dev", tokentest.Audience,
+			"issuer: https://acme.kinde.com", "issuer: " + idp.URL, "https://api.acme.dev", tokentest.Audience, "cache_duration: 300s", "cache_duration: 1s",
 		},
 	}
 	e.writeFiles(t)
@@ -111,11 +111,17 @@ func startEdge(t *testing.T, file string) *edge {
 	if filepath.IsAbs(e.authz) {
 		e.authz = "unix://" + e.authz
 	}
+	e.startEnvoy(t, file, strings.Contains(string(text), "- name: idp\n"))
+	return e
+}
 
+// startEnvoy runs Envoy by a file, which may have a cluster for the provider.
+func (e *edge) startEnvoy(t *testing.T, file string, withProvider bool) {
+	t.Helper()
 	boot := envoy.Local(e.upstream.Listener.Addr().String(), e.authz)
 	boot.File = file
-	if strings.Contains(string(text), "- name: idp\n") {
-		boot.Clusters = map[string]string{"idp": overTLS(t, idp, e.ca)}
+	if withProvider {
+		boot.Clusters = map[string]string{"idp": overTLS(t, e.idp, e.ca)}
 	}
 	rendered, err := boot.YAML()
 	if err != nil {
@@ -124,8 +130,9 @@ func startEdge(t *testing.T, file string) *edge {
 	if e.envoy, err = envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: e.adapt(rendered), Log: e.log, Concurrency: 1}); err != nil {
 		t.Fatalf("%v\n%s", err, e.log)
 	}
+	running := e.envoy
 	t.Cleanup(func() {
-		if err := e.envoy.Stop(); err != nil {
+		if err := running.Stop(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -137,7 +144,6 @@ func startEdge(t *testing.T, file string) *edge {
 		t.Fatal(err)
 	}
 	e.url = "http://" + address
-	return e
 }
 
 // adapt puts what stands on this machine in the places of a text's paths and names.
