@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test lint race fuzz bench bench-check profile clean
+.PHONY: all build demo test test-mesh lint race fuzz bench bench-check profile clean
 
 all: build
 
@@ -31,8 +31,13 @@ test: lint race fuzz
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) vet -tags mesh ./...
+	$(GO) tool staticcheck -tags mesh ./...
+
+# The manifests of envoy/istio, envoy/gateway and envoy/kubernetes in a real Istio, a real
+# Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
+test-mesh:
+	$(GO) test -tags mesh -count 1 -run '^TestMesh' ./e2e
 
 # The race detector allocates: the guards of the hot path run without it.
 race:
