@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.yaml.in/yaml/v4"
@@ -14,17 +13,14 @@ import (
 
 // schemas are those of the kinds that our manifests have: testdata/kubernetes/README.md says where they come from.
 type schemas struct {
-	components any
-	pointers   map[string]string // by "apiVersion kind"
-	mu         sync.Mutex
-	compiled   map[string]*schematest.Validator
+	document *schematest.Document
+	names    map[string]string // by "apiVersion kind"
 }
 
 // newSchemas reads them. An unknown field is a mistake, as it is to the API server, and in a part of an object none is missing.
 func newSchemas(t *testing.T, partial bool) *schemas {
 	t.Helper()
-	all, s := map[string]any{}, &schemas{pointers: map[string]string{}, compiled: map[string]*schematest.Validator{}}
-	s.components = map[string]any{"components": map[string]any{"schemas": all}}
+	all, s := map[string]any{}, &schemas{names: map[string]string{}}
 	readJSON(t, "testdata/kubernetes/kubernetes.json", &all)
 	for name := range all {
 		if rest, ok := strings.CutPrefix(name, "io.k8s.api."); ok {
@@ -32,7 +28,7 @@ func newSchemas(t *testing.T, partial bool) *schemas {
 			if group := parts[0]; group == "networking" {
 				parts[0] = "networking.k8s.io"
 			}
-			s.pointers[strings.Join(parts[:len(parts)-1], "/")+" "+parts[len(parts)-1]] = name
+			s.names[strings.Join(parts[:len(parts)-1], "/")+" "+parts[len(parts)-1]] = name
 		}
 	}
 	crds := map[string]struct {
@@ -53,11 +49,12 @@ func newSchemas(t *testing.T, partial bool) *schemas {
 		properties := map[string]any{"apiVersion": true, "kind": true, "spec": v.Schema.OpenAPIV3Schema.Properties["spec"],
 			"metadata": map[string]any{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}}
 		all[name] = map[string]any{"type": "object", "properties": properties, "required": []any{"metadata", "spec"}}
-		s.pointers[crd.Spec.Group+"/"+v.Name+" "+crd.Spec.Names.Kind] = name
+		s.names[crd.Spec.Group+"/"+v.Name+" "+crd.Spec.Names.Kind] = name
 	}
 	for _, schema := range all {
 		tighten(schema, partial)
 	}
+	s.document = schematest.NewDocument(t, map[string]any{"components": map[string]any{"schemas": all}})
 	return s
 }
 
@@ -103,16 +100,11 @@ func (s *schemas) validate(t *testing.T, data []byte) error {
 		return err
 	}
 	kind := head.APIVersion + " " + head.Kind
-	name, ok := s.pointers[kind]
+	name, ok := s.names[kind]
 	if !ok {
 		t.Fatalf("there is no schema for %s: add it to testdata/kubernetes/trim.go", kind)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.compiled[kind] == nil {
-		s.compiled[kind] = schematest.CompilePart(t, s.components, "/components/schemas/"+name)
-	}
-	return s.compiled[kind].Validate(data)
+	return s.document.Compile(t, "/components/schemas/"+name).Validate(data)
 }
 
 // manifestFiles are the files with one object each, and those that are a part of one.

@@ -31,18 +31,26 @@ func Compile(t testing.TB, schema strictyaml.JSONSchema) *Validator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return CompilePart(t, doc, "")
+	return NewDocument(t, doc).Compile(t, "")
 }
 
-// CompilePart compiles what a JSON pointer names ("/components/schemas/Pod") in a
-// document of schemas that refer to each other.
-func CompilePart(t testing.TB, doc any, pointer string) *Validator {
+// Document has schemas that refer to each other.
+type Document struct{ compiler *jsonschema.Compiler }
+
+// NewDocument takes what encoding/json makes of one.
+func NewDocument(t testing.TB, doc any) *Document {
 	t.Helper()
 	compiler := jsonschema.NewCompiler()
 	if err := compiler.AddResource("schema.json", doc); err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := compiler.Compile("schema.json#" + pointer)
+	return &Document{compiler}
+}
+
+// Compile compiles the schema at a JSON pointer, as in /components/schemas/Pod.
+func (d *Document) Compile(t testing.TB, pointer string) *Validator {
+	t.Helper()
+	compiled, err := d.compiler.Compile("schema.json#" + pointer)
 	if err != nil {
 		t.Fatal(err)
 	}
