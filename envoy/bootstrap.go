@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-//go:embed *.yaml
+//go:embed *.yaml compose/envoy.yaml
 var files embed.FS
 
 // The names of the parts that every bootstrap here has, besides its admin interface.
