@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 5s
 
-.PHONY: all build demo test test-mesh lint race fuzz bench bench-check profile clean
+.PHONY: all build demo test test-mesh test-compose lint race fuzz bench bench-check profile clean
 
 all: build
 
@@ -31,13 +31,18 @@ test: lint race fuzz
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
-	$(GO) vet -tags mesh ./...
-	$(GO) tool staticcheck -tags mesh ./...
+	$(GO) vet -tags mesh,compose ./...
+	$(GO) tool staticcheck -tags mesh,compose ./...
 
 # The manifests of envoy/istio, envoy/gateway and envoy/kubernetes in a real Istio, a real
 # Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
 test-mesh:
 	$(GO) test -tags mesh -count 1 -run '^TestMesh' ./e2e
+
+# docker-compose.yaml in a real docker engine, which DOCKER_HOST names, else docker's
+# default; with the plugins compose and buildx.
+test-compose:
+	$(GO) test -tags compose -count 1 -timeout 30m -v ./e2e/compose
 
 # The race detector allocates: the guards of the hot path run without it.
 race:
