@@ -45,6 +45,11 @@ func (s *service) readiness() readiness {
 		r.Reasons = append(r.Reasons, "draining: the process was told to end")
 	}
 	for _, p := range s.state.Load().providers {
+		for _, e := range p.endpoints {
+			if up, reason := e.State(); !up {
+				r.Reasons = append(r.Reasons, "provider "+p.Name+": "+e.name+" is asked seldom until it is well again: "+reason)
+			}
+		}
 		if p.keys == nil {
 			continue
 		}

@@ -76,7 +76,7 @@ func check(o options) (report, error) {
 
 // checkSecrets reads what is in files of its own.
 func (c *Config) checkSecrets() error {
-	_, err := newProviders(c, slog.New(slog.DiscardHandler), nil)
+	_, err := newProviders(c, slog.New(slog.DiscardHandler), nil, nil)
 	var problems strictyaml.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return err

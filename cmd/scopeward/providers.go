@@ -24,14 +24,21 @@ import (
 // identityProvider is a provider of the configuration, ready to be asked.
 type identityProvider struct {
 	token.Provider
-	keys *jwks.KeySet // nil where no keys are needed
-	stop func()       // ends the fetching of keys; nil until it has begun
+	keys      *jwks.KeySet // nil where no keys are needed
+	endpoints []endpoint   // what it is asked at
+	stop      func()       // ends the fetching of keys; nil until it has begun
+}
+
+// endpoint is one of a provider's URLs: jwks, profile or introspection.
+type endpoint struct {
+	name string
+	*provider.Client
 }
 
 // newProviders makes the providers of the configuration; one that is running and
 // has not changed is taken over. It reads secrets, and so finds out whether their
 // files are there; it asks no provider.
-func newProviders(c *Config, log *slog.Logger, running []*identityProvider) ([]*identityProvider, error) {
+func newProviders(c *Config, log *slog.Logger, metrics *provider.Metrics, running []*identityProvider) ([]*identityProvider, error) {
 	var list []*identityProvider
 	var problems strictyaml.Problems
 	for _, l := range c.Providers {
@@ -54,7 +61,14 @@ func newProviders(c *Config, log *slog.Logger, running []*identityProvider) ([]*
 		built := &identityProvider{Provider: token.Provider{
 			Name: string(p.Name.Value), CacheKey: key, Issuer: string(p.Issuer.Value), Opaque: *p.Opaque,
 		}}
-		built.verify(c, p, secret, roots, log.With(slog.String("provider", built.Name)))
+		log := log.With(slog.String("provider", built.Name))
+		built.verify(c, p, secret, log, func(name string) *provider.Client {
+			client := provider.New(provider.Options{
+				Timeout: *p.Timeout, RootCAs: roots, Logger: log, Observe: metrics.Observer(built.Name, name),
+			})
+			built.endpoints = append(built.endpoints, endpoint{name, client})
+			return client
+		})
 		list = append(list, built)
 	}
 	return list, problems.Err()
@@ -100,11 +114,9 @@ func textOf(v any) string {
 
 func sameText(a, b any) bool { return textOf(a) == textOf(b) }
 
-// verify makes the provider's verifier.
-func (built *identityProvider) verify(c *Config, p Provider, secret string, roots *x509.CertPool, log *slog.Logger) {
-	// Each endpoint has a client of its own: one that hangs takes no connection
-	// from another.
-	client := func() *provider.Client { return provider.New(provider.Options{Timeout: *p.Timeout, RootCAs: roots}) }
+// verify makes the provider's verifier. Each endpoint has a client of its own: one
+// that hangs takes no connection from another.
+func (built *identityProvider) verify(c *Config, p Provider, secret string, log *slog.Logger, client func(endpoint string) *provider.Client) {
 	rules := token.Rules{
 		Provider:    built.Name,
 		Issuer:      built.Issuer,
@@ -115,7 +127,7 @@ func (built *identityProvider) verify(c *Config, p Provider, secret string, root
 	byKeys := func() token.Verifier {
 		built.keys = jwks.New(jwks.Options{
 			URL: string(p.JWKS.URL.Value), File: p.JWKS.file(c.dir()),
-			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client(), Logger: log,
+			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client("jwks"), Logger: log,
 		})
 		var algorithms []string
 		for _, a := range p.Algorithms {
@@ -124,7 +136,7 @@ func (built *identityProvider) verify(c *Config, p Provider, secret string, root
 		return &jwks.Verifier{Keys: built.keys, Rules: rules, Algorithms: algorithms}
 	}
 	byProfile := func() token.Verifier {
-		return profile.New(profile.Options{URL: string(p.Profile.URL.Value), Rules: rules, Client: client(), Logger: log})
+		return profile.New(profile.Options{URL: string(p.Profile.URL.Value), Rules: rules, Client: client("profile"), Logger: log})
 	}
 	switch p.Validation.Value {
 	case validateJWKS:
@@ -136,7 +148,7 @@ func (built *identityProvider) verify(c *Config, p Provider, secret string, root
 	case validateIntrospection:
 		built.Verifier = introspection.New(introspection.Options{
 			URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value), ClientSecret: secret,
-			Rules: rules, Client: client(), Logger: log,
+			Rules: rules, Client: client("introspection"), Logger: log,
 		})
 	} // validate has refused the others; without a verifier every token is invalid
 }

@@ -16,6 +16,7 @@ import (
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
+	"scopeward/authz/token/provider"
 	"scopeward/policy"
 	"scopeward/policy/strictyaml"
 )
@@ -28,6 +29,7 @@ type service struct {
 	audit    *authz.AuditWriter
 	metrics  *authz.Metrics
 	redis    *redis.Metrics
+	provider *provider.Metrics
 	server   *authz.Server
 	state    atomic.Pointer[state]
 	reloads  reloads
@@ -105,6 +107,7 @@ func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*servi
 		s.tls = newTransport(f.certs, newRefusals(s.registry, log))
 	}
 	s.redis = redis.NewMetrics(s.registry)
+	s.provider = provider.NewMetrics(s.registry)
 	next, err := s.prepare(f)
 	if err != nil {
 		audit.Close(0)
@@ -128,7 +131,7 @@ func (s *service) prepare(f files) (*state, error) {
 		running = old.providers
 	}
 	var err error
-	if next.providers, err = newProviders(f.config, s.log, running); err != nil {
+	if next.providers, err = newProviders(f.config, s.log, s.provider, running); err != nil {
 		return nil, err
 	}
 	var before sharing
@@ -275,6 +278,7 @@ var (
 	buildInfo  = prometheus.NewDesc("scopeward_build_info", "1, labelled by the version of the service.", []string{"version"}, nil)
 	policyInfo = prometheus.NewDesc("scopeward_policy_info", "1, labelled by the version (hash) of the policy in force.", []string{"version"}, nil)
 	redisUp    = prometheus.NewDesc("scopeward_redis_up", "1 if Redis is used, 0 if it is down and each replica goes on by itself, by use (cache, rate_limit).", []string{"use"}, nil)
+	providerUp = prometheus.NewDesc("scopeward_provider_up", "1 if requests are sent to the provider, 0 if it is sick and left alone but for probes, by provider and endpoint (jwks, profile, introspection).", []string{"provider", "endpoint"}, nil)
 	jwksAge    = prometheus.NewDesc("scopeward_jwks_age_seconds", "Time since the provider's keys were last fetched; absent until they were.", []string{"provider"}, nil)
 )
 
@@ -283,6 +287,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- policyInfo
 	ch <- jwksAge
 	ch <- redisUp
+	ch <- providerUp
 }
 
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
@@ -291,10 +296,13 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	sharing := c.state.Load().sharing
 	for use, r := range map[string]*connection{"cache": sharing.identities, "rate_limit": sharing.limits} {
 		if r != nil {
-			ch <- prometheus.MustNewConstMetric(redisUp, prometheus.GaugeValue, r.up(), use)
+			ch <- prometheus.MustNewConstMetric(redisUp, prometheus.GaugeValue, oneIf(r.State()), use)
 		}
 	}
 	for _, p := range c.state.Load().providers {
+		for _, e := range p.endpoints {
+			ch <- prometheus.MustNewConstMetric(providerUp, prometheus.GaugeValue, oneIf(e.State()), p.Name, e.name)
+		}
 		if p.keys == nil {
 			continue
 		}
@@ -302,4 +310,12 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(jwksAge, prometheus.GaugeValue, age.Seconds(), p.Name)
 		}
 	}
+}
+
+// oneIf is the gauge of a state that is up or down.
+func oneIf(up bool, _ string) float64 {
+	if up {
+		return 1
+	}
+	return 0
 }

@@ -168,11 +168,3 @@ func (r *connection) tried() bool {
 		return false
 	}
 }
-
-// up is the metric.
-func (r *connection) up() float64 {
-	if up, _ := r.State(); up {
-		return 1
-	}
-	return 0
-}

@@ -78,7 +78,7 @@ func TestSharingIsTakenOver(t *testing.T) {
 // makes its identities good is the same.
 func TestReplicasAgreeOnProviders(t *testing.T) {
 	key := func(c *Config) string {
-		list, err := newProviders(c, slog.New(slog.DiscardHandler), nil)
+		list, err := newProviders(c, slog.New(slog.DiscardHandler), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ package introspection
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -62,7 +63,8 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	}
 	answer, err := v.ask(ctx, t.Raw)
 	if err != nil {
-		if unavailable, ok := err.(*token.UnavailableError); ok {
+		// The client has said once that it leaves the provider alone.
+		if unavailable, ok := err.(*token.UnavailableError); ok && !errors.Is(err, provider.ErrSkipped) {
 			v.opts.Logger.Warn("cannot introspect a token", "error", unavailable)
 		}
 		return nil, err
@@ -124,6 +126,9 @@ func (v *Verifier) ask(ctx context.Context, raw string) (map[string]any, error) 
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
+	// Not sent: it tells net/http that the request changes nothing, and so may be made
+	// again if the provider has closed the connection that it went out on.
+	req.Header["Idempotency-Key"] = nil
 	// RFC 6749 §2.3.1 has both encoded before they are joined.
 	req.SetBasicAuth(url.QueryEscape(v.opts.ClientID), url.QueryEscape(v.opts.ClientSecret))
 	resp, err := v.opts.Client.Do(ctx, req)

@@ -191,8 +191,11 @@ func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
 		unknown.NoCache = true
 		return nil, unknown
 	}
-	wait := max(time.Second, refetchInterval-s.opts.Now().Sub(s.refetchAt))
-	return nil, &token.UnavailableError{Reason: "the provider's keys cannot be fetched", RetryAfter: min(wait, refetchInterval), Err: s.lastErr}
+	wait := min(max(time.Second, refetchInterval-s.opts.Now().Sub(s.refetchAt)), refetchInterval)
+	if asked := (*token.UnavailableError)(nil); errors.As(s.lastErr, &asked) {
+		wait = max(wait, asked.RetryAfter)
+	}
+	return nil, &token.UnavailableError{Reason: "the provider's keys cannot be fetched", RetryAfter: wait, Err: s.lastErr}
 }
 
 func (s *KeySet) held(kid, alg string) ([]key, error) {

@@ -48,7 +48,7 @@ func newFixture(t *testing.T) *fixture {
 	f.verifier.Rules.ClockSkew = time.Minute // the clock stands still while tokens are minted
 	f.verifier.Keys = jwks.New(jwks.Options{
 		URL: f.URL + tokentest.KeysPath, Now: f.Now,
-		Client: provider.New(provider.Options{Timeout: 2 * time.Second}),
+		Client: provider.New(provider.Options{Timeout: 2 * time.Second, Now: f.Now}),
 	})
 	return f
 }

@@ -4,6 +4,7 @@ package profile
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -152,7 +153,8 @@ func text(m map[string]any, name string) string {
 }
 
 func (v *Verifier) logUnavailable(err error) {
-	if unavailable, ok := err.(*token.UnavailableError); ok {
+	// The client has said once that it leaves the provider alone.
+	if unavailable, ok := err.(*token.UnavailableError); ok && !errors.Is(err, provider.ErrSkipped) {
 		v.logger.Warn("cannot get a profile from the provider", "error", unavailable)
 	}
 }

@@ -192,18 +192,23 @@ func TestFaultsAreUnknownAndNeverCached(t *testing.T) {
 	idp := tokentest.New(t)
 	raw := idp.Mint(nil, nil)
 	var log strings.Builder
-	v := profile.New(profile.Options{
-		URL: idp.URL + tokentest.ProfilePath, Rules: token.Rules{Issuer: idp.URL},
-		Client: provider.New(provider.Options{Timeout: 200 * time.Millisecond}),
-		Logger: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	validator := token.NewValidator(token.Options{Providers: []token.Provider{{Name: "idp", Issuer: idp.URL, Verifier: v}}})
+	cache := token.NewCache(10)
+	validate := func() (token.Result, error) {
+		v := profile.New(profile.Options{
+			URL: idp.URL + tokentest.ProfilePath, Rules: token.Rules{Issuer: idp.URL},
+			Client: provider.New(provider.Options{Timeout: 200 * time.Millisecond}), // which has no memory of faults
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		return token.NewValidator(token.Options{
+			Providers: []token.Provider{{Name: "idp", Issuer: idp.URL, Verifier: v}}, Cache: cache,
+		}).Validate(t.Context(), raw, nil)
+	}
 	for _, fault := range []tokentest.Fault{
 		tokentest.Down, tokentest.Error, tokentest.TooMany, tokentest.HTML, tokentest.Empty, tokentest.Truncated,
 		tokentest.Huge, tokentest.Deep, tokentest.Redirect, tokentest.Slow, tokentest.Drip,
 	} {
 		idp.Fail("", fault)
-		r, err := validator.Validate(t.Context(), raw, nil)
+		r, err := validate()
 		if got := outcome(t, r.Identity, err); got != "unknown" {
 			t.Errorf("%s: %s", fault, got)
 		}
@@ -217,7 +222,7 @@ func TestFaultsAreUnknownAndNeverCached(t *testing.T) {
 		idp.Release()
 	}
 	idp.Fail("", "")
-	if r, err := validator.Validate(t.Context(), raw, nil); err != nil || r.Cache != token.CacheMiss {
+	if r, err := validate(); err != nil || r.Cache != token.CacheMiss {
 		t.Errorf("afterwards: %+v, %v", r, err)
 	}
 	if n := idp.Elsewhere(); n != 0 {

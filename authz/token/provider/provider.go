@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -39,15 +40,42 @@ type Options struct {
 	// MaxInFlight bounds the requests at one time, so that a provider that hangs
 	// does not collect goroutines and connections; default 256.
 	MaxInFlight int
-	// Now is the clock for Retry-After dates; default time.Now.
-	Now func() time.Time
+	// Now is the clock of Retry-After and of the circuit breaker; default time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger // hears when the provider is left alone, and when no more; default: discard
+
+	// Observe, if set, hears of each request: how it ended ([Answered] and so on)
+	// and how long it took. It must be quick.
+	Observe func(outcome string, d time.Duration)
 }
 
-// Client makes requests. It keeps no cookies.
+// How a request ended.
+const (
+	Answered  = "answered"  // with a status that concerns the request
+	Throttled = "throttled" // 429: the provider has enough
+	Failed    = "failed"    // 5xx, or nothing that can be read
+	Timeout   = "timeout"   // no whole answer in time
+	Left      = "left"      // the caller did not wait
+	Skipped   = "skipped"   // it was not sent
+)
+
+// ErrSkipped is within the error of a request that was not sent, since the
+// provider is sick or too many wait for it.
+var ErrSkipped = errors.New("it is not asked now")
+
+// Client makes requests to one endpoint of a provider. It keeps no cookies.
+//
+// After five failures in a row (no answer, 429, 5xx) the provider is left alone for
+// a second or less, then up to ten as it goes on; each time one request finds out
+// whether it is well again. One that answers 429 or 503 with a Retry-After is left
+// alone for that long, at most a minute. Meanwhile no request is sent.
 type Client struct {
-	http  http.Client
-	slots chan struct{}
-	now   func() time.Time
+	http    http.Client
+	slots   chan struct{}
+	now     func() time.Time
+	breaker breaker
+	log     *slog.Logger
+	observe func(string, time.Duration)
 }
 
 // New makes a client.
@@ -64,12 +92,25 @@ func New(opts Options) *Client {
 	if opts.Transport == nil {
 		opts.Transport = newTransport(opts)
 	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Observe == nil {
+		opts.Observe = func(string, time.Duration) {}
+	}
 	return &Client{
-		http:  http.Client{Transport: opts.Transport, Timeout: opts.Timeout, CheckRedirect: sameOrigin},
-		slots: make(chan struct{}, opts.MaxInFlight),
-		now:   opts.Now,
+		http:    http.Client{Transport: opts.Transport, Timeout: opts.Timeout, CheckRedirect: sameOrigin},
+		slots:   make(chan struct{}, opts.MaxInFlight),
+		now:     opts.Now,
+		breaker: breaker{now: opts.Now},
+		log:     opts.Logger,
+		observe: opts.Observe,
 	}
 }
+
+// State tells whether requests are sent, and what the latest failure was since the
+// last success ("" if there was none).
+func (c *Client) State() (up bool, reason string) { return c.breaker.state() }
 
 func newTransport(opts Options) http.RoundTripper {
 	connections := opts.MaxInFlight
@@ -125,8 +166,62 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	default:
-		return nil, &token.UnavailableError{Reason: "too many requests to the provider are waiting", RetryAfter: time.Second}
+		c.observe(Skipped, 0)
+		return nil, skipped("too many requests to the provider are waiting", time.Second)
 	}
+	p, wait, ok := c.breaker.enter()
+	if !ok {
+		c.observe(Skipped, 0)
+		return nil, skipped("the provider is left alone, since it fails or asks for it", wait)
+	}
+	start := time.Now()
+	resp, err := c.send(ctx, req)
+	c.observe(c.note(p, req.URL, resp, err), time.Since(start))
+	return resp, err
+}
+
+func skipped(reason string, wait time.Duration) error {
+	return &token.UnavailableError{Reason: reason, RetryAfter: wait, Err: ErrSkipped}
+}
+
+// note tells the breaker, and whoever operates the service, how a request ended.
+func (c *Client) note(p pass, u *url.URL, resp *Response, err error) (outcome string) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		c.breaker.left(p)
+		return Left
+	case err == nil && !ails(resp.Status):
+		if c.breaker.succeeded(p) {
+			c.log.Info("the provider is well again", slog.String("url", place(u)))
+		}
+		return Answered
+	}
+	outcome = Failed
+	var reason string
+	var asked time.Duration
+	if err == nil {
+		reason = fmt.Sprintf("%s answers %d", origin(u), resp.Status)
+		if resp.Status == http.StatusTooManyRequests || resp.Status == http.StatusServiceUnavailable {
+			asked = resp.RetryAfter
+		}
+		if resp.Status == http.StatusTooManyRequests {
+			outcome = Throttled
+		}
+	} else {
+		reason = err.Error()
+		if errors.Is(err, context.DeadlineExceeded) {
+			outcome = Timeout
+		}
+	}
+	if c.breaker.failed(p, reason, asked) {
+		c.log.Warn("the provider fails or asks to be left alone: it is asked seldom until it is well again",
+			slog.String("url", place(u)), slog.String("reason", reason))
+	}
+	return outcome
+}
+
+// send makes the request and reads the whole answer.
+func (c *Client) send(ctx context.Context, req *http.Request) (*Response, error) {
 	resp, err := c.http.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, unreachable(req.URL, err)
@@ -163,6 +258,9 @@ func sameOrigin(req *http.Request, via []*http.Request) error {
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// place is a URL without its query.
+func place(u *url.URL) string { return origin(u) + u.EscapedPath() }
 
 // unreachable makes an error of one of net/http's, of which some quote the
 // provider's answer: that may be anything, even the token itself.

@@ -43,11 +43,11 @@ func mustBeUnavailable(t *testing.T, err error) *token.UnavailableError {
 
 func TestFaultsAreUnavailable(t *testing.T) {
 	idp := tokentest.New(t)
-	client := provider.New(provider.Options{Timeout: 300 * time.Millisecond})
 	for _, fault := range []tokentest.Fault{
 		tokentest.Down, tokentest.Truncated, tokentest.Huge, tokentest.Redirect, tokentest.Slow, tokentest.Drip,
 	} {
 		idp.Fail("", fault)
+		client := provider.New(provider.Options{Timeout: 300 * time.Millisecond})
 		_, err := get(t, client, idp.URL+"/x?q="+canary)
 		mustBeUnavailable(t, err)
 		idp.Release()
@@ -141,7 +141,6 @@ func TestBodyBound(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	idp := tokentest.New(t)
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	client := provider.New(provider.Options{Now: func() time.Time { return now }})
 	for value, want := range map[string]time.Duration{
 		"": 0, "0": 0, "7": 7 * time.Second, "-7": 0, "1.5": 0, "soon": 0, "2147483647": provider.MaxRetryAfter,
 		"99999999999999999999":                            0,
@@ -153,6 +152,7 @@ func TestRetryAfter(t *testing.T) {
 			w.Header().Set("Retry-After", value)
 			w.WriteHeader(http.StatusServiceUnavailable)
 		})
+		client := provider.New(provider.Options{Now: func() time.Time { return now }})
 		resp, err := get(t, client, idp.URL+"/")
 		if err != nil || resp.RetryAfter != want || resp.Unavailable("x").RetryAfter != want {
 			t.Errorf("%q: got %+v, %v, want %v", value, resp, err, want)
