@@ -1,13 +1,10 @@
 package authz
 
 import (
-	"bytes"
-	"io"
 	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -177,108 +174,5 @@ func (s *Server) record(e *Event) {
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}
 	line := e.line(took)
-	s.audit.write(&line)
-}
-
-const (
-	// auditRoom is how many bytes of events may wait for a slow reader.
-	auditRoom = 4 << 20
-	// auditBatch is how long events wait for others to be written with them: to
-	// wake the writer for each would cost more than to make it.
-	auditBatch = 20 * time.Millisecond
-)
-
-// AuditWriter writes events one line each, in the background: a reader that
-// blocks costs events, which are counted, but never an answer.
-type AuditWriter struct {
-	dropped atomic.Uint64
-	wake    chan struct{} // has room for one: there is something to write, or the end
-	done    chan struct{}
-
-	mu      sync.Mutex
-	pending []byte
-	closed  bool
-}
-
-// NewAuditWriter starts to write to w until Close.
-func NewAuditWriter(w io.Writer, log *slog.Logger) *AuditWriter {
-	a := &AuditWriter{wake: make(chan struct{}, 1), done: make(chan struct{})}
-	go a.run(w, log)
-	return a
-}
-
-// Dropped is the number of events that were lost.
-func (a *AuditWriter) Dropped() uint64 { return a.dropped.Load() }
-
-func (a *AuditWriter) write(l *auditLine) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed || len(a.pending) > auditRoom {
-		a.dropped.Add(1)
-		return
-	}
-	first := len(a.pending) == 0
-	a.pending = l.append(a.pending)
-	if first {
-		a.signal()
-	}
-}
-
-func (a *AuditWriter) signal() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (a *AuditWriter) run(w io.Writer, log *slog.Logger) {
-	defer close(a.done)
-	var batch []byte
-	failing := false
-	for range a.wake {
-		if !a.isClosed() {
-			time.Sleep(auditBatch)
-		}
-		var closed bool
-		batch, closed = a.take(batch)
-		if _, err := w.Write(batch); err != nil {
-			a.dropped.Add(uint64(bytes.Count(batch, []byte{'\n'})))
-			if !failing {
-				log.Error("audit events can't be written", slog.Any("error", err))
-			}
-			failing = true
-		} else {
-			failing = false
-		}
-		if closed {
-			return
-		}
-	}
-}
-
-// take gives what is pending, and leaves the memory of the last batch for more.
-func (a *AuditWriter) take(last []byte) (batch []byte, closed bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	batch, a.pending = a.pending, last[:0]
-	return batch, a.closed
-}
-
-func (a *AuditWriter) isClosed() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.closed
-}
-
-// Close writes what is pending and ends the writer, at the latest after the
-// given time: a reader that blocks must not keep the process from ending.
-func (a *AuditWriter) Close(patience time.Duration) {
-	a.mu.Lock()
-	a.closed = true
-	a.mu.Unlock()
-	a.signal()
-	select {
-	case <-a.done:
-	case <-time.After(patience):
-	}
+	s.audit.audit(&line)
 }

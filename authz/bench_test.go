@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"log/slog"
 	"testing"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -20,7 +19,7 @@ func benchServer(b *testing.B) *Server {
 	s, _, _ := testServer(b, func(string) (*token.Identity, error) {
 		return &token.Identity{Provider: "test", Subject: "user-00000001", Scopes: []string{"openid", "profile", "read:users", "write:orders"}}, nil
 	}, nil)
-	s.audit = NewAuditWriter(io.Discard, slog.New(slog.DiscardHandler))
+	s.audit = NewLineWriter(io.Discard, nil)
 	b.Cleanup(func() { s.audit.Close(0) })
 	return s
 }

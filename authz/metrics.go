@@ -24,7 +24,7 @@ type Metrics struct {
 var latencyBuckets = []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 // NewMetrics registers the metrics with reg.
-func NewMetrics(reg prometheus.Registerer, audit *AuditWriter) *Metrics {
+func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scopeward_decisions_total",
 		Help: "Decisions, by the code of the answer.",

@@ -59,7 +59,7 @@ type Limit struct {
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	snapshot atomic.Pointer[Snapshot]
-	audit    *AuditWriter
+	audit    *LineWriter
 	metrics  *Metrics
 	log      *slog.Logger
 
@@ -70,7 +70,7 @@ type Server struct {
 
 // NewServer returns a server that decides by the snapshot. Audit events go to
 // audit; log is for what an operator must see.
-func NewServer(s *Snapshot, audit *AuditWriter, metrics *Metrics, log *slog.Logger) *Server {
+func NewServer(s *Snapshot, audit *LineWriter, metrics *Metrics, log *slog.Logger) *Server {
 	server := &Server{audit: audit, metrics: metrics, log: log}
 	server.hurried, server.hurry = context.WithCancel(context.Background())
 	server.Swap(s)

@@ -52,7 +52,7 @@ func testServer(t testing.TB, verify verifierFunc, change func(*Snapshot)) (*Ser
 	}
 	var out bytes.Buffer // read only after the audit is closed
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	audit := NewAuditWriter(&out, log)
+	audit := NewLineWriter(&out, nil)
 	t.Cleanup(func() { audit.Close(time.Second) })
 	registry := prometheus.NewRegistry()
 	snapshot := &Snapshot{
@@ -238,24 +238,6 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-}
-
-// TestBlockedAuditBlocksNoAnswer: a reader that never reads costs events, which
-// are counted, and nothing else.
-func TestBlockedAuditBlocksNoAnswer(t *testing.T) {
-	reader, writer := io.Pipe()
-	defer reader.Close()
-	s, _, _ := testServer(t, nil, nil)
-	s.audit = NewAuditWriter(writer, s.log)
-	line := auditLine{Path: strings.Repeat("x", 1<<20)}
-	for range 20 {
-		s.audit.write(&line)
-	}
-	check(t, s, get("/public", ""))
-	if s.audit.Dropped() == 0 {
-		t.Error("no event was dropped, though nobody reads")
-	}
-	s.audit.Close(time.Nanosecond)
 }
 
 // TestAuditLine: the line is what encoding/json would make of it.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -63,10 +64,15 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 		return err
 	}
 	c := f.config
-	s, err := newService(o, f, newLogger(c.Log, stderr), stdout)
+	lines := authz.NewLineWriter(stderr, nil)
+	defer lines.Close(time.Second)
+	s, err := newService(o, f, newLogger(c.Log, lines), stdout)
 	if err != nil {
 		return err
 	}
+	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "scopeward_log_lines_dropped_total", Help: "Lines of the log that were lost because their reader was too slow or failed.",
+	}, func() float64 { return float64(lines.Dropped()) }))
 	defer s.audit.Close(time.Second)
 
 	listener, err := listenGRPC(c.Listen)

@@ -26,7 +26,7 @@ type service struct {
 	options  options
 	log      *slog.Logger
 	registry *prometheus.Registry
-	audit    *authz.AuditWriter
+	audit    *authz.LineWriter
 	metrics  *authz.Metrics
 	redis    *redis.Metrics
 	provider *provider.Metrics
@@ -100,7 +100,7 @@ func loadRules(o options) (files, error) {
 
 // newService wires the parts together; it starts nothing but the audit writer.
 func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*service, error) {
-	audit := authz.NewAuditWriter(auditTo, log)
+	audit := authz.NewLineWriter(auditTo, func(err error) { log.Error("audit events can't be written", slog.Any("error", err)) })
 	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.certs != nil {
