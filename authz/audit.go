@@ -61,7 +61,7 @@ type auditLine struct {
 	ClientIP   string    `json:"clientIp"`
 	RequestID  string    `json:"requestId"`
 	Provider   string    `json:"provider"`
-	Cache      string    `json:"cache"` // hit, miss, none
+	Cache      string    `json:"cache"` // hit, miss, stale, none
 	DurationMS float64   `json:"durationMs"`
 	Reason     string    `json:"reason,omitempty"`  // why it was denied, or would have been
 	WouldBe    string    `json:"wouldBe,omitempty"` // what a rule in audit mode would have answered

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"scopeward/authz/token"
 )
 
 // Metrics are the service's own metrics. Labels are bounded: codes, cache
@@ -34,7 +36,7 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 			Name: "scopeward_check_duration_seconds", Help: "Time to answer a CheckRequest.", Buckets: latencyBuckets,
 		}),
 		cache: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "scopeward_cache_lookups_total", Help: "Look-ups of a token in the identity cache, by result (hit, miss).",
+			Name: "scopeward_cache_lookups_total", Help: "Look-ups of a token in the identity cache, by result (hit, miss, or stale: believed since its provider could not be asked).",
 		}, []string{"result"}),
 		limited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "scopeward_rate_limited_total", Help: "Requests refused because their client had too many tokens validated.",
@@ -60,6 +62,7 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	}
 	m.cache.WithLabelValues("hit")
 	m.cache.WithLabelValues("miss")
+	m.cache.WithLabelValues("stale")
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_audit_dropped_total", Help: "Audit events lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(audit.Dropped()) })
@@ -81,7 +84,7 @@ func (m *Metrics) decided(e *Event, took time.Duration) {
 	m.decisions[e.verdict.code].Inc()
 	m.duration.Observe(took.Seconds())
 	switch e.result.Cache {
-	case "hit", "miss":
+	case token.CacheHit, token.CacheMiss, token.CacheStale:
 		m.cache.WithLabelValues(e.result.Cache).Inc()
 	}
 	if e.verdict.code == codeRateLimited {

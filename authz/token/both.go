@@ -47,3 +47,18 @@ func hasKey(v Verifier, id string) bool {
 	h, ok := v.(KeyHolder)
 	return !ok || id == "" || h.HasKey(id)
 }
+
+// Outage implements [Patient].
+func (b both) Outage() *UnavailableError {
+	if err := outage(b.first); err != nil {
+		return err
+	}
+	return outage(b.second)
+}
+
+func outage(v Verifier) *UnavailableError {
+	if p, ok := v.(Patient); ok {
+		return p.Outage()
+	}
+	return nil
+}

@@ -131,6 +131,13 @@ type KeyHolder interface {
 	HasKey(id string) bool
 }
 
+// A Patient is a [Verifier] that knows when it could tell of no new token, since its
+// provider is sick. Outage is nil while it could. Clients are not charged for what it
+// refuses so: the outage would be followed by their limit.
+type Patient interface {
+	Outage() *UnavailableError
+}
+
 // MissingError says that a request carries no bearer token (RFC 6750 §3.1: such
 // a request gets a challenge without an error code).
 type MissingError struct{ Reason string }

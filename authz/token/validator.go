@@ -2,18 +2,14 @@ package token
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sync/singleflight"
-
-	"scopeward/authz/boundedcache"
 )
 
 // Provider is an identity provider as the [Validator] sees it.
@@ -30,6 +26,7 @@ type Options struct {
 	Providers   []Provider
 	TTL         time.Duration    // how long an identity is cached; default 5 min; negative: not at all
 	NegativeTTL time.Duration    // how long an *InvalidError is cached; default 10 s; negative: not at all
+	MaxStale    time.Duration    // how long after its TTL an identity serves while its provider can't tell, never beyond its expiry; default: not at all
 	Cache       *Cache           // default: a new one for 100,000 entries
 	Store       Store            // where identities are shared with other replicas; default: nowhere
 	Timeout     time.Duration    // bound of one verification; default 10 s
@@ -50,14 +47,17 @@ type Options struct {
 const (
 	CacheHit  = "hit"  // the answer was known
 	CacheMiss = "miss" // the token was verified
-	CacheNone = "none" // neither: the work was not admitted, or not waited for
+	// CacheStale is an answer that was known, and is believed since its provider can't
+	// tell now; see Options.MaxStale.
+	CacheStale = "stale"
+	CacheNone  = "none" // none of them: the work was not admitted, or not waited for
 )
 
 // Result is what [Validator.Validate] found out.
 type Result struct {
 	Identity *Identity // nil if there is an error
 	Provider string    // the provider's name; empty if none takes the token
-	Cache    string    // CacheHit, CacheMiss or CacheNone
+	Cache    string    // CacheHit and so on
 }
 
 // Validator validates tokens by the right provider, behind a cache. Identities
@@ -67,26 +67,6 @@ type Validator struct {
 	opts     Options
 	prefixes [][8]byte // of the providers' cache keys
 	flights  singleflight.Group
-}
-
-// Cache holds what is known of tokens: identities and refusals, each up to a
-// bound. Validators that follow each other may share one, so that a change of
-// configuration doesn't cost the identities of providers that stay the same.
-type Cache struct {
-	valid   *boundedcache.Cache[cached]
-	invalid *boundedcache.Cache[cached]
-}
-
-// NewCache makes a cache for so many identities, and as many refusals.
-func NewCache(maxEntries int) *Cache {
-	return &Cache{valid: boundedcache.New[cached](maxEntries), invalid: boundedcache.New[cached](maxEntries)}
-}
-
-// cached is what is known of a token: an identity, or why it is refused.
-type cached struct {
-	identity *Identity
-	err      *InvalidError
-	until    int64 // Unix time in nanoseconds
 }
 
 // NewValidator makes a validator.
@@ -151,7 +131,7 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 	defer cancel()
 	for try := 0; ; try++ {
 		if ctx.Err() != nil {
-			return Result{Cache: CacheNone}, tooLate(ctx)
+			return v.tooLate(ctx, key)
 		}
 		if try == maxFollows {
 			if err := admit(); err != nil {
@@ -166,7 +146,7 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 		})
 		select {
 		case <-ctx.Done():
-			return Result{Cache: CacheNone}, tooLate(ctx)
+			return v.tooLate(ctx, key)
 		case landed := <-flight:
 			done := landed.Val.(outcome)
 			// A refusal concerns the one that led; the others try for themselves.
@@ -178,8 +158,11 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 	}
 }
 
-func tooLate(ctx context.Context) error {
-	return &UnavailableError{Reason: "the token could not be verified in time", RetryAfter: time.Second, Err: ctx.Err()}
+func (v *Validator) tooLate(ctx context.Context, key [16]byte) (Result, error) {
+	if result, ok := v.excuse(key); ok {
+		return result, nil
+	}
+	return Result{Cache: CacheNone}, &UnavailableError{Reason: "the token could not be verified in time", RetryAfter: time.Second, Err: ctx.Err()}
 }
 
 // maxFollows is how often one request follows others that are refused before it
@@ -193,63 +176,10 @@ type outcome struct {
 	refused bool // err is admit's
 }
 
-// hash names a token in the cache: 128 bits of SHA-256. To be taken for somebody
-// else takes a second preimage of their token's hash, not a collision.
-func hash(raw string) (key [16]byte) {
-	// The bytes are only read: a copy of the token would be most of what a hit
-	// allocates.
-	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(raw), len(raw)))
-	copy(key[:], sum[:])
-	return key
-}
-
-// prefix tells the providers apart in a cache key.
-func prefix(p Provider) (short [8]byte) {
-	if p.CacheKey != "" {
-		sum := sha256.Sum256([]byte(p.CacheKey))
-		copy(short[:], sum[:])
-	}
-	return short
-}
-
-// cacheKey is 24 bytes: as many as the compiler makes a map key of without
-// allocating.
-func cacheKey(provider [8]byte, token [16]byte) (key [24]byte) {
-	copy(key[:], provider[:])
-	copy(key[8:], token[:])
-	return key
-}
-
 // Known tells what is cached of a token, without any work.
 func (v *Validator) Known(raw string) (result Result, known bool, err error) {
 	result, err, known = v.cached(hash(raw))
 	return result, known, err
-}
-
-// cached looks for the token under each provider's name: there are few, and to
-// know the right one would take parsing the token.
-func (v *Validator) cached(key [16]byte) (Result, error, bool) {
-	now := v.opts.Now()
-	for i := range v.opts.Providers {
-		p, key := &v.opts.Providers[i], cacheKey(v.prefixes[i], key)
-		if c, ok := v.opts.Cache.valid.Get(string(key[:])); ok && fresh(c, now) && hasKey(p.Verifier, c.identity.KeyID) {
-			return Result{Identity: c.identity, Provider: p.Name, Cache: CacheHit}, nil, true
-		}
-		if c, ok := v.opts.Cache.invalid.Get(string(key[:])); ok && now.UnixNano() < c.until {
-			return Result{Provider: p.Name, Cache: CacheHit}, c.err, true
-		}
-	}
-	none := cacheKey(prefix(Provider{}), key)
-	if c, ok := v.opts.Cache.invalid.Get(string(none[:])); ok && now.UnixNano() < c.until {
-		return Result{Cache: CacheHit}, c.err, true
-	}
-	return Result{}, nil, false
-}
-
-// fresh does not rely on the cache's own clock: a wall clock that was set back
-// must not lengthen the life of an entry, nor of a token.
-func fresh(c cached, now time.Time) bool {
-	return now.UnixNano() < c.until && (c.identity.Expiry.IsZero() || now.Before(c.identity.Expiry))
 }
 
 // work is what one flight does.
@@ -268,6 +198,12 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	if id, p, ok := v.shared(key, t); ok {
 		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
 	}
+	if p, err := v.outage(t); err != nil {
+		if result, ok := v.excuse(key); ok {
+			return outcome{result: result}
+		}
+		return outcome{result: Result{Provider: p.Name, Cache: CacheNone}, err: err}
+	}
 	if err := admit(); err != nil {
 		return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
 	}
@@ -281,7 +217,29 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	if err == nil && v.opts.Store != nil {
 		v.share(p, raw, id)
 	}
+	if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
+		if result, ok := v.excuse(key); ok {
+			return outcome{result: result}
+		}
+	}
 	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
+}
+
+// outage is the error of a token whose provider can tell of none now. A token is not even
+// parsed for it while all are well.
+func (v *Validator) outage(t *Token) (Provider, error) {
+	down := func(p Provider) bool { return outage(p.Verifier) != nil }
+	if !slices.ContainsFunc(v.opts.Providers, down) {
+		return Provider{}, nil
+	}
+	p, err := v.route(t)
+	if err != nil {
+		return Provider{}, nil // which is for verify to say
+	}
+	if err := outage(p.Verifier); err != nil {
+		return p, err
+	}
+	return p, nil
 }
 
 // verify routes the token to a provider, which is returned; the zero Provider is
@@ -331,8 +289,11 @@ func (v *Validator) route(t *Token) (Provider, error) {
 func (v *Validator) store(key string, id *Identity, err error) {
 	now := v.opts.Now()
 	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
+		if v.opts.MaxStale > 0 {
+			v.opts.Cache.valid.Set(key, cached{}, 0) // what the provider refuses is not believed any more
+		}
 		if !invalid.NoCache && v.opts.NegativeTTL > 0 {
-			v.opts.Cache.invalid.Set(key, cached{err: invalid, until: now.Add(v.opts.NegativeTTL).UnixNano()}, v.opts.NegativeTTL)
+			v.opts.Cache.invalid.Set(key, cached{err: invalid, until: v.opts.Cache.clock(now) + v.opts.NegativeTTL}, v.opts.NegativeTTL)
 		}
 		return
 	}
@@ -342,10 +303,10 @@ func (v *Validator) store(key string, id *Identity, err error) {
 	v.keep(key, id, v.lifetime(id, now))
 }
 
-// keep caches an identity for a time.
+// keep caches an identity for a time, and holds it for as long as it may be excused.
 func (v *Validator) keep(key string, id *Identity, ttl time.Duration) {
 	if ttl > 0 {
-		v.opts.Cache.valid.Set(key, cached{identity: id, until: v.opts.Now().Add(ttl).UnixNano()}, ttl)
+		v.opts.Cache.valid.Set(key, cached{identity: id, until: v.opts.Cache.clock(v.opts.Now()) + ttl}, ttl+v.opts.MaxStale)
 	}
 }
 

@@ -164,6 +164,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 			Providers:   list,
 			TTL:         c.Cache.TTL.Value,
 			NegativeTTL: disabledIfZero(c.Cache.NegativeTTL.Value),
+			MaxStale:    c.Cache.MaxStale.Value,
 			Cache:       next.cache,
 			Logger:      s.log,
 			Observe:     s.metrics.ObserveValidation,

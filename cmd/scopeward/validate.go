@@ -44,6 +44,7 @@ func (c *Config) setDefaults() {
 	}
 	setPointer(&c.Cache.TTL, 5*time.Minute)
 	setPointer(&c.Cache.NegativeTTL, 10*time.Second)
+	setPointer(&c.Cache.MaxStale, 0)
 	setPointer(&c.Cache.MaxEntries, 100_000)
 	setPointer(&c.RateLimit.Max, 100)
 	setPointer(&c.RateLimit.Window, 15*time.Minute)
@@ -129,6 +130,9 @@ func (c *Config) validate() strictyaml.Problems {
 	}
 	if c.Cache.NegativeTTL.Value < 0 {
 		v.add(c.Cache.NegativeTTL.Pos, "cache.negative_ttl can't be negative; 0s keeps no invalid tokens")
+	}
+	if c.Cache.MaxStale.Value < 0 || c.Cache.MaxStale.Value > 24*time.Hour {
+		v.add(c.Cache.MaxStale.Pos, "cache.max_stale must lie between 0s and 24h")
 	}
 	if c.Cache.MaxEntries.Value < 1 {
 		v.add(c.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")

@@ -76,6 +76,9 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	return v.opts.Rules.Identity(v.merge(own, answer))
 }
 
+// Outage implements [token.Patient].
+func (v *Verifier) Outage() *token.UnavailableError { return v.opts.Client.Outage() }
+
 // fromJWT returns the claims of a token that is a JWT, and nil for another one.
 // One that has expired, or is of another issuer, needs no request.
 func (v *Verifier) fromJWT(given *token.Token) (map[string]any, error) {

@@ -52,3 +52,11 @@ func (v *Verifier) Verify(ctx context.Context, given *token.Token) (*token.Ident
 
 // HasKey implements [token.KeyHolder].
 func (v *Verifier) HasKey(id string) bool { return v.Keys != nil && v.Keys.has(id) }
+
+// Outage implements [token.Patient].
+func (v *Verifier) Outage() *token.UnavailableError {
+	if v.Keys == nil {
+		return nil
+	}
+	return v.Keys.outage()
+}

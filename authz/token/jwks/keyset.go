@@ -191,11 +191,29 @@ func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
 		unknown.NoCache = true
 		return nil, unknown
 	}
+	return nil, s.unavailable()
+}
+
+// outage is the error of every token while there are no keys and none may be fetched.
+func (s *KeySet) outage() *token.UnavailableError {
+	if s.fresh(s.current.Load()) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refetch != nil || !s.justFetched(s.opts.Now()) {
+		return nil
+	}
+	return s.unavailable()
+}
+
+// unavailable is called with the lock held.
+func (s *KeySet) unavailable() *token.UnavailableError {
 	wait := min(max(time.Second, refetchInterval-s.opts.Now().Sub(s.refetchAt)), refetchInterval)
 	if asked := (*token.UnavailableError)(nil); errors.As(s.lastErr, &asked) {
 		wait = max(wait, asked.RetryAfter)
 	}
-	return nil, &token.UnavailableError{Reason: "the provider's keys cannot be fetched", RetryAfter: wait, Err: s.lastErr}
+	return &token.UnavailableError{Reason: "the provider's keys cannot be fetched", RetryAfter: wait, Err: s.lastErr}
 }
 
 func (s *KeySet) held(kid, alg string) ([]key, error) {
@@ -222,7 +240,7 @@ func (s *KeySet) fetchForUnknown(ctx context.Context) (fetched bool, err error) 
 	f := s.refetch
 	if f == nil {
 		now := s.opts.Now()
-		if age := now.Sub(s.refetchAt); !s.refetchAt.IsZero() && 0 <= age && age < refetchInterval {
+		if s.justFetched(now) {
 			s.mu.Unlock()
 			return false, nil
 		}
@@ -243,6 +261,13 @@ func (s *KeySet) fetchForUnknown(ctx context.Context) (fetched bool, err error) 
 	case <-ctx.Done():
 		return false, &token.UnavailableError{Reason: "the provider's keys did not arrive in time", RetryAfter: time.Second, Err: ctx.Err()}
 	}
+}
+
+// justFetched tells whether the keys were fetched for an unknown kid in the last 10 s. It
+// is called with the lock held.
+func (s *KeySet) justFetched(now time.Time) bool {
+	age := now.Sub(s.refetchAt)
+	return !s.refetchAt.IsZero() && 0 <= age && age < refetchInterval
 }
 
 // fetch gets the set once. Whatever goes wrong, the last good set stays.

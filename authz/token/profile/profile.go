@@ -72,6 +72,9 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	return id, nil
 }
 
+// Outage implements [token.Patient].
+func (v *Verifier) Outage() *token.UnavailableError { return v.client.Outage() }
+
 // fromJWT reads a JWT before anybody is asked: what has expired needs no
 // request. The identity is nil if the token is no JWT at all.
 func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, error) {

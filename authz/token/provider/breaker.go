@@ -40,17 +40,10 @@ type pass struct{ probe bool }
 func (b *breaker) enter() (p pass, wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.until.IsZero() {
-		return pass{}, 0, true
+	if wait, ok = b.closedOrDue(); ok && !b.until.IsZero() {
+		p.probe, b.probing = true, true
 	}
-	if wait := b.until.Sub(b.now()); wait > 0 {
-		return pass{}, wait, false
-	}
-	if b.probing {
-		return pass{}, time.Second, false
-	}
-	b.probing = true
-	return pass{probe: true}, 0, true
+	return p, wait, ok
 }
 
 // succeeded notes an answer. It tells whether the breaker was open. What was sent
@@ -100,6 +93,25 @@ func (b *breaker) left(p pass) {
 	defer b.mu.Unlock()
 	if p.probe {
 		b.probing = false
+	}
+}
+
+// peek tells whether enter would let a request pass now.
+func (b *breaker) peek() (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closedOrDue()
+}
+
+// closedOrDue is called with the lock held.
+func (b *breaker) closedOrDue() (wait time.Duration, ok bool) {
+	switch wait := b.until.Sub(b.now()); {
+	case b.until.IsZero():
+		return 0, true
+	case wait > 0:
+		return wait, false
+	default:
+		return time.Second, !b.probing
 	}
 }
 

@@ -172,7 +172,7 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	p, wait, ok := c.breaker.enter()
 	if !ok {
 		c.observe(Skipped, 0)
-		return nil, skipped("the provider is left alone, since it fails or asks for it", wait)
+		return nil, leftAlone(wait)
 	}
 	start := time.Now()
 	resp, err := c.send(ctx, req)
@@ -180,7 +180,20 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	return resp, err
 }
 
-func skipped(reason string, wait time.Duration) error {
+// Outage is the error that a request would get without being sent; nil if it would be
+// sent.
+func (c *Client) Outage() *token.UnavailableError {
+	if wait, ok := c.breaker.peek(); !ok {
+		return leftAlone(wait)
+	}
+	return nil
+}
+
+func leftAlone(wait time.Duration) *token.UnavailableError {
+	return skipped("the provider is left alone, since it fails or asks for it", wait)
+}
+
+func skipped(reason string, wait time.Duration) *token.UnavailableError {
 	return &token.UnavailableError{Reason: reason, RetryAfter: wait, Err: ErrSkipped}
 }
 
