@@ -250,7 +250,7 @@ func TestMeshAPIServer(t *testing.T) {
 		}
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			rendered := []byte(mustKubectl(t, nil, "kustomize", dir))
-			if out, err := kubectl(t, rendered, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
+			if out, err := kubectl(t, rendered, "apply", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
 				t.Error(out, err)
 			}
 			admitPod(t, rendered)
@@ -261,7 +261,7 @@ func TestMeshAPIServer(t *testing.T) {
 			if filepath.Base(file) == "meshconfig.yaml" {
 				continue
 			}
-			if out, err := kubectl(t, nil, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", file); err != nil {
+			if out, err := kubectl(t, nil, "apply", "--dry-run=server", "--validate=strict", "-f", file); err != nil {
 				t.Error(out, err)
 			}
 		}
