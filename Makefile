@@ -4,7 +4,7 @@
 # race detector (.ci/cc).
 
 GO ?= go
-FUZZTIME ?= 5s
+FUZZTIME ?= 2s
 
 .PHONY: all build demo test test-mesh test-compose lint race fuzz bench bench-check profile clean
 

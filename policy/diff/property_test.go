@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -233,16 +234,15 @@ func loads(text string) bool {
 	return err == nil
 }
 
+// go test ./policy/diff -rounds 10000 looks long.
+var rounds = flag.Uint64("rounds", 50, "how many random policies are compared with brute force")
+
 // TestAgainstBruteForce: without conditions, diff says that something opens if
 // and only if a request opens, and the same of closing.
 func TestAgainstBruteForce(t *testing.T) {
 	requests, people := universe(t), scopePeople()
 	outcomes := map[string]int{}
-	rounds := 150
-	if testing.Short() {
-		rounds = 60
-	}
-	for seed := range uint64(rounds) {
+	for seed := range *rounds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		oldText := randomPolicy(r, 1+r.IntN(5), nil)
 		newText := mutate(r, oldText, nil)
@@ -366,11 +366,7 @@ func TestConditionsAgainstBruteForce(t *testing.T) {
 		return strings.Count(q.Path.String(), "/") > 3
 	})
 	outcomes := map[string]int{}
-	rounds := 150
-	if testing.Short() {
-		rounds = 40
-	}
-	for seed := range uint64(rounds) {
+	for seed := range *rounds {
 		r := rand.New(rand.NewPCG(seed, 2))
 		oldText := randomPolicy(r, 1+r.IntN(3), randomCondition)
 		newText := rewrite(r, oldText)
