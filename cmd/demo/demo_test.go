@@ -19,11 +19,11 @@ import (
 	"scopeward/envoy/process"
 )
 
-// build compiles the programs as `make demo` does.
+// build compiles the programs, with the race detector as all that is tested.
 func build(t *testing.T) (bin string) {
 	t.Helper()
 	bin = t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", "scopeward/cmd/demo", "scopeward/cmd/scopeward").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", bin+"/", "scopeward/cmd/demo", "scopeward/cmd/scopeward").CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
