@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 2s
 
-.PHONY: all build demo test test-mesh test-compose lint race fuzz bench bench-check profile clean
+.PHONY: all build demo test test-mesh test-compose lint race fuzz soak bench bench-check profile clean
 
 all: build
 
@@ -58,6 +58,15 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "$$package" || exit 1; \
 		done; \
 	done
+
+# What lasts too long for every day, with tables of memory and goroutines: requests of every
+# kind while all around fails and changes, an outage of the provider, and a flood of tokens
+# that are worth nothing (make soak SOAK=1m OUTAGE=1m FLOOD=100000 is short).
+SOAK ?= 30m
+OUTAGE ?= 10m
+FLOOD ?= 5000000
+soak:
+	SOAK=$(SOAK) OUTAGE=$(OUTAGE) FLOOD=$(FLOOD) $(GO) test -count 1 -v -timeout 3h -parallel 1 -run '^Test(Soak|Outage|Flood|ReloadsUnderLoad)$$' ./e2e
 
 # What Scopeward costs behind a real Envoy, as ratios to a server that does nothing
 # (Linux; better with wrk installed, and with nothing else running).

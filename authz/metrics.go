@@ -20,6 +20,7 @@ type Metrics struct {
 	shared      *prometheus.CounterVec
 	audited     *prometheus.CounterVec
 	shadows     *prometheus.CounterVec
+	shed        *prometheus.CounterVec
 }
 
 // latencyBuckets reach from a cache hit (some µs) to a provider that hangs (s).
@@ -57,6 +58,11 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	m.shadows = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scopeward_shadow_disagreements_total", Help: "Decisions in which the shadow policy differs, by the code of the policy in force and that of the shadow.",
 	}, []string{"code", "shadow"})
+	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_shed_total", Help: "Requests that got 503 at once since the service was overloaded, by what is refused (validation: tokens that are not known; all).",
+	}, []string{"work"})
+	m.shed.WithLabelValues("validation")
+	m.shed.WithLabelValues("all")
 	for c := range m.decisions {
 		m.decisions[c] = decisions.WithLabelValues(code(c).String())
 	}
@@ -66,7 +72,7 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_audit_dropped_total", Help: "Audit events lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(audit.Dropped()) })
-	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, dropped)
+	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, dropped)
 	return m
 }
 

@@ -63,6 +63,7 @@ type Server struct {
 	metrics  *Metrics
 	log      *slog.Logger
 
+	shedding shedding
 	inFlight atomic.Int64
 	hurried  context.Context // ends when no request may wait for a provider any more
 	hurry    context.CancelFunc
@@ -121,6 +122,9 @@ func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (
 	defer s.denyOnPanic(&v)
 
 	var err error
+	if err = s.hopeless(ctx); err != nil {
+		return denied(err)
+	}
 	if err = event.request.canonicalize(snapshot.TrustedHops); err != nil {
 		return denied(err)
 	}
@@ -154,6 +158,9 @@ func (s *Server) identify(ctx context.Context, snapshot *Snapshot, r *request) (
 	// Most tokens are known; only others may meet the limit.
 	if result, known, err := snapshot.Validator.Known(raw); known {
 		return result, err
+	}
+	if s.shedding.validation() {
+		return token.Result{Cache: token.CacheNone}, s.refuse("validation")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

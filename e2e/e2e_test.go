@@ -41,7 +41,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	built.scopeward = filepath.Join(dir, "scopeward")
-	build := exec.Command("go", "build", "-race", "-o", built.scopeward, "scopeward/cmd/scopeward")
+	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", !longForm()), "-o", built.scopeward, "scopeward/cmd/scopeward")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "scopeward can't be built: %v\n%s", err, out)
 		return 1

@@ -60,7 +60,7 @@ func TestBlockedLogsBlockNoAnswer(t *testing.T) {
 	}
 	ask("/users", 0)
 	long := "/" + strings.Repeat("x", 50_000)
-	for range 250 { // more than is kept
+	for range 120 { // more than is kept
 		ask(long, 403)
 	}
 	eventually(t, "lost events are counted", func() bool { return s.metric(t, "scopeward_audit_dropped_total") > 0 })

@@ -123,7 +123,8 @@ func TestConfigMap(t *testing.T) {
 	}
 }
 
-// TestReloadsUnderLoad: 100 reloads while requests come lose none of them.
+// TestReloadsUnderLoad: 100 reloads, in the long form 200, while requests come lose none
+// of them.
 func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := start(t, "jwks", nil)
@@ -132,7 +133,11 @@ func TestReloadsUnderLoad(t *testing.T) {
 
 	stop := load(t, s.url+"/users", token)
 	policy := filepath.Join(s.dir, "policies", "policy.yaml")
-	for i := range 100 {
+	reloads := 100
+	if longForm() {
+		reloads = 200
+	}
+	for i := range reloads {
 		text := fmt.Sprintf("%s  - match: /version/%d\n", usersPolicy, i)
 		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -98,6 +99,10 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { tuneGC(ctx, s.log); return nil })
 	group.Go(func() error { tuneProcs(ctx, s.procs); return nil })
+	group.Go(func() error {
+		watchOverload(ctx, func() int { return runtime.GOMAXPROCS(0) }, s.server.Shed)
+		return nil
+	})
 	for _, p := range s.state.Load().providers {
 		p.start(ctx, group.Go)
 	}
@@ -113,7 +118,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		return nil
 	})
 	group.Go(func() error {
-		if err := g.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
+		if err := g.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
 			return err
 		}
 		return nil
@@ -144,6 +149,16 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	return err
 }
 
+// What one who may connect to the gRPC listener can take. An Envoy that has more requests
+// than streams makes another connection; connections that are too many wait until others
+// are closed.
+const (
+	maxConnections = 1024
+	maxStreams     = 1024     // at a time, of a connection
+	maxMessage     = 4 << 20  // bytes of a CheckRequest, which may hold a request's body
+	maxHeaders     = 64 << 10 // bytes of a call's own metadata
+)
+
 // newGRPC makes the gRPC server with the authorization and health services on it.
 func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {
 	var transport credentials.TransportCredentials = insecure.NewCredentials()
@@ -151,7 +166,11 @@ func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {
 		transport = s.tls
 	}
 	options := []grpc.ServerOption{
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}), // a peer that is gone
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.Creds(askerCredentials{transport, health}),
 		// A goroutine for each request begins with a small stack, and copies it as
