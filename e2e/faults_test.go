@@ -22,7 +22,7 @@ import (
 
 // providerFaults are the ways in which an endpoint can fail: it tells nothing of any
 // token then.
-func providerFaults() map[string]http.HandlerFunc {
+func providerFaults(elsewhere string) map[string]http.HandlerFunc {
 	text := func(status int, contentType, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)
@@ -69,6 +69,9 @@ func providerFaults() map[string]http.HandlerFunc {
 				fmt.Fprint(conn, "SSH-2.0-OpenSSH_9.2\r\n\r\n")
 				conn.Close()
 			}
+		},
+		"redirects elsewhere": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere+r.URL.Path, http.StatusTemporaryRedirect)
 		},
 		"redirects to itself": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
 	}
@@ -177,12 +180,20 @@ func startFaulty(t *testing.T, idp *tokentest.Provider, config map[string]any, f
 // longer than the fault lasts.
 func TestProviderFaults(t *testing.T) {
 	t.Parallel()
-	handlers := providerFaults()
+	followed := 0
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed++ }))
+	t.Cleanup(func() {
+		elsewhere.Close()
+		if followed > 0 {
+			t.Errorf("redirects to another host were followed %d times, with tokens and secrets", followed)
+		}
+	})
+	handlers := providerFaults(elsewhere.URL)
 	for name, h := range keyFaults() {
 		handlers["jwks/"+name] = h
 	}
 	all := startFaulty(t, tokentest.New(t), nil, func(mode string) []string {
-		list := slices.Sorted(maps.Keys(providerFaults()))
+		list := slices.Sorted(maps.Keys(providerFaults("")))
 		if mode == "jwks" {
 			list = append(list, slices.Sorted(maps.Keys(keyFaults()))...)
 		}

@@ -19,7 +19,7 @@ func TestOutage(t *testing.T) {
 	length := lasting(t, "OUTAGE", 2*time.Second)
 	all := startFaulty(t, tokentest.New(t), map[string]any{"cache": map[string]any{"ttl": "1s", "max_stale": "1h"}}, func(string) []string { return []string{""} })
 	exp := time.Now().Add(length + time.Hour).Unix()
-	ways := providerFaults()
+	ways := providerFaults("")
 	outage := []http.HandlerFunc{ways["closes the connection"], ways["500"], ways["429"], ways["is cut off"], ways["hangs"]}
 
 	var requests, unavailable atomic.Int64
