@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -32,7 +31,7 @@ func limitedService(t *testing.T) string {
 		t.Fatal(err)
 	}
 	g := s.newGRPC(grpcOptions{}, newHealthService())
-	go g.Serve(netutil.LimitListener(listener, maxConnections))
+	go g.Serve(limitConnections(listener))
 	t.Cleanup(g.Stop)
 	return listener.Addr().String()
 }

@@ -118,7 +118,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		return nil
 	})
 	group.Go(func() error {
-		if err := g.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
+		if err := g.Serve(limitConnections(listener)); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
 			return err
 		}
 		return nil
@@ -158,6 +158,8 @@ const (
 	maxMessage     = 4 << 20  // bytes of a CheckRequest, which may hold a request's body
 	maxHeaders     = 64 << 10 // bytes of a call's own metadata
 )
+
+func limitConnections(l net.Listener) net.Listener { return netutil.LimitListener(l, maxConnections) }
 
 // newGRPC makes the gRPC server with the authorization and health services on it.
 func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {

@@ -173,6 +173,25 @@ func TestJWTThatNobodyNeedsToBeAskedAbout(t *testing.T) {
 	}
 }
 
+// A provider that closes an idle connection as a request goes out on it costs no answer.
+func TestIdleConnectionIsReset(t *testing.T) {
+	idp := tokentest.New(t)
+	seen := map[string]int{} // requests by connection
+	idp.Handle(tokentest.IntrospectionPath, func(w http.ResponseWriter, r *http.Request) {
+		if seen[r.RemoteAddr]++; seen[r.RemoteAddr] > 1 {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, `{"active":true,"sub":"alice"}`)
+	})
+	v := introspection.New(options(idp))
+	for range 3 {
+		id, err := v.Verify(t.Context(), token.Parse("opaque"))
+		if got := outcome(t, id, err); got != "valid" {
+			t.Fatalf("%s: %v", got, err)
+		}
+	}
+}
+
 func TestFaultsAndSecrets(t *testing.T) {
 	idp := tokentest.New(t)
 	var log strings.Builder
