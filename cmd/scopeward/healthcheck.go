@@ -168,7 +168,7 @@ func askHealth(ctx context.Context, address string, creds credentials.TransportC
 	if !strings.HasPrefix(address, "unix://") {
 		target = "passthrough:///" + address
 	}
-	conn, err := grpc.NewClient(target, grpc.WithNoProxy(), grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient(target, grpc.WithNoProxy(), grpc.WithTransportCredentials(alertCredentials{creds}))
 	if err != nil {
 		return err
 	}
@@ -178,6 +178,33 @@ func askHealth(ctx context.Context, address string, creds credentials.TransportC
 		return errNotServing
 	}
 	return err
+}
+
+// alertCredentials give connections that tell why a service closed them. In TLS 1.3 a
+// client's handshake is over before the service has looked at its certificate: what is
+// written next may fail, and the alert that says why be left unread.
+type alertCredentials struct{ credentials.TransportCredentials }
+
+func (c alertCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return alertConn{conn}, info, nil
+}
+
+func (c alertCredentials) Clone() credentials.TransportCredentials { return c }
+
+type alertConn struct{ net.Conn }
+
+func (c alertConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		if _, alert := c.Conn.Read(make([]byte, 1)); alert != nil && strings.Contains(alert.Error(), "tls: ") {
+			err = alert
+		}
+	}
+	return n, err
 }
 
 // explainHealth says what an error of askService means, and what to do.
