@@ -183,7 +183,9 @@ func askHealth(ctx context.Context, address string, creds credentials.TransportC
 // alertCredentials give connections that tell why a service closed them. In TLS 1.3 a
 // client's handshake is over before the service has looked at its certificate: what is
 // written next may fail, and the alert that says why be left unread.
-type alertCredentials struct{ credentials.TransportCredentials }
+type alertCredentials struct {
+	credentials.TransportCredentials
+}
 
 func (c alertCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, raw)
