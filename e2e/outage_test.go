@@ -59,7 +59,7 @@ func TestOutage(t *testing.T) {
 				ask(t, f, known[f.mode], 200)
 				ask(t, f, mint(f, fmt.Sprint("user", n)), want)
 				ask(t, f, f.path+"-garbage", 401)
-				time.Sleep(20 * time.Millisecond)
+				time.Sleep(40 * time.Millisecond)
 			}
 		})
 	}

@@ -13,9 +13,9 @@ import (
 	"scopeward/e2e/corpus"
 )
 
-// TestOverload: beyond capacity, some requests get 503 at once instead of all waiting, and
+// TestOverloadIsShed: beyond capacity, some requests get 503 at once instead of all waiting, and
 // once the load falls all are served again.
-func TestOverload(t *testing.T) {
+func TestOverloadIsShed(t *testing.T) {
 	t.Parallel()
 	idp := tokentest.New(t)
 	s := &system{idp: idp, scopeward: serveIn(t, []string{"GOMAXPROCS=1"}, "--config", corpus.Configure(t, t.TempDir(), "jwks", idp,

@@ -122,7 +122,7 @@ func TestSoak(t *testing.T) {
 		clients.Go(func() {
 			for !done.Load() {
 				kinds[rand.IntN(len(kinds))](requests.Load())
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond)
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 // which cost most; then any.
 const (
 	overloadTick = 100 * time.Millisecond
-	// standing is how long the queue must stand to be more than a burst.
+	// standing is how much longer the queue must stand than not, to be more than a burst.
 	standing = time.Second
 	// queued is how many goroutines per processor make a queue.
 	queued = 50
@@ -34,10 +34,10 @@ type overload struct {
 // slowest tenth have waited, in a while.
 func (o *overload) next(waiting int, wait, during time.Duration) (share float64) {
 	if waiting < queued || wait < late {
-		o.since, o.share = 0, max(0, o.share-less)
+		o.since, o.share = max(0, o.since-during), max(0, o.share-less)
 		return o.share
 	}
-	if o.since += during; o.since >= standing {
+	if o.since = min(o.since+during, standing); o.since >= standing {
 		o.share = min(1, o.share+more)
 	}
 	return o.share
