@@ -83,10 +83,17 @@ func mustKubectl(t *testing.T, input []byte, args ...string) string {
 // promise is a line of the demo to paste: the status that it says, the path and the command.
 type promise struct{ status, path, command string }
 
+var policyPath = regexp.MustCompile(`/\S+/policy\.yaml`)
+
 var promised = regexp.MustCompile(`(?m)^# (\d{3}): .*\n(curl .* '(http://[^/']+)(/[^']*)')$`)
 
-// startMeshDemo runs the demo behind the mesh, and gives what it promises and the URL in that.
-func startMeshDemo(t *testing.T, url string) (base string, promises []promise) {
+// meshDemo is a demo behind the mesh: what it promises, the URL in that, and the folder of its files.
+type meshDemo struct {
+	base, dir string
+	promises  []promise
+}
+
+func startMeshDemo(t *testing.T, url string) (d meshDemo) {
 	t.Helper()
 	dir := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "scopeward/cmd/demo", "scopeward/cmd/scopeward")
@@ -114,12 +121,13 @@ func startMeshDemo(t *testing.T, url string) (base string, promises []promise) {
 		t.Fatalf("%v\n%s\n%s", err, shown, meshHelp)
 	}
 	for _, m := range promised.FindAllStringSubmatch(shown.String(), -1) {
-		base, promises = m[3], append(promises, promise{m[1], m[4], m[2]})
+		d.base, d.promises = m[3], append(d.promises, promise{m[1], m[4], m[2]})
 	}
-	if len(promises) < 10 {
-		t.Fatalf("the demo shows %d requests:\n%s", len(promises), shown)
+	d.dir = filepath.Dir(policyPath.FindString(shown.String()))
+	if len(d.promises) < 10 || d.dir == "." {
+		t.Fatalf("the demo shows %d requests, and its policy in %s:\n%s", len(d.promises), d.dir, shown)
 	}
-	return base, promises
+	return d
 }
 
 // paste runs a command of the demo in a shell, and gives the HTTP status.
@@ -158,12 +166,13 @@ func ask(t *testing.T, url, host string) (status int, body string) {
 func TestMesh(t *testing.T) {
 	all := doors(t)
 	t.Run("asks", func(t *testing.T) {
-		base, promises := startMeshDemo(t, all[0].url)
+		demo := startMeshDemo(t, all[0].url)
 		for _, d := range all {
-			t.Run(d.name, func(t *testing.T) { throughDoor(t, d, base, promises) })
+			t.Run(d.name, func(t *testing.T) { throughDoor(t, d, demo) })
 		}
 		t.Run("named policy", func(t *testing.T) { namedPolicy(t, all[0]) })
 		t.Run("missing provider", func(t *testing.T) { missingProvider(t, all[0]) })
+		t.Run("trusted hops", func(t *testing.T) { trustedHops(t, all[1], demo) })
 	})
 	for _, d := range all {
 		if status, body := ask(t, d.url+"/public/hello", ""); status != http.StatusServiceUnavailable {
@@ -172,10 +181,10 @@ func TestMesh(t *testing.T) {
 	}
 }
 
-func throughDoor(t *testing.T, d door, base string, promises []promise) {
-	for _, p := range promises {
+func throughDoor(t *testing.T, d door, demo meshDemo) {
+	for _, p := range demo.promises {
 		want := cmp.Or(d.differs[p.path], p.status)
-		command := strings.Replace(p.command, "'"+base, "'"+d.url, 1)
+		command := strings.Replace(p.command, "'"+demo.base, "'"+d.url, 1)
 		eventually(t, "the mesh is ready again", func() bool { // a connection that it lost takes it a moment
 			status, _ := paste(t, command)
 			return status == want || status != "503"
@@ -236,6 +245,30 @@ func missingProvider(t *testing.T, ingress door) {
 		status, _ := ask(t, ingress.url+"/public/hello", "")
 		return status == http.StatusOK
 	})
+}
+
+// trustedHops: at a sidecar the client is whom the gateway in front has added to X-Forwarded-For, with trusted_hops: 1. It
+// leaves the demo with another policy.
+func trustedHops(t *testing.T, sidecar door, demo meshDemo) {
+	const client, liar = "203.0.113.9", "198.51.100.6"
+	config := filepath.Join(demo.dir, "scopeward.yaml")
+	for name, text := range map[string]string{
+		"scopeward.yaml": string(readFile(t, config)) + "rate_limit: {trusted_hops: 1}\n",
+		"policy.yaml":    fmt.Sprintf("version: 1\nrules:\n  - match: GET /users\n    when: request.client_ip == %q\n", client),
+	} {
+		if err := os.WriteFile(filepath.Join(demo.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := func(addresses string) (status string) {
+		command := strings.Replace(demo.promises[0].command, "'"+demo.base, "'"+sidecar.url, 1)
+		status, _ = paste(t, strings.Replace(command, "curl ", "curl -H 'X-Forwarded-For: "+addresses+"' ", 1))
+		return status
+	}
+	eventually(t, "the gateway's word counts", func() bool { return from(liar+", "+client) == "200" })
+	if status := from(client + ", " + liar); status != "403" {
+		t.Errorf("a client chose its address: %s", status)
+	}
 }
 
 // TestMeshAPIServer: a real API server takes all manifests as kubectl renders them, and the pod into a restricted namespace.
