@@ -3,6 +3,7 @@ package token_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,38 @@ func TestStaleServesWhoCannotWait(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second) // the work ends
 	})
+}
+
+// sick is a verifier whose provider is.
+type sick struct{ *verifier }
+
+func (sick) Outage() *token.UnavailableError { return &token.UnavailableError{Reason: "down"} }
+
+// TestOutageIsNotCharged: what a sick provider can't tell costs no validation; what can be
+// told without it is told, and costs one.
+func TestOutageIsNotCharged(t *testing.T) {
+	down, refused := &token.UnavailableError{Reason: "down"}, errors.New("refused")
+	for name, c := range map[string]struct {
+		verdict, admission, want error
+		charged                  int
+	}{
+		"unavailable":            {down, nil, down, 0},
+		"unavailable, no budget": {down, refused, down, 0},
+		"invalid":                {token.Invalidf("expired"), nil, token.Invalidf("expired"), 1},
+		"invalid, no budget":     {token.Invalidf("expired"), refused, refused, 1},
+		"valid, no budget":       {nil, refused, refused, 1},
+		"valid":                  {nil, nil, nil, 1},
+	} {
+		charged := 0
+		var id *token.Identity
+		if c.verdict == nil {
+			id = &token.Identity{}
+		}
+		r, err := token.NewValidator(opaque(sick{answering(id, c.verdict)})).Validate(t.Context(), "x", func() error { charged++; return c.admission })
+		if fmt.Sprint(err) != fmt.Sprint(c.want) || charged != c.charged || (r.Identity != nil) != (c.want == nil) {
+			t.Errorf("%s: %+v, %v, charged %d times", name, r, err, charged)
+		}
+	}
 }
 
 // stepped is a time after a step of the wall clock alone, as NTP makes one: the monotonic

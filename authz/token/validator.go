@@ -198,26 +198,29 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	if id, p, ok := v.shared(key, t); ok {
 		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
 	}
-	if p, err := v.outage(t); err != nil {
-		if result, ok := v.excuse(key); ok {
-			return outcome{result: result}
+	sick := v.outage(t)
+	if !sick {
+		if err := admit(); err != nil {
+			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
 		}
-		return outcome{result: Result{Provider: p.Name, Cache: CacheNone}, err: err}
-	}
-	if err := admit(); err != nil {
-		return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.opts.Timeout)
 	defer cancel()
 	start := time.Now()
 	p, id, err := v.verify(ctx, t)
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
+	unavailable := (*UnavailableError)(nil)
+	if sick && !errors.As(err, &unavailable) { // it could be told nevertheless
+		if err := admit(); err != nil {
+			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
+		}
+	}
 	under := cacheKey(prefix(p), key)
 	v.store(string(under[:]), id, err)
 	if err == nil && v.opts.Store != nil {
 		v.share(p, raw, id)
 	}
-	if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
+	if errors.As(err, &unavailable) {
 		if result, ok := v.excuse(key); ok {
 			return outcome{result: result}
 		}
@@ -225,21 +228,15 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
 }
 
-// outage is the error of a token whose provider can tell of none now. A token is not even
-// parsed for it while all are well.
-func (v *Validator) outage(t *Token) (Provider, error) {
+// outage tells whether the provider that takes a token can tell of none now. A token is
+// not even parsed for it while all are well.
+func (v *Validator) outage(t *Token) bool {
 	down := func(p Provider) bool { return outage(p.Verifier) != nil }
 	if !slices.ContainsFunc(v.opts.Providers, down) {
-		return Provider{}, nil
+		return false
 	}
 	p, err := v.route(t)
-	if err != nil {
-		return Provider{}, nil // which is for verify to say
-	}
-	if err := outage(p.Verifier); err != nil {
-		return p, err
-	}
-	return p, nil
+	return err == nil && down(p)
 }
 
 // verify routes the token to a provider, which is returned; the zero Provider is
