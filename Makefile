@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 2s
 
-.PHONY: all build demo test test-mesh test-compose lint race fuzz soak bench bench-check profile clean
+.PHONY: all build demo test test-mesh test-compose lint race fuzz soak bench bench-check profile manifests clean
 
 all: build
 
@@ -82,6 +82,11 @@ bench-check:
 profile:
 	$(GO) test -run '^$$' -bench '^BenchmarkGRPC/scopeward$$' -benchtime 5s -o bin/authz.test -cpuprofile bin/cpu.pprof ./authz
 	$(GO) tool pprof -top bin/authz.test bin/cpu.pprof 2>/dev/null | head -50
+
+# envoy/istio/scopeward.yaml, for those who do not use kustomize.
+manifests:
+	{ head -2 envoy/istio/scopeward.yaml; kubectl kustomize envoy/kubernetes/overlays/istio; } > bin/scopeward.yaml
+	mv bin/scopeward.yaml envoy/istio/scopeward.yaml
 
 clean:
 	rm -rf bin

@@ -301,6 +301,17 @@ func TestMeshAPIServer(t *testing.T) {
 	}
 }
 
+// TestMeshRenderedManifests: the file for those without kustomize is what kustomize makes.
+func TestMeshRenderedManifests(t *testing.T) {
+	file, err := os.ReadFile("../envoy/istio/scopeward.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rendered := mustKubectl(t, nil, "kustomize", "../envoy/kubernetes/overlays/istio"); !strings.HasSuffix(string(file), "\n"+rendered) {
+		t.Error("envoy/istio/scopeward.yaml is not what envoy/kubernetes/overlays/istio makes: run make manifests")
+	}
+}
+
 // installDefinitions makes the kinds known that the API server lacks, until the test ends.
 func installDefinitions(t *testing.T) {
 	crds := map[string]json.RawMessage{}
