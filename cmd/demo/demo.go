@@ -48,6 +48,7 @@ type demo struct {
 	base   string // Envoy's URL
 
 	provider  *provider
+	program   string // Scopeward's
 	scopeward *process.Process
 	grpc      string // Scopeward's listeners, host:port
 	admin     string
@@ -201,6 +202,7 @@ func (d *demo) startScopeward(ctx context.Context, path string) (err error) {
 			return err
 		}
 	}
+	d.program = path
 	d.scopeward, err = process.Start(process.Options{
 		Name: "scopeward", Path: path, Args: []string{"serve", "--config", filepath.Join(d.dir, "scopeward.yaml")},
 		Stdout: &lines{each: d.screen.decision},
@@ -282,6 +284,8 @@ func (d *demo) introduce(command string, took time.Duration) {
 	for _, r := range requests(d.tokens) {
 		s.say("%s\n", r.render(d.base))
 	}
+	title("Get a token of your own: allow it in your browser, and put it for another into one of the lines above:")
+	s.say("  TOKEN=$(%s login --issuer %s/keys --client-id %s --scope read:users)", d.program, d.provider.url, idp.DeviceClient)
 	title("Edit the policy; a saved edit is live at once:")
 	s.say("  %s", filepath.Join(d.dir, "policy.yaml"))
 	title("Break the identity provider and mend it:")

@@ -153,6 +153,7 @@ func TestDemo(t *testing.T) {
 		mark := map[bool]string{true: "  ALLOWED  ", false: "  DENIED  "}[c.status == "200"]
 		d.until(regexp.QuoteMeta(mark))
 	}
+	t.Run("login", func(t *testing.T) { loginAndUse(t, d, bin, shown[0].command) })
 	t.Run("policy", func(t *testing.T) { editPolicy(t, d, shown) })
 	t.Run("provider", func(t *testing.T) { breakProvider(t, d, bin) })
 	t.Run("through", func(t *testing.T) { throughAnother(t, bin, len(shown)) })
@@ -170,6 +171,23 @@ func TestDemo(t *testing.T) {
 			t.Errorf("somebody still listens on %s", address)
 		}
 	}
+}
+
+// loginAndUse does what a person does: a token by scopeward login, and a request with it through Envoy.
+func loginAndUse(t *testing.T, d *running, bin, withToken string) {
+	bearer := regexp.MustCompile(`Bearer [\w.-]+`)
+	if !bearer.MatchString(withToken) {
+		t.Fatalf("no token in %s", withToken)
+	}
+	var issuer string
+	for _, line := range d.seen {
+		if m := regexp.MustCompile(`--issuer (http\S+/keys) `).FindStringSubmatch(line); m != nil {
+			issuer = m[1]
+		}
+	}
+	check(t, pasted{"200", "a token by login", fmt.Sprintf("TOKEN=$(%s/scopeward login --issuer %s --client-id demo-auto --scope read:users)\n%s",
+		bin, issuer, strings.ReplaceAll(bearer.ReplaceAllString(withToken, "Bearer $TOKEN"), "'", `"`))})
+	d.until("  ALLOWED  ")
 }
 
 func editPolicy(t *testing.T, d *running, shown []pasted) {

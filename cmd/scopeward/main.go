@@ -7,6 +7,7 @@
 //	scopeward policy test|explain|lint|diff|replay|import|drift
 //	scopeward doctor ENVOY_ADMIN_URL|BOOTSTRAP  what in an Envoy weakens the protection
 //	scopeward schema policy|config              JSON Schemas of both files
+//	scopeward login --issuer URL --client-id ID a token, allowed by a person in a browser
 //	scopeward healthcheck                       ask a running service for its health
 //	scopeward version
 //
@@ -90,7 +91,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newHealthcheck(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newHealthcheck(), newLogin(), newVersion())
 	return root
 }
 

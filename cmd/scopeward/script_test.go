@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"scopeward/cmd/demo/idp"
 )
 
 func TestMain(m *testing.M) {
@@ -18,10 +20,11 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"scopeward": main})
 }
 
-// TestScripts runs the real main. The scripts know two commands more:
+// TestScripts runs the real main. The scripts know these commands more:
 //
 //	exits STATUS scopeward ARGS...   the exit status, exactly
 //	busyport NAME                    sets $NAME to an address that is in use
+//	provider NAME                    sets $NAME to the URL of the demo's identity provider
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -32,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":    exits,
 			"busyport": busyPort,
+			"provider": identityProviderOfDemo,
 		},
 	})
 }
@@ -60,4 +64,11 @@ func busyPort(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
+}
+
+func identityProviderOfDemo(ts *testscript.TestScript, neg bool, args []string) {
+	s, err := idp.Serve(idp.Config{Dir: ts.MkAbs("."), Listen: "127.0.0.1:0"})
+	ts.Check(err)
+	ts.Defer(func() { s.Close() })
+	ts.Setenv(args[0], s.URL())
 }
