@@ -62,3 +62,8 @@ func outage(v Verifier) *UnavailableError {
 	}
 	return nil
 }
+
+// Diagnose implements [Diagnoser].
+func (b both) Diagnose(ctx context.Context, t *Token) []Check {
+	return append(diagnose(ctx, b.first, t), diagnose(ctx, b.second, t)...)
+}

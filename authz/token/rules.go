@@ -43,13 +43,8 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 		return nil, err
 	}
 	id := &Identity{Provider: r.Provider, Issuer: r.Issuer}
-	for _, f := range []struct {
-		name string
-		to   *string
-	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}} {
-		if err := readName(claims, f.name, f.to); err != nil {
-			return nil, err
-		}
+	if err := id.readNames(claims); err != nil {
+		return nil, err
 	}
 	// An address that the provider has not verified is whatever its user typed.
 	if verified, present := claims["email_verified"]; present && verified != true && verified != "true" {
@@ -71,20 +66,31 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 }
 
 func (r Rules) check(claims map[string]any) error {
-	if r.Issuer == "" || len(r.Audiences) == 0 && !r.AnyAudience {
-		return Invalidf("no issuer or no audience is configured for this provider")
+	if err := r.configured(); err != nil {
+		return err
 	}
-	for _, name := range []string{"exp", "nbf", "iat"} {
-		if err := checkDate(claims, name); err != nil {
-			return err
-		}
-	}
-	if err := checkAudienceShape(claims); err != nil {
+	if err := checkShape(claims); err != nil {
 		return err
 	}
 	if err := checkPurpose(claims); err != nil {
 		return err
 	}
+	if err := r.validate(claims); err != nil {
+		return &InvalidError{Reason: claimsReason(err)}
+	}
+	return nil
+}
+
+func (r Rules) configured() error {
+	if r.Issuer == "" || len(r.Audiences) == 0 && !r.AnyAudience {
+		return Invalidf("no issuer or no audience is configured for this provider")
+	}
+	return nil
+}
+
+// validate holds exp, nbf, iat, iss and aud against the rules. The error holds those of
+// all that are wrong.
+func (r Rules) validate(claims map[string]any) error {
 	options := []jwt.ParserOption{jwt.WithLeeway(r.ClockSkew), jwt.WithIssuedAt()}
 	if r.Now != nil {
 		options = append(options, jwt.WithTimeFunc(r.Now))
@@ -98,30 +104,46 @@ func (r Rules) check(claims map[string]any) error {
 	if len(r.Audiences) > 0 {
 		options = append(options, jwt.WithAudience(r.Audiences...))
 	}
-	if err := jwt.NewValidator(options...).Validate(jwt.MapClaims(claims)); err != nil {
-		return &InvalidError{Reason: claimsReason(err)}
-	}
-	return nil
+	return jwt.NewValidator(options...).Validate(jwt.MapClaims(claims))
 }
 
 // claimsReason says in words what the validator found, without its wrapping.
 func claimsReason(err error) string {
-	for _, known := range []struct {
-		err    error
-		reason string
-	}{
-		{jwt.ErrTokenInvalidIssuer, "it was issued by another issuer (iss)"},
-		{jwt.ErrTokenInvalidAudience, "it is meant for another audience (aud)"},
-		{jwt.ErrTokenRequiredClaimMissing, "exp, iss or aud is missing"},
-		{jwt.ErrTokenExpired, "it has expired (exp)"},
-		{jwt.ErrTokenNotValidYet, "it is not valid yet (nbf)"},
-		{jwt.ErrTokenUsedBeforeIssued, "it was issued in the future (iat)"},
-	} {
+	for _, known := range claimFaults() {
 		if errors.Is(err, known.err) {
 			return known.reason
 		}
 	}
 	return "one of exp, nbf, iat, iss and aud has a wrong type"
+}
+
+// claimFault is what the validator finds wrong with one claim.
+type claimFault struct {
+	err    error
+	reason string
+	check  string // where a [Diagnosis] tells it
+}
+
+// claimFaults are in the order in which they are told.
+func claimFaults() []claimFault {
+	return []claimFault{
+		{jwt.ErrTokenInvalidIssuer, "it was issued by another issuer (iss)", CheckIssuer},
+		{jwt.ErrTokenInvalidAudience, "it is meant for another audience (aud)", CheckAudience},
+		{jwt.ErrTokenRequiredClaimMissing, "exp, iss or aud is missing", CheckRequired},
+		{jwt.ErrTokenExpired, "it has expired (exp)", CheckExpiry},
+		{jwt.ErrTokenNotValidYet, "it is not valid yet (nbf)", CheckNotBefore},
+		{jwt.ErrTokenUsedBeforeIssued, "it was issued in the future (iat)", CheckIssuedAt},
+	}
+}
+
+// checkShape refuses claims of a type that the validator would take for absent.
+func checkShape(claims map[string]any) error {
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		if err := checkDate(claims, name); err != nil {
+			return err
+		}
+	}
+	return checkAudienceShape(claims)
 }
 
 // checkDate refuses what is no NumericDate (RFC 7519 §2), or one that no clock
@@ -175,6 +197,19 @@ func checkPurpose(claims map[string]any) error {
 		switch strings.ToLower(kind) {
 		case "id", "refresh", "offline", "logout":
 			return Invalidf("it is not an access token (by its claim %s)", name)
+		}
+	}
+	return nil
+}
+
+// readNames reads who the token stands for; client_id counts before azp.
+func (id *Identity) readNames(claims map[string]any) error {
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}} {
+		if err := readName(claims, f.name, f.to); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -26,28 +26,59 @@ func (v *Verifier) Verify(ctx context.Context, given *token.Token) (*token.Ident
 	if err != nil {
 		return nil, err
 	}
-	if v.Keys == nil || !Supported(t.Alg) || !slices.Contains(v.Algorithms, t.Alg) {
-		return nil, token.Invalidf("its algorithm (alg) is not among the accepted ones")
-	}
-	if v.RequireTyp && !t.IsAccessTokenType() {
-		return nil, token.Invalidf("it does not say that it is an access token (typ at+jwt)")
+	if err := v.accepts(t); err != nil {
+		return nil, err
 	}
 	// Cheap, and what has expired needs no key: it must not cause a fetch.
 	id, err := v.Rules.Identity(t.Claims)
 	if err != nil {
 		return nil, err
 	}
+	if id.KeyID, err = v.signer(ctx, t); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// accepts tells whether a token with this header may be valid.
+func (v *Verifier) accepts(t *token.JWT) error {
+	if v.Keys == nil || !Supported(t.Alg) || !slices.Contains(v.Algorithms, t.Alg) {
+		return token.Invalidf("its algorithm (alg) is not among the accepted ones")
+	}
+	if v.RequireTyp && !t.IsAccessTokenType() {
+		return token.Invalidf("it does not say that it is an access token (typ at+jwt)")
+	}
+	return nil
+}
+
+// signer finds the key that signed the token.
+func (v *Verifier) signer(ctx context.Context, t *token.JWT) (keyID string, err error) {
 	keys, err := v.Keys.find(ctx, t.Kid, t.Alg)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	for _, k := range keys {
 		if k.verifies(t) {
-			id.KeyID = k.id
-			return id, nil
+			return k.id, nil
 		}
 	}
-	return nil, token.Invalidf("its signature is wrong")
+	return "", token.Invalidf("its signature is wrong")
+}
+
+// Diagnose implements [token.Diagnoser]. Other than Verify it goes on after a check that
+// fails, so that a token that has expired costs a look at the keys as well.
+func (v *Verifier) Diagnose(ctx context.Context, given *token.Token) []token.Check {
+	t, err := given.JWT()
+	if err != nil {
+		return nil // which the form says already
+	}
+	header := v.accepts(t)
+	checks := append([]token.Check{{Name: token.CheckAlgorithm, Err: header}}, v.Rules.Diagnose(t.Claims)...)
+	if header != nil {
+		return checks // no key is looked for
+	}
+	_, err = v.signer(ctx, t)
+	return append(checks, token.Check{Name: token.CheckSignature, Err: err})
 }
 
 // HasKey implements [token.KeyHolder].

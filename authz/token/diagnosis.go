@@ -1,0 +1,125 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// The names of checks, in the order in which a token goes through them.
+const (
+	CheckForm       = "form"       // a JWT of an access token, or a token that a provider takes as it is
+	CheckProvider   = "provider"   // a configured provider takes the token
+	CheckAlgorithm  = "algorithm"  // alg, and typ where it is asked for
+	CheckSetup      = "setup"      // the provider's configuration can judge a token at all
+	CheckShape      = "shape"      // the types of exp, nbf, iat and aud
+	CheckPurpose    = "purpose"    // an access token, not another one of the same provider
+	CheckIssuer     = "issuer"     // iss
+	CheckAudience   = "audience"   // aud
+	CheckRequired   = "required"   // exp, iss and aud are there
+	CheckExpiry     = "expiry"     // exp
+	CheckNotBefore  = "not before" // nbf
+	CheckIssuedAt   = "issued at"  // iat
+	CheckNames      = "names"      // sub, email, azp, client_id
+	CheckScopes     = "scopes"     // the scope claim
+	CheckSignature  = "signature"  // by a key of the provider
+	CheckValidation = "validation" // the provider was asked for its opinion
+)
+
+// Check is one of the checks that a token goes through. Err is nil if it passed; else an
+// *[InvalidError], or an *[UnavailableError] if it can't be told now.
+type Check struct {
+	Name string
+	Err  error
+}
+
+// Diagnosis is all that can be told of a token. Header and Claims are what is readable
+// of a token that looks like a JWT, whether it is sound as a whole or not.
+type Diagnosis struct {
+	Header, Claims       map[string]any
+	HeaderErr, ClaimsErr error // why that part can't be read
+	Provider             string
+	Checks               []Check
+	Identity             *Identity // nil if there is an error
+	Err                  error     // what [Validator.Validate] would say, without its cache
+}
+
+// A Diagnoser is a [Verifier] that can tell of each of its checks, also of those after the
+// first that fails. The first that fails is the reason that Verify gives.
+type Diagnoser interface {
+	Diagnose(ctx context.Context, t *Token) []Check
+}
+
+// Diagnose tells what a person wants to know of a token. It uses no cache and no store,
+// and asks the provider.
+func (v *Validator) Diagnose(ctx context.Context, raw string) Diagnosis {
+	ctx, cancel := context.WithTimeout(ctx, v.opts.Timeout)
+	defer cancel()
+	t := Parse(raw)
+	d := Diagnosis{}
+	if !t.Opaque() {
+		d.read(raw)
+	}
+	form := t.notJWT
+	p, err := v.route(t)
+	if form != nil && err == nil {
+		form = nil // the provider takes it as it is
+	}
+	d.Provider, d.Checks = p.Name, []Check{{CheckForm, form}}
+	if form == nil {
+		d.Checks = append(d.Checks, Check{CheckProvider, err})
+	}
+	if err == nil && p.Verifier != nil {
+		d.Checks = append(d.Checks, diagnose(ctx, p.Verifier, t)...)
+	}
+	_, d.Identity, d.Err = v.verify(ctx, t)
+	failed := func(c Check) bool { return c.Err != nil }
+	if d.Err != nil && !slices.ContainsFunc(d.Checks, failed) { // two validations that disagree
+		d.Checks = append(d.Checks, Check{CheckValidation, d.Err})
+	}
+	return d
+}
+
+// read takes apart what can be taken apart.
+func (d *Diagnosis) read(raw string) {
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	d.Header, d.HeaderErr = decodePart("header", header)
+	d.Claims, d.ClaimsErr = decodePart("payload", payload)
+}
+
+func diagnose(ctx context.Context, v Verifier, t *Token) []Check {
+	if d, ok := v.(Diagnoser); ok {
+		return d.Diagnose(ctx, t)
+	}
+	_, err := v.Verify(ctx, t)
+	return []Check{{CheckValidation, err}}
+}
+
+// Diagnose holds claims against each of the rules, in the order of [Rules.Identity].
+func (r Rules) Diagnose(claims map[string]any) []Check {
+	checks := []Check{{CheckSetup, r.configured()}, {CheckShape, checkShape(claims)}, {CheckPurpose, checkPurpose(claims)}}
+	if checks[0].Err == nil && checks[1].Err == nil { // else the validator takes them for absent
+		checks = append(checks, r.diagnoseClaims(claims)...)
+	}
+	names := Identity{}
+	_, scopes := r.scopes(claims)
+	return append(checks, Check{CheckNames, names.readNames(claims)}, Check{CheckScopes, scopes})
+}
+
+func (r Rules) diagnoseClaims(claims map[string]any) (checks []Check) {
+	err := r.validate(claims)
+	known := false
+	for _, f := range claimFaults() {
+		c := Check{Name: f.check}
+		if errors.Is(err, f.err) {
+			c.Err, known = &InvalidError{Reason: f.reason}, true
+		}
+		checks = append(checks, c)
+	}
+	if err != nil && !known {
+		checks = append(checks, Check{CheckShape, &InvalidError{Reason: claimsReason(err)}})
+	}
+	return checks
+}
