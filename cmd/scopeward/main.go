@@ -9,6 +9,7 @@
 //	scopeward schema policy|config              JSON Schemas of both files
 //	scopeward login --issuer URL --client-id ID a token, allowed by a person in a browser
 //	scopeward healthcheck                       ask a running service for its health
+//	scopeward token inspect < token             why a token is accepted or refused
 //	scopeward version
 //
 // The configuration is documented at Config, the policy file in package
@@ -91,7 +92,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newHealthcheck(), newLogin(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newHealthcheck(), newLogin(), newToken(), newVersion())
 	return root
 }
 

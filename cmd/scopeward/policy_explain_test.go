@@ -61,7 +61,7 @@ func TestExplainAgreesWithCorpus(t *testing.T) {
 			if step.Answer.Body["code"] == "invalid_token" && e.Code != explain.InvalidToken {
 				continue // only who verifies can tell
 			}
-			got := response(out)
+			got := response(out, defaultConfig())
 			if got.Status != step.Answer.Status || step.Answer.Headers["WWW-Authenticate"] != got.Challenge {
 				t.Errorf("%s: explained %+v, shown %+v", step.Name, got, step.Answer)
 			}

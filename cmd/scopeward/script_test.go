@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 //
 //	exits STATUS scopeward ARGS...   the exit status, exactly
 //	busyport NAME                    sets $NAME to an address that is in use
-//	provider NAME                    sets $NAME to the URL of the demo's identity provider
+//	provider NAME                    sets $NAME to the URL of the demo's identity provider; makes a file, expired, with a token
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -71,4 +72,7 @@ func identityProviderOfDemo(ts *testscript.TestScript, neg bool, args []string) 
 	ts.Check(err)
 	ts.Defer(func() { s.Close() })
 	ts.Setenv(args[0], s.URL())
+	expired, err := s.ExpiredToken(context.Background(), idp.Keys, []string{"read:users"})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("expired"), []byte(expired), 0o600))
 }

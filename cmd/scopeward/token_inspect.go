@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"scopeward/authz/token"
+	"scopeward/authz/token/jwks"
+	"scopeward/policy"
+	"scopeward/policy/explain"
+	"scopeward/policy/strictyaml"
+)
+
+// What inspect finds out about a token.
+const (
+	accepted = "accepted"
+	refused  = "refused"
+	unknown  = "unknown" // its provider can't be asked, or nobody said whose tokens count
+)
+
+// inspection is what inspect shows, in the form of --output json.
+type inspection struct {
+	Verdict    string               `json:"verdict"`
+	Reason     string               `json:"reason,omitempty"`
+	Notes      []string             `json:"notes,omitempty"`
+	Provider   string               `json:"provider,omitempty"`
+	Header     map[string]any       `json:"header,omitempty"`
+	Claims     map[string]any       `json:"claims,omitempty"`
+	Unreadable []string             `json:"unreadable,omitempty"` // parts, and why
+	Dates      map[string]time.Time `json:"dates,omitempty"`
+	Checks     []inspectedCheck     `json:"checks"`
+	Identity   *inspectedIdentity   `json:"identity,omitempty"`
+	Request    *explain.Explanation `json:"request,omitempty"`
+
+	err      error
+	identity *token.Identity
+}
+
+type inspectedCheck struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // passed, failed or unknown
+	Text   string `json:"text"`  // what is checked, in words
+	Detail string `json:"detail,omitempty"`
+	Advice string `json:"advice,omitempty"`
+}
+
+type inspectedIdentity struct {
+	Subject  string   `json:"subject,omitempty"`
+	ClientID string   `json:"client_id,omitempty"`
+	Email    string   `json:"email,omitempty"`
+	Scopes   []string `json:"scopes"`
+}
+
+// inspector diagnoses tokens as the server of a configuration would.
+type inspector struct {
+	config    *Config
+	validator *token.Validator
+	policy    *policy.Set // nil without --request or a policy
+	assumed   bool        // nobody said whose tokens count: the token's own word is taken
+	notes     []string
+}
+
+func newInspector(o inspectOptions, raw string) (*inspector, error) {
+	if err := o.sane(); err != nil {
+		return nil, err
+	}
+	i := &inspector{config: defaultConfig()}
+	var err error
+	switch {
+	case o.config != "":
+		err = i.fromFiles(o)
+	case o.issuer != "":
+		i.config.Providers = []strictyaml.Located[Provider]{{Value: Provider{Name: located{Value: "provider"}, Issuer: located{Value: text(o.issuer)}}}}
+		for _, a := range o.audiences {
+			p := &i.config.Providers[0].Value
+			p.Audiences = append(p.Audiences, text(a))
+		}
+		i.config.setDefaults()
+		err = i.validators(o)
+	default:
+		i.assume(o, raw)
+	}
+	if err == nil && i.policy == nil && o.request != "" {
+		if len(o.policy) == 0 {
+			return nil, &usageError{errNoPolicy}
+		}
+		i.policy, err = policy.Load(o.policy...)
+	}
+	return i, err
+}
+
+func (o inspectOptions) sane() error {
+	switch {
+	case o.config != "" && (o.issuer != "" || len(o.audiences) > 0):
+		return &usageError{errors.New("--issuer and --audience stand for a configuration: leave out either them or --config")}
+	case (o.issuer == "") != (len(o.audiences) == 0):
+		return &usageError{errors.New("--issuer and --audience belong together: a token counts only for the API that it was issued for")}
+	case o.jwks == "":
+		return nil
+	}
+	if _, err := os.ReadFile(o.jwks); err != nil {
+		return strictyaml.Unreadable(o.jwks, err)
+	}
+	return nil
+}
+
+// fromFiles reads configuration and policy as serve does.
+func (i *inspector) fromFiles(o inspectOptions) error {
+	f, err := loadRules(o.options)
+	if err != nil {
+		return err
+	}
+	i.config, i.policy = f.config, f.policy
+	return i.validators(o)
+}
+
+// validators makes the server's own, with the keys of a file if there is one.
+func (i *inspector) validators(o inspectOptions) error {
+	if o.jwks != "" {
+		name, err := filepath.Abs(o.jwks)
+		if err != nil {
+			return err
+		}
+		for n := range i.config.Providers {
+			i.config.Providers[n].Value.JWKS.File.Value = text(name)
+			i.config.Providers[n].Value.JWKS.URL.Value = ""
+		}
+	}
+	built, err := newProviders(i.config, slog.New(slog.DiscardHandler), nil, nil)
+	if err != nil {
+		return err
+	}
+	var list []token.Provider
+	for _, p := range built {
+		list = append(list, p.Provider)
+	}
+	i.validator = token.NewValidator(token.Options{Providers: list})
+	return nil
+}
+
+// assume takes the token's own word for whose it is. Its issuer is not asked for keys: it
+// may be anybody's address.
+func (i *inspector) assume(o inspectOptions, raw string) {
+	i.assumed = true
+	i.notes = append(i.notes, "nobody said whose tokens count, so issuer and audience are NOT CHECKED: give --config scopeward.yaml, or --issuer and --audience")
+	var issuer string
+	if t, err := token.ParseJWT(raw); err == nil {
+		issuer, _ = t.Claims["iss"].(string)
+	}
+	rules := token.Rules{Issuer: issuer, AnyAudience: true, ClockSkew: 30 * time.Second}
+	p := token.Provider{Issuer: issuer, Verifier: unverified{rules}}
+	if o.jwks != "" {
+		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{File: o.jwks}), Rules: rules, Algorithms: asymmetric}
+	}
+	i.validator = token.NewValidator(token.Options{Providers: []token.Provider{p}})
+}
+
+// unverified holds claims against rules, and vouches for nothing.
+type unverified struct{ rules token.Rules }
+
+func (unverified) Verify(context.Context, *token.Token) (*token.Identity, error) {
+	return nil, &token.UnavailableError{Reason: "there are no keys to check the signature with: give --config scopeward.yaml, or --jwks FILE"}
+}
+
+// Diagnose implements [token.Diagnoser].
+func (u unverified) Diagnose(ctx context.Context, given *token.Token) []token.Check {
+	t, err := given.JWT()
+	if err != nil {
+		return nil
+	}
+	_, unable := u.Verify(ctx, given)
+	return append(u.rules.Diagnose(t.Claims), token.Check{Name: token.CheckSignature, Err: unable})
+}
+
+// inspect finds out all about a token.
+func (i *inspector) inspect(ctx context.Context, raw string) inspection {
+	if _, err := token.FromAuthorization("Bearer " + raw); err != nil {
+		return inspection{Verdict: refused, Reason: reason(err), Notes: i.notes, err: err, Checks: []inspectedCheck{
+			{Name: "credential", State: "failed", Text: textOfCheck("credential"), Detail: reason(err), Advice: "copy the access token again, alone and whole"}}}
+	}
+	d := i.validator.Diagnose(ctx, raw)
+	found := inspection{
+		Notes: i.notes, Provider: d.Provider, Header: d.Header, Claims: d.Claims, Dates: dates(d.Claims), err: d.Err, identity: d.Identity,
+		Checks: []inspectedCheck{{Name: "credential", State: "passed", Text: textOfCheck("credential")}},
+	}
+	for _, err := range []error{d.HeaderErr, d.ClaimsErr} {
+		if err != nil {
+			found.Unreadable = append(found.Unreadable, reason(err))
+		}
+	}
+	a := adviser{diagnosis: d, config: i.config, now: time.Now()}
+	for _, c := range d.Checks {
+		if i.assumed && (c.Name == token.CheckProvider || c.Name == token.CheckIssuer || c.Name == token.CheckAudience || c.Name == token.CheckSetup) {
+			continue
+		}
+		found.Checks = append(found.Checks, a.check(c))
+	}
+	found.decide(i.assumed)
+	if id := d.Identity; id != nil {
+		found.Identity = &inspectedIdentity{id.Subject, id.ClientID, id.Email, append([]string{}, id.Scopes...)}
+	}
+	return found
+}
+
+// decide is the server's verdict, never that of the checks as they are shown.
+func (found *inspection) decide(assumed bool) {
+	var invalid *token.InvalidError
+	switch {
+	case errors.As(found.err, &invalid):
+		found.Verdict = refused
+	case found.err != nil || assumed:
+		found.Verdict = unknown
+	default:
+		found.Verdict = accepted
+	}
+	if found.err != nil {
+		found.Reason = reason(found.err)
+	}
+	for _, c := range found.Checks { // of a token whose provider can't be asked
+		if found.Verdict == unknown && c.State == "failed" {
+			found.Verdict, found.Reason = refused, c.Detail
+		}
+	}
+}
+
+// reason is an error of a token in words that go on after "the token is refused:".
+func reason(err error) string {
+	var invalid *token.InvalidError
+	var malformed *token.MalformedError
+	switch {
+	case errors.As(err, &invalid):
+		return invalid.Reason
+	case errors.As(err, &malformed):
+		return malformed.Reason
+	}
+	return err.Error()
+}
+
+// ask goes on to the policy, with a request such as "GET /users".
+func (i *inspector) ask(found *inspection, request string) error {
+	method, target, ok := strings.Cut(strings.TrimSpace(request), " ")
+	q := explain.Question{Method: method, Token: policy.TokenInvalid}
+	if ok {
+		q.Host, q.Target, ok = policy.SplitURL(strings.TrimSpace(target))
+	}
+	if !ok {
+		return errors.New(`--request is a method and a path or URL: --request "GET /users"`)
+	}
+	if id := found.identity; id != nil {
+		q.Token, q.Identity = policy.TokenValid, &policy.Identity{
+			Subject: id.Subject, Email: id.Email, ClientID: id.ClientID, Issuer: id.Issuer, Provider: id.Provider, Scopes: id.Scopes, Claims: id.Claims(),
+		}
+	} else {
+		q.TokenFault = found.Reason
+	}
+	if only := explain.OnlyPolicy(i.policy); only != "" {
+		q.Policy = only
+	}
+	e, out := explain.Explain(i.policy, q)
+	e.Response = response(out, i.config)
+	if out.Code == explain.InvalidToken {
+		e.Response = i.config.answer(policy.Decision{}, found.err)
+		e.Code = codeOf(found.err)
+	}
+	found.Request = &e
+	return nil
+}
+
+// codeOf is the code of the answer to a token that is not accepted.
+func codeOf(err error) string {
+	var malformed *token.MalformedError
+	var unavailable *token.UnavailableError
+	switch {
+	case errors.As(err, &malformed):
+		return "invalid_request"
+	case errors.As(err, &unavailable):
+		return "unavailable"
+	}
+	return explain.InvalidToken
+}
