@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 2s
 
-.PHONY: all build demo test test-mesh test-compose lint race fuzz soak bench bench-check profile manifests clean
+.PHONY: all build demo test test-mesh test-compose lint race fuzz soak bench bench-check profile release reproducible vuln manifests clean
 
 all: build
 
@@ -30,7 +30,7 @@ test: lint race fuzz
 
 # With -race, as the tests: to compile all dependencies once more for the sake of
 # vet takes minutes.
-lint:
+lint: vuln
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
 	$(GO) build -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
@@ -87,6 +87,26 @@ profile:
 manifests:
 	{ head -2 envoy/istio/scopeward.yaml; kubectl kustomize envoy/kubernetes/overlays/istio; } > bin/scopeward.yaml
 	mv bin/scopeward.yaml envoy/istio/scopeward.yaml
+
+# What is published: bin/release/scopeward, as the Dockerfile builds it, and what it is made of
+# (CycloneDX). Whoever builds the same commit with the same Go gets the same bytes:
+# make reproducible builds it again at another path, with an empty cache.
+RELEASE = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w"
+release:
+	$(RELEASE) -o bin/release/scopeward ./cmd/scopeward
+	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -output bin/release/scopeward.cdx.json bin/release/scopeward
+
+reproducible: release
+	@there="$$(mktemp -d)" && trap 'rm -rf "$$there"' EXIT && \
+		git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$$there" && \
+		(cd "$$there" && GOCACHE="$$there/.cache" $(RELEASE) -o again ./cmd/scopeward) && \
+		cmp bin/release/scopeward "$$there/again" && sha256sum bin/release/scopeward
+
+# Known vulnerabilities that our code reaches; the list is asked for by the network.
+vuln:
+	@python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + "/index/modules.json.gz", timeout=10)' "$$($(GO) env GOVULNDB | grep . || echo https://vuln.go.dev)" 2>/dev/null || \
+		{ echo "Not checked for known vulnerabilities: the database can't be reached (GOVULNDB names another one)."; exit 0; }; \
+		$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 clean:
 	rm -rf bin
