@@ -29,9 +29,16 @@ func TestSecurityTable(t *testing.T) {
 	}
 	name := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Za-z0-9]+)`")
 	_, table, found := strings.Cut(string(page), "## How each is tested")
-	rows := 0
+	rows, tests := 0, false
 	for line := range strings.Lines(table) {
-		if !strings.HasPrefix(line, "| ") || strings.HasSuffix(line, "| tests |\n") {
+		switch {
+		case !strings.HasPrefix(line, "|"): // the end of a table
+			tests = false
+			continue
+		case strings.HasSuffix(line, "| tests |\n"):
+			tests = true
+			continue
+		case !tests || strings.HasPrefix(line, "|-"):
 			continue
 		}
 		rows++
