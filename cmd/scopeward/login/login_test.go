@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +96,25 @@ func TestPolls(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestOverTLS is the flow in real time and over a real connection.
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, oauthError("authorization_pending"), good())
+	real := httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	defer real.Close()
+	s.metadata = object{"issuer": real.URL + "/tenant", "device_authorization_endpoint": real.URL + "/device", "token_endpoint": real.URL + "/token"}
+	s.device.(object)["interval"] = 1
+	o := Options{Issuer: real.URL + "/tenant", ClientID: "cli", Screen: Screen{Out: io.Discard}}
+	_, err := Run(t.Context(), o)
+	mustSay(t, err, "certificate signed by unknown authority")
+	o.Transport = real.Client().Transport
+	got, err := Run(t.Context(), o)
+	mustSay(t, err, "")
+	if got != accessToken || len(s.times()) != 2 {
+		t.Errorf("%q after the polls %v", got, s.times())
 	}
 }
 

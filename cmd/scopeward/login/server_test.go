@@ -3,6 +3,8 @@ package login
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -94,6 +96,17 @@ func (s *server) write(w http.ResponseWriter, answer any) {
 			s.t.Error(err)
 		}
 	}
+}
+
+// serve serves with a network.
+func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+	res, err := s.RoundTrip(r)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	maps.Copy(w.Header(), res.Header)
+	w.WriteHeader(res.StatusCode)
+	io.Copy(w, res.Body)
 }
 
 // times are the seconds at which the token endpoint was asked.
