@@ -15,12 +15,12 @@ import (
 func TestInspectAgreesWithCorpus(t *testing.T) {
 	verdicts := map[string]string{"invalid_token": refused, "invalid_request": refused, "insufficient_scope": accepted, "unavailable": unknown}
 	seen := map[string]int{}
+	idp := tokentest.New(t) // one for all: its keys are what takes time
 	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
 		if c.Faults != nil {
 			continue // they come and go within a case
 		}
 		for _, mode := range c.Modes {
-			idp := tokentest.New(t)
 			config := c.Setup(t, t.TempDir(), mode, idp)
 			tokens := c.Mint(t, idp)
 			i, err := newInspector(inspectOptions{options: options{config: config}}, "")

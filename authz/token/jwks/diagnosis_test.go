@@ -24,6 +24,11 @@ func TestDiagnosisAgrees(t *testing.T) {
 		if said(d.Err) != said(want) || said(firstFailed(d.Checks)) != said(want) || (d.Identity == nil) != (want != nil) {
 			t.Errorf("%s: the server says %q, the diagnosis %q, its first failed check %q", name, said(want), said(d.Err), said(firstFailed(d.Checks)))
 		}
+		for _, c := range d.Checks {
+			if c.Name == token.CheckValidation {
+				t.Errorf("%s: no check of its own tells why: %v", name, c.Err)
+			}
+		}
 		if (name == "good") != (want == nil) {
 			t.Errorf("%s: %v", name, want)
 		}
