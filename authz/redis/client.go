@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,11 +198,23 @@ func (c *Client) rise() {
 func (c *Client) refuse(op Operation, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := refusal{reason: c.url.clean(err), at: time.Now()}
+	r := refusal{reason: unwrapped(c.url.clean(err)), at: time.Now()}
 	if !c.refusing[op].Swap(true) {
 		c.log.Warn("Redis refuses: each replica goes on by itself", slog.String("operation", op.String()), slog.String("reason", r.reason))
 	}
 	c.refusals[op] = r
+}
+
+// unwrapped is what a command within a script was refused for. Before version 7,
+// Redis puts the script's own troubles in front of it: "ERR Error running script
+// (call to f_…): @user_script:11: @user_script: 11: -OOM command not allowed …".
+func unwrapped(reason string) string {
+	if _, inner, found := strings.Cut(reason, "@user_script: "); found && strings.HasPrefix(reason, "ERR Error running script") {
+		if _, command, found := strings.Cut(inner, ": -"); found {
+			return command
+		}
+	}
+	return reason
 }
 
 // accept notes that Redis does an operation again, and logs it when that lasts.
