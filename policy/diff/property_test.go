@@ -235,7 +235,7 @@ func loads(text string) bool {
 }
 
 // go test ./policy/diff -rounds 10000 looks long.
-var rounds = flag.Uint64("rounds", 50, "how many random policies are compared with brute force")
+var rounds = flag.Uint64("rounds", 30, "how many random policies are compared with brute force")
 
 // TestAgainstBruteForce: without conditions, diff says that something opens if
 // and only if a request opens, and the same of closing.
