@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,9 +177,9 @@ func TestJWTThatNobodyNeedsToBeAskedAbout(t *testing.T) {
 // A provider that closes an idle connection as a request goes out on it costs no answer.
 func TestIdleConnectionIsReset(t *testing.T) {
 	idp := tokentest.New(t)
-	seen := map[string]int{} // requests by connection
+	var seen sync.Map // addresses that asked before; each connection is served by a goroutine of its own
 	idp.Handle(tokentest.IntrospectionPath, func(w http.ResponseWriter, r *http.Request) {
-		if seen[r.RemoteAddr]++; seen[r.RemoteAddr] > 1 {
+		if _, again := seen.LoadOrStore(r.RemoteAddr, true); again {
 			panic(http.ErrAbortHandler)
 		}
 		_, _ = io.WriteString(w, `{"active":true,"sub":"alice"}`)
