@@ -2,13 +2,11 @@ package authz
 
 import (
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
+	"scopeward/authz/audit"
 	"scopeward/authz/token"
 	"scopeward/policy"
 )
@@ -45,29 +43,6 @@ func (e *Event) release() {
 	events.Put(e)
 }
 
-// auditLine is the audit event: one JSON line per decision. The first five
-// fields are those of Kinde's guide; no field ever holds a token or a query.
-type auditLine struct {
-	Timestamp  time.Time `json:"timestamp"` // RFC 3339, UTC
-	Action     string    `json:"action"`    // the rule's name or pattern
-	Success    bool      `json:"success"`
-	UserID     string    `json:"userId"`
-	Scopes     []string  `json:"scopes"`
-	Code       string    `json:"code"`
-	Rule       string    `json:"rule"` // file:line:column
-	Method     string    `json:"method"`
-	Host       string    `json:"host"`
-	Path       string    `json:"path"`
-	ClientIP   string    `json:"clientIp"`
-	RequestID  string    `json:"requestId"`
-	Provider   string    `json:"provider"`
-	Cache      string    `json:"cache"` // hit, miss, stale, none
-	DurationMS float64   `json:"durationMs"`
-	Reason     string    `json:"reason,omitempty"`  // why it was denied, or would have been
-	WouldBe    string    `json:"wouldBe,omitempty"` // what a rule in audit mode would have answered
-	Shadow     string    `json:"shadow,omitempty"`  // what the shadow policy would have answered
-}
-
 // action names what was asked for: the rule, or the request where none matched.
 func (e *Event) action() string {
 	if a := e.match.Action(); a != "" {
@@ -84,8 +59,8 @@ func (e *Event) path() string {
 }
 
 // line makes the audit event. It shares the event's memory.
-func (e *Event) line(took time.Duration) auditLine {
-	l := auditLine{
+func (e *Event) line(took time.Duration) audit.Event {
+	l := audit.Event{
 		Timestamp:  e.start.UTC(),
 		Action:     e.action(),
 		Success:    e.verdict.code == codeAllow,
@@ -111,51 +86,6 @@ func (e *Event) line(took time.Duration) auditLine {
 		l.UserID, l.Scopes = id.Subject, id.Scopes
 	}
 	return l
-}
-
-// append writes the line as JSON, without reflection: it is written for every
-// request.
-func (l *auditLine) append(b []byte) []byte {
-	b = append(b, `{"timestamp":"`...)
-	b = l.Timestamp.AppendFormat(b, time.RFC3339Nano)
-	b = append(b, '"')
-	b = appendText(b, "action", l.Action)
-	b = strconv.AppendBool(append(b, `,"success":`...), l.Success)
-	b = appendText(b, "userId", l.UserID)
-	b = append(b, `,"scopes":[`...)
-	for i, scope := range l.Scopes {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendQuoted(b, scope)
-	}
-	b = append(b, ']')
-	b = appendText(b, "code", l.Code)
-	b = appendText(b, "rule", l.Rule)
-	b = appendText(b, "method", l.Method)
-	b = appendText(b, "host", l.Host)
-	b = appendText(b, "path", l.Path)
-	b = appendText(b, "clientIp", l.ClientIP)
-	b = appendText(b, "requestId", l.RequestID)
-	b = appendText(b, "provider", l.Provider)
-	b = appendText(b, "cache", l.Cache)
-	b = strconv.AppendFloat(append(b, `,"durationMs":`...), l.DurationMS, 'f', -1, 64)
-	for _, optional := range []struct{ name, value string }{{"reason", l.Reason}, {"wouldBe", l.WouldBe}, {"shadow", l.Shadow}} {
-		if optional.value != "" {
-			b = appendText(b, optional.name, optional.value)
-		}
-	}
-	return append(b, '}', '\n')
-}
-
-func appendText(b []byte, name, value string) []byte {
-	b = append(append(append(b, ',', '"'), name...), '"', ':')
-	return appendQuoted(b, value)
-}
-
-func appendQuoted(b []byte, s string) []byte {
-	b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
-	return b
 }
 
 func (e *Event) cache() string {

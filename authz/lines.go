@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"scopeward/authz/audit"
 )
 
 const (
@@ -53,11 +55,11 @@ func (l *LineWriter) Write(lines []byte) (int, error) {
 }
 
 // audit takes an event: it is written where it is kept, for each costs time.
-func (l *LineWriter) audit(event *auditLine) {
+func (l *LineWriter) audit(event *audit.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.admits(nil) {
-		l.pending = event.append(l.pending)
+		l.pending = event.Append(l.pending)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"scopeward/authz/audit"
 )
 
 // TestBlockedReaderBlocksNoAnswer: a reader of audit and log that never reads costs
@@ -18,7 +20,7 @@ func TestBlockedReaderBlocksNoAnswer(t *testing.T) {
 	s, _, _ := testServer(t, nil, nil)
 	lines := NewLineWriter(writer, nil)
 	s.audit, s.log = lines, slog.New(slog.NewTextHandler(lines, nil))
-	event := auditLine{Path: strings.Repeat("x", 1<<20)}
+	event := audit.Event{Path: strings.Repeat("x", 1<<20)}
 	for range 20 {
 		s.audit.audit(&event)
 	}

@@ -3,7 +3,6 @@ package authz
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc/codes"
@@ -237,36 +235,6 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
-	}
-}
-
-// TestAuditLine: the line is what encoding/json would make of it.
-func TestAuditLine(t *testing.T) {
-	for _, line := range []auditLine{
-		{Timestamp: time.Now().UTC(), Scopes: []string{}},
-		{
-			Timestamp: time.Unix(1, 5).UTC(), Action: "list \"users\"\n", Success: true, UserID: "kp_é\u2028", Scopes: []string{"a", "b"}, Code: "allow", Rule: "p.yaml:1:2",
-			Method: "GET", Host: "h", Path: "/<&>", ClientIP: "::1", RequestID: "id", Provider: "idp", Cache: "hit", DurationMS: 0.25, Reason: "r", WouldBe: "w", Shadow: "s",
-		},
-	} {
-		var got auditLine
-		if err := json.Unmarshal(line.append(nil), &got); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(line, got); diff != "" {
-			t.Errorf("(-line +decoded):\n%s", diff)
-		}
-		var names, want map[string]any
-		whole, err := json.Marshal(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(json.Unmarshal(whole, &want), json.Unmarshal(line.append(nil), &names)); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, names); diff != "" {
-			t.Errorf("(-encoding/json +append):\n%s", diff)
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -15,17 +16,22 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"scopeward/authz/audit"
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
+	"scopeward/policy/strictyaml"
+	"scopeward/policy/strictyaml/schematest"
 )
 
 // TestCorpus runs the cases in process; package e2e runs them through Envoy.
 func TestCorpus(t *testing.T) {
+	events := schematest.Compile(t, eventSchema(t))
 	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
 		if !slices.Contains(c.Runs, "process") {
 			continue
@@ -34,14 +40,14 @@ func TestCorpus(t *testing.T) {
 			for codec, o := range map[string]grpcOptions{"codec": {}, "generated": {generatedCodec: true}} {
 				t.Run(c.Name+"/"+mode+"/"+codec, func(t *testing.T) {
 					t.Parallel()
-					runCase(t, c, mode, o)
+					runCase(t, c, mode, o, events)
 				})
 			}
 		}
 	}
 }
 
-func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions) {
+func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions, schema *schematest.Validator) {
 	idp := tokentest.New(t)
 	s, audit := startService(t, c.Setup(t, t.TempDir(), mode, idp))
 	client := connect(t, s.newGRPC(o, newHealthService()))
@@ -63,13 +69,33 @@ func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions) {
 			request := corpus.Read(t, c.Wire(t, step, tokens))
 			step.Answer.Compare(t, outcome(request, responses[i]))
 			corpus.CompareMembers(t, "metadata", step.Answer.Metadata, responses[i].GetDynamicMetadata().AsMap())
-			var event map[string]any
-			if err := events.Decode(&event); err != nil {
+			var line json.RawMessage
+			if err := events.Decode(&line); err != nil {
 				t.Fatalf("no audit event: %v", err)
+			}
+			if !o.generatedCodec { // its events are the same
+				if err := schema.Validate(line); err != nil {
+					t.Errorf("the audit event %s is not of its schema: %v", line, err)
+				}
+			}
+			var event map[string]any
+			if err := json.Unmarshal(line, &event); err != nil {
+				t.Fatal(err)
 			}
 			corpus.CompareMembers(t, "audit", step.Answer.Audit, event)
 		})
 	}
+}
+
+// eventSchema is that of the audit events of this version, which have no member more.
+func eventSchema(t *testing.T) strictyaml.JSONSchema {
+	t.Helper()
+	schema, err := audit.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema["additionalProperties"] = false
+	return schema
 }
 
 // connect serves g within the process.
@@ -174,6 +200,9 @@ func TestEveryAnswerHasACase(t *testing.T) {
 	table := map[string]int{
 		"missing_token": 401, "invalid_request": 401, "invalid_token": 401, "insufficient_scope": 403, "access_denied": 403,
 		"invalid_path": 400, "rate_limited": 429, "unavailable": 503, "internal_error": 500, "allow": 200,
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(table)), slices.Sorted(slices.Values(eventSchema(t).Property("code")["enum"].([]string)))); diff != "" {
+		t.Errorf("codes (-table +schema of audit events):\n%s", diff)
 	}
 	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
 		for _, step := range c.Steps {

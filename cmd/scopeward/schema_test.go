@@ -225,7 +225,7 @@ func writeDefaults(doc, schema map[string]any) int {
 }
 
 func TestSchemaCommandPrintsTheCommittedFiles(t *testing.T) {
-	for argument, file := range map[string]string{"policy": "../../policy/policy.schema.json", "config": "scopeward.schema.json"} {
+	for argument, file := range map[string]string{"policy": "../../policy/policy.schema.json", "config": "scopeward.schema.json", "audit": "../../authz/audit/audit.schema.json"} {
 		var stdout, stderr strings.Builder
 		if status := run([]string{"schema", argument}, &stdout, &stderr); status != 0 || stderr.Len() > 0 {
 			t.Errorf("exit status %d: %s", status, stderr.String())
