@@ -6,7 +6,7 @@
 //	scopeward check --config scopeward.yaml     validate configuration and policy
 //	scopeward policy test|explain|lint|diff|replay|import|drift
 //	scopeward doctor ENVOY_ADMIN_URL|BOOTSTRAP  what in an Envoy weakens the protection
-//	scopeward schema policy|config              JSON Schemas of both files
+//	scopeward schema policy|config|audit        JSON Schemas of both files, and of audit events
 //	scopeward login --issuer URL --client-id ID a token, allowed by a person in a browser
 //	scopeward healthcheck                       ask a running service for its health
 //	scopeward token inspect < token             why a token is accepted or refused
