@@ -172,8 +172,8 @@ func TestComposeChecks(t *testing.T) {
 	}{
 		{"demo", "scopeward.yaml", []string{"CACHE_KEY=0123456789abcdef0123456789abcdef", "DEMO_CLIENT_SECRET=x"}, "All is well: 5 rules."},
 		{"Kinde", "kinde.yaml", []string{"KINDE_ISSUER_URL=https://acme.kinde.com", "KINDE_AUDIENCE=https://api.acme.dev"}, "All is well: 5 rules."},
-		{"Kinde without a domain", "kinde.yaml", []string{"KINDE_AUDIENCE=https://api.acme.dev"}, "kinde.yaml:7:13: issuer: environment variable KINDE_ISSUER_URL is not set"},
-		{"Kinde with an empty domain", "kinde.yaml", []string{"KINDE_ISSUER_URL=", "KINDE_AUDIENCE=https://api.acme.dev"}, "kinde.yaml:7:13: "},
+		{"Kinde without a domain", "kinde.yaml", []string{"KINDE_AUDIENCE=https://api.acme.dev"}, "kinde.yaml:8:13: issuer: environment variable KINDE_ISSUER_URL is not set"},
+		{"Kinde with an empty domain", "kinde.yaml", []string{"KINDE_ISSUER_URL=", "KINDE_AUDIENCE=https://api.acme.dev"}, "kinde.yaml:8:13: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			check := exec.CommandContext(t.Context(), built.scopeward, "check", "--config", "../envoy/compose/scopeward/"+c.config)

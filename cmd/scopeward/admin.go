@@ -21,7 +21,7 @@ func (s *service) newAdmin() *http.Server {
 	mux.HandleFunc("GET /config", s.showConfig)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	return &http.Server{
-		Handler:           mux,
+		Handler:           guarded{s, mux},
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

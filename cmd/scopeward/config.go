@@ -22,6 +22,7 @@ import (
 // schema.go adds.
 type Config struct {
 	Listen           Listen                         `yaml:"listen" doc:"Where the service listens."`
+	Admin            Admin                          `yaml:"admin" doc:"Who may use the admin listener."`
 	Providers        []strictyaml.Located[Provider] `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one with opaque: true."`
 	Cache            Cache                          `yaml:"cache" doc:"The bounds of the identity cache."`
 	RateLimit        RateLimit                      `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
@@ -39,10 +40,16 @@ type Config struct {
 // Listen says where the service listens.
 type Listen struct {
 	GRPC   located                            `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
-	Admin  *located                           `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off."`
+	Admin  *located                           `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of the page, /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off. An address beyond this machine needs admin.allow_remote."`
 	TLS    *strictyaml.Located[TLS]           `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
 	Drain  *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends: a few seconds, at most 7s." examples:"[10s]"`
 	Socket *strictyaml.Located[Socket]        `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
+}
+
+// Admin says who may use the admin listener, which asks nobody who they are.
+type Admin struct {
+	AllowRemote bool      `yaml:"allow_remote" default:"false" doc:"Allows listen.admin to be an address that other machines reach: a firewall or network policy must keep out whoever may not see the page."`
+	Hosts       []located `yaml:"hosts" doc:"The DNS names by which the page may be opened, without port; IP addresses and localhost always count. Others are refused, lest a web site that lets its name lead here (DNS rebinding) reads the page." examples:"[[scopeward.internal.example]]"`
 }
 
 // Socket says who may connect to a Unix socket. The system asks for the right to
@@ -209,6 +216,7 @@ type options struct {
 	listen   string
 	admin    string
 	adminSet bool
+	remote   bool // as admin.allow_remote
 }
 
 const (
@@ -244,6 +252,7 @@ func loadConfig(o options) (*Config, error) {
 	if o.adminSet {
 		c.Listen.Admin = &located{Value: text(o.admin)}
 	}
+	c.Admin.AllowRemote = c.Admin.AllowRemote || o.remote
 	c.setDefaults()
 	// What could not be read is not missing as well.
 	further := slices.DeleteFunc(c.validate(), func(p strictyaml.Problem) bool {

@@ -85,6 +85,10 @@ func (Listen) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("admin"), hostPort, strictyaml.JSONSchema{"const": ""})
 }
 
+func (Admin) AmendSchema(s strictyaml.JSONSchema) {
+	orReference(s.Property("hosts").Items(), strictyaml.JSONSchema{"pattern": dnsName.String()})
+}
+
 func (Socket) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("mode"), strictyaml.JSONSchema{"pattern": socketMode.String()})
 	orReference(s.Property("owner"), strictyaml.JSONSchema{"pattern": socketOwner.String()})

@@ -50,6 +50,7 @@ A change to a policy file is live at once; a broken one is reported and the last
 	configFlags(cmd, &o)
 	cmd.Flags().StringVar(&o.listen, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
 	cmd.Flags().StringVar(&o.admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+defaultAdmin+")")
+	cmd.Flags().BoolVar(&o.remote, "admin-allow-remote", false, "allow an admin address that other machines reach, as admin.allow_remote does")
 	cmd.Flags().BoolVar(&g.reflection, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
 	cmd.Flags().BoolVar(&g.generatedCodec, "generated-codec", false, "decode requests by the generated protobuf code: slower, the same answers")
 	return cmd

@@ -124,6 +124,7 @@ func (c *Config) validate() strictyaml.Problems {
 		v.file = "environment"
 	}
 	v.listen(c.Listen)
+	v.admin(c)
 	v.providers(c.Providers)
 	if c.Cache.TTL.Value <= 0 {
 		v.add(c.Cache.TTL.Pos, "cache.ttl must be longer than 0s")

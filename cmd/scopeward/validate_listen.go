@@ -15,9 +15,6 @@ import (
 
 func (v *validator) listen(l Listen) {
 	v.grpcAddress(l.GRPC)
-	if l.Admin.Value != "" {
-		v.address("listen.admin", *l.Admin)
-	}
 	if l.Drain != nil && (l.Drain.Value < 0 || l.Drain.Value > 10*time.Minute) {
 		v.add(l.Drain.Pos, "listen.drain must lie between 0s and 10m")
 	}
@@ -27,6 +24,29 @@ func (v *validator) listen(l Listen) {
 	if l.TLS != nil {
 		v.tls(l.TLS.Value, l.TLS.Pos)
 	}
+}
+
+// admin keeps the admin listener, which asks nobody who they are, on this machine,
+// unless somebody has thought of who else can reach it.
+func (v *validator) admin(c *Config) {
+	if at := *c.Listen.Admin; at.Value != "" {
+		v.address("listen.admin", at)
+		if host, _, err := net.SplitHostPort(string(at.Value)); err == nil && !isLoopback(host) && !c.Admin.AllowRemote {
+			v.add(at.Pos, "listen.admin: %s can be reached from other machines, and the page there asks nobody who they are: write 127.0.0.1 instead, or set admin.allow_remote: true (--admin-allow-remote) if a firewall or network policy keeps others out", at.Value)
+		}
+	}
+	for _, name := range c.Admin.Hosts {
+		if !dnsName.MatchString(string(name.Value)) {
+			v.add(name.Pos, "admin.hosts: %q is no DNS name, as in scopeward.internal.example; it has no port, and IP addresses need not be named", name.Value)
+		}
+	}
+}
+
+// isLoopback tells whether only this machine reaches a host to listen on. Another name
+// than localhost may lead anywhere.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 func (v *validator) grpcAddress(l located) {
