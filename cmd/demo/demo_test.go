@@ -19,15 +19,26 @@ import (
 	"scopeward/envoy/process"
 )
 
-// build compiles the programs, with the race detector as all that is tested.
-func build(t *testing.T) (bin string) {
-	t.Helper()
-	bin = t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", bin+"/", "scopeward/cmd/demo", "scopeward/cmd/scopeward").CombinedOutput()
+// built is the folder of the programs, with the race detector as all that is tested. It is
+// filled by TestMain, before any test, and read only after that.
+var built string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would hold each process for a second at its end
+	dir, err := os.MkdirTemp("", "scopeward-demo-")
 	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return bin
+	defer os.RemoveAll(dir)
+	if out, err := exec.Command("go", "build", "-race", "-o", dir+"/", "scopeward/cmd/demo", "scopeward/cmd/scopeward").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	built = dir
+	return m.Run()
 }
 
 // running is a demo in a process of its own, and what it has printed.
@@ -38,10 +49,10 @@ type running struct {
 	seen  []string
 }
 
-func startDemo(t *testing.T, bin, tmp string, args ...string) *running {
+func startDemo(t *testing.T, tmp string, args ...string) *running {
 	t.Helper()
 	r, w := io.Pipe()
-	p, err := process.Start(process.Options{Path: filepath.Join(bin, "demo"), Args: args, Env: append(os.Environ(), "TMPDIR="+tmp), Stdout: w})
+	p, err := process.Start(process.Options{Path: filepath.Join(built, "demo"), Args: args, Env: append(os.Environ(), "TMPDIR="+tmp), Stdout: w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,8 +152,8 @@ func eventually(t *testing.T, command, want string) {
 }
 
 func TestDemo(t *testing.T) {
-	bin, tmp := build(t), t.TempDir()
-	d := startDemo(t, bin, tmp)
+	tmp := t.TempDir()
+	d := startDemo(t, tmp)
 	d.until("^Ctrl-C ends everything")
 	shown := commands(t, d.seen)
 	if len(shown) < 6 {
@@ -153,10 +164,10 @@ func TestDemo(t *testing.T) {
 		mark := map[bool]string{true: "  ALLOWED  ", false: "  DENIED  "}[c.status == "200"]
 		d.until(regexp.QuoteMeta(mark))
 	}
-	t.Run("login", func(t *testing.T) { loginAndUse(t, d, bin, shown[0].command) })
+	t.Run("login", func(t *testing.T) { loginAndUse(t, d, shown[0].command) })
 	t.Run("policy", func(t *testing.T) { editPolicy(t, d, shown) })
-	t.Run("provider", func(t *testing.T) { breakProvider(t, d, bin) })
-	t.Run("through", func(t *testing.T) { throughAnother(t, bin, len(shown)) })
+	t.Run("provider", func(t *testing.T) { breakProvider(t, d) })
+	t.Run("through", func(t *testing.T) { throughAnother(t, len(shown)) })
 
 	d.Process.Stop()
 	if d.ExitCode() != 0 {
@@ -174,7 +185,7 @@ func TestDemo(t *testing.T) {
 }
 
 // loginAndUse does what a person does: a token by scopeward login, and a request with it through Envoy.
-func loginAndUse(t *testing.T, d *running, bin, withToken string) {
+func loginAndUse(t *testing.T, d *running, withToken string) {
 	bearer := regexp.MustCompile(`Bearer [\w.-]+`)
 	if !bearer.MatchString(withToken) {
 		t.Fatalf("no token in %s", withToken)
@@ -186,7 +197,7 @@ func loginAndUse(t *testing.T, d *running, bin, withToken string) {
 		}
 	}
 	check(t, pasted{"200", "a token by login", fmt.Sprintf("TOKEN=$(%s/scopeward login --issuer %s --client-id demo-auto --scope read:users 2>/dev/null)\n%s",
-		bin, issuer, strings.ReplaceAll(bearer.ReplaceAllLiteralString(withToken, "Bearer $TOKEN"), "'", `"`))})
+		built, issuer, strings.ReplaceAll(bearer.ReplaceAllLiteralString(withToken, "Bearer $TOKEN"), "'", `"`))})
 	d.until("  ALLOWED  ")
 }
 
@@ -219,7 +230,7 @@ func editPolicy(t *testing.T, d *running, shown []pasted) {
 	eventually(t, withoutToken, "401")
 }
 
-func breakProvider(t *testing.T, d *running, bin string) {
+func breakProvider(t *testing.T, d *running) {
 	var how []string // the arguments of the printed command, for another demo may run on this machine
 	for _, line := range d.seen {
 		if m := regexp.MustCompile(`^  \S*demo (provider .*)down  `).FindStringSubmatch(line); m != nil {
@@ -228,7 +239,7 @@ func breakProvider(t *testing.T, d *running, bin string) {
 	}
 	provider := func(action string) []pasted {
 		t.Helper()
-		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "demo"), append(how, action)...).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(built, "demo"), append(how, action)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("demo provider %s: %v\n%s", action, err, out)
 		}
@@ -255,7 +266,7 @@ func breakProvider(t *testing.T, d *running, bin string) {
 }
 
 // throughAnother: the demo behind an Envoy that is not its own.
-func throughAnother(t *testing.T, bin string, want int) {
+func throughAnother(t *testing.T, want int) {
 	path, err := envoy.Find(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +285,7 @@ func throughAnother(t *testing.T, bin string, want int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startDemo(t, bin, t.TempDir(), "--through", "http://"+address+"/", "--authz", authz, "--upstream", upstream)
+	d := startDemo(t, t.TempDir(), "--through", "http://"+address+"/", "--authz", authz, "--upstream", upstream)
 	d.until("^Ctrl-C ends everything")
 	shown := commands(t, d.seen)
 	if len(shown) != want {
@@ -286,7 +297,6 @@ func throughAnother(t *testing.T, bin string, want int) {
 }
 
 func TestTroubleAtTheStart(t *testing.T) {
-	bin := build(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -317,7 +327,7 @@ func TestTroubleAtTheStart(t *testing.T) {
 			tmp := t.TempDir()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // trouble is told at once
 			defer cancel()
-			cmd := exec.CommandContext(ctx, filepath.Join(bin, "demo"), c.args...)
+			cmd := exec.CommandContext(ctx, filepath.Join(built, "demo"), c.args...)
 			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, c.env)
 			out, _ := cmd.CombinedOutput()
 			if !strings.Contains(string(out), c.want) || cmd.ProcessState.ExitCode() != c.exit {
@@ -335,7 +345,7 @@ func TestADeadDemoTakesItsChildrenAlong(t *testing.T) {
 	if l, err := net.Listen("tcp", "127.0.0.1:8080"); err == nil { // else it is taken already
 		defer l.Close()
 	}
-	d := startDemo(t, build(t), t.TempDir())
+	d := startDemo(t, t.TempDir())
 	d.until("^Port 8080 is taken; Envoy listens on ")
 	line := d.until(`\(process \d+`)
 	var pid int

@@ -39,7 +39,11 @@ func TestCommittedSchema(t *testing.T) {
 // loadText is the parser's verdict on a configuration, without its policies.
 func loadText(t *testing.T, data []byte) (*Config, error) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "scopeward.yaml")
+	return loadFile(t, filepath.Join(t.TempDir(), "scopeward.yaml"), data)
+}
+
+func loadFile(t *testing.T, file string, data []byte) (*Config, error) {
+	t.Helper()
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -132,10 +136,10 @@ func TestSchemaOnBadConfigurations(t *testing.T) {
 func TestSchemaAgreesWithLoad(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", "from-the-environment")
 	_, validator := compileSchema(t)
-	taken, refused := 0, 0
+	file, taken, refused := filepath.Join(t.TempDir(), "scopeward.yaml"), 0, 0
 	for _, data := range schematest.Mutations(t, section(t, "check_good.txtar", "full.yaml")) {
 		verdict := validator.Validate(data)
-		if _, err := loadText(t, data); err == nil {
+		if _, err := loadFile(t, file, data); err == nil {
 			taken++
 			if verdict != nil {
 				t.Errorf("the parser takes what the schema refuses: %v\n%s", verdict, data)

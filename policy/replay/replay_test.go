@@ -235,7 +235,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestMemory reads a log of a hundred thousand different lines in little more
+// TestMemory reads a log of ten thousand different lines in little more
 // memory than a line needs.
 func TestMemory(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
@@ -243,8 +243,8 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 100_000 {
-		fmt.Fprintln(f, audit("allow", "GET", fmt.Sprintf("/any?%d", i), "kinde", fmt.Sprint("user-", i), "b", fmt.Sprint("scope-", i)))
+	for i := range 10_000 {
+		fmt.Fprintln(f, audit("allow", "GET", fmt.Sprintf("/any?%d", i), "kinde", fmt.Sprintf("user-%0500d", i), "b", fmt.Sprint("scope-", i)))
 		fmt.Fprintf(f, "junk %d\n", i)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -257,7 +257,7 @@ func TestMemory(t *testing.T) {
 	runtime.ReadMemStats(&start)
 	most := uint64(0)
 	r, err := Run(t.Context(), f, old, next, Options{Progress: func(lines int, _ int64) {
-		if lines%65536 == 0 {
+		if lines == 16384 {
 			runtime.GC()
 			runtime.ReadMemStats(&peak)
 			most = max(most, peak.HeapAlloc)
@@ -266,11 +266,11 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Lines != 200_000 || most == 0 {
+	if r.Lines != 20_000 || most == 0 {
 		t.Fatalf("read %d lines, measured %d bytes", r.Lines, most)
 	}
-	if grown := int64(most) - int64(start.HeapAlloc); grown > 8<<20 {
-		t.Errorf("%d MiB are held", grown>>20)
+	if grown := int64(most) - int64(start.HeapAlloc); grown > 2<<20 {
+		t.Errorf("%d KiB are held", grown>>10)
 	}
 }
 
