@@ -2,6 +2,7 @@ package authz
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -95,14 +96,43 @@ func (e *Event) cache() string {
 	return e.result.Cache
 }
 
+// Sampling is the share of the requests that were let through which get an audit
+// event. Its zero value is all.
+type Sampling struct {
+	share float64
+	less  bool // than all
+}
+
+// Sample makes the share, from 0 to 1.
+func Sample(share float64) Sampling { return Sampling{share: share, less: share < 1} }
+
+// sampled tells whether the event is recorded, and which share of those like it is,
+// if not all are: only of requests that were let through and nothing else is to be
+// told of.
+func (e *Event) sampled(by Sampling) (share float64, recorded bool) {
+	if !by.less || e.verdict.code != codeAllow || e.verdict.wouldBe != 0 || e.shadow != "" {
+		return 0, true
+	}
+	return by.share, rand.Float64() < by.share
+}
+
 // record writes the event to the audit and counts it.
-func (s *Server) record(e *Event) {
+func (s *Server) record(e *Event, sampling Sampling) {
 	took := time.Since(e.start)
 	s.metrics.decided(e, took)
 	if e.verdict.err != nil {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}
+	if s.audit == nil {
+		return
+	}
+	share, recorded := e.sampled(sampling)
+	if !recorded {
+		s.metrics.sampledOut.Inc()
+		return
+	}
 	line := e.line(took)
+	line.Sample = share
 	s.audit.audit(&line)
 }

@@ -77,7 +77,7 @@ func BenchmarkStages(b *testing.B) {
 		{"decide", func() { _ = event.judge(event.match, event.result.Identity) }},
 		{"respond", func() { _ = snapshot.respond(event) }},
 		{"marshal", func() { _, _ = proto.Marshal(reply.message()) }},
-		{"record", func() { s.record(event) }},
+		{"record", func() { s.record(event, Sampling{}) }},
 	} {
 		b.Run(stage.name, func(b *testing.B) {
 			b.ReportAllocs()

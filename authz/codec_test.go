@@ -143,7 +143,7 @@ func TestAllocations(t *testing.T) {
 			"iss": "https://issuer.example", "aud": "api", "sub": "alice", "exp": float64(time.Now().Add(time.Hour).Unix()),
 			"scope": "openid read:users", "org": "org_1", "permissions": []any{"a", "b"},
 		})
-	}, nil)
+	}, func(s *Snapshot) { s.Sampling = Sample(0.5) })
 	for _, c := range []struct {
 		name, path, authorization, code string
 		allowed                         float64

@@ -41,8 +41,13 @@ func NewLineWriter(w io.Writer, failed func(error)) *LineWriter {
 	return l
 }
 
-// Dropped is the number of lines that were lost.
-func (l *LineWriter) Dropped() uint64 { return l.dropped.Load() }
+// Dropped is the number of lines that were lost; none of a nil LineWriter.
+func (l *LineWriter) Dropped() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.dropped.Load()
+}
 
 // Write takes whole lines, and never fails.
 func (l *LineWriter) Write(lines []byte) (int, error) {
@@ -71,12 +76,13 @@ func (l *LineWriter) admits(lines []byte) bool {
 		return false
 	}
 	if len(l.pending) == 0 {
-		l.signal()
+		l.Wake()
 	}
 	return true
 }
 
-func (l *LineWriter) signal() {
+// Wake has the writer called soon, with nothing if nothing is pending.
+func (l *LineWriter) Wake() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -93,8 +99,8 @@ func (l *LineWriter) run(w io.Writer, failed func(error)) {
 		}
 		var closed bool
 		batch, closed = l.take(batch)
-		if _, err := w.Write(batch); err != nil {
-			l.dropped.Add(uint64(bytes.Count(batch, []byte{'\n'})))
+		if n, err := w.Write(batch); err != nil {
+			l.dropped.Add(uint64(bytes.Count(batch[n:], []byte{'\n'})))
 			if !failing {
 				failed(err)
 			}
@@ -128,7 +134,7 @@ func (l *LineWriter) Close(patience time.Duration) {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.signal()
+	l.Wake()
 	select {
 	case <-l.done:
 	case <-time.After(patience):

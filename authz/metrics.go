@@ -21,12 +21,13 @@ type Metrics struct {
 	audited     *prometheus.CounterVec
 	shadows     *prometheus.CounterVec
 	shed        *prometheus.CounterVec
+	sampledOut  prometheus.Counter
 }
 
 // latencyBuckets reach from a cache hit (some µs) to a provider that hangs (s).
 var latencyBuckets = []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// NewMetrics registers the metrics with reg.
+// NewMetrics registers the metrics with reg; audit is the server's.
 func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scopeward_decisions_total",
@@ -72,7 +73,10 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_audit_dropped_total", Help: "Audit events lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(audit.Dropped()) })
-	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, dropped)
+	m.sampledOut = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "scopeward_audit_sampled_out_total", Help: "Requests that were let through and have no audit event, since audit.sample leaves them out.",
+	})
+	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
 	return m
 }
 

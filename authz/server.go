@@ -42,6 +42,8 @@ type Snapshot struct {
 	// TrustedHops is the number of proxies in front of Envoy whose
 	// X-Forwarded-For entries are believed. 0 believes none.
 	TrustedHops int
+	// Sampling is which requests get an audit event.
+	Sampling Sampling
 
 	prepared []denial // by code; nil until a server has the snapshot
 }
@@ -70,7 +72,7 @@ type Server struct {
 }
 
 // NewServer returns a server that decides by the snapshot. Audit events go to
-// audit; log is for what an operator must see.
+// audit, or nowhere if it is nil; log is for what an operator must see.
 func NewServer(s *Snapshot, audit *LineWriter, metrics *Metrics, log *slog.Logger) *Server {
 	server := &Server{audit: audit, metrics: metrics, log: log}
 	server.hurried, server.hurry = context.WithCancel(context.Background())
@@ -113,7 +115,7 @@ func (s *Server) answer(ctx context.Context, event *Event) {
 	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
 	event.reply = snapshot.respond(event)
-	s.record(event)
+	s.record(event, snapshot.Sampling)
 }
 
 // decide is the request's way up to the verdict. It notes what it learns in

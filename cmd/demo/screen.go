@@ -8,10 +8,11 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"scopeward/authz/audit"
 )
 
 // screen is where the demo talks to a person. Whole lines only, from any goroutine.
@@ -44,9 +45,7 @@ func (s *screen) Write(b []byte) (int, error) {
 // Colours are SGR parameters of ECMA-48.
 const (
 	bold   = "1"
-	dim    = "2"
 	red    = "31"
-	green  = "32"
 	yellow = "33"
 )
 
@@ -57,50 +56,8 @@ func (s *screen) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// event is Scopeward's audit event.
-type event struct {
-	Timestamp  time.Time `json:"timestamp"`
-	Action     string    `json:"action"`
-	Success    bool      `json:"success"`
-	UserID     string    `json:"userId"`
-	Scopes     []string  `json:"scopes"`
-	Code       string    `json:"code"`
-	Method     string    `json:"method"`
-	Path       string    `json:"path"`
-	Provider   string    `json:"provider"`
-	Cache      string    `json:"cache"`
-	DurationMS float64   `json:"durationMs"`
-	Reason     string    `json:"reason"`
-}
-
 // decision shows one line of Scopeward's standard output.
-func (s *screen) decision(line []byte) {
-	var e event
-	if err := json.Unmarshal(line, &e); err != nil || e.Code == "" {
-		s.say("scopeward  %s", printable(string(line)))
-		return
-	}
-	mark := s.paint(green, "ALLOWED")
-	if !e.Success {
-		mark = s.paint(red, "DENIED ") + " " + e.Code
-	}
-	var about []string
-	if e.UserID != "" {
-		about = append(about, e.UserID)
-	}
-	if len(e.Scopes) > 0 {
-		about = append(about, "["+strings.Join(e.Scopes, " ")+"]")
-	}
-	if e.Provider != "" {
-		about = append(about, e.Provider+" (cache "+e.Cache+")")
-	}
-	if e.Reason != "" {
-		about = append(about, e.Reason)
-	}
-	about = append(about, fmt.Sprintf("%.1f ms", e.DurationMS))
-	s.say("%s  %s  %s %s  rule %q  %s", e.Timestamp.Local().Format(time.TimeOnly), mark, printable(e.Method), printable(e.Path), e.Action,
-		s.paint(dim, printable(strings.Join(about, "  "))))
-}
+func (s *screen) decision(line []byte) { s.say("%s", audit.View{Colour: s.colour}.Line(line)) }
 
 // logLine shows one line of Scopeward's log (slog's JSON) if it is at least a warning, or if chatty.
 func (s *screen) logLine(line []byte, chatty bool) {
@@ -139,15 +96,11 @@ func (s *screen) logLine(line []byte, chatty bool) {
 
 // printable keeps what clients wrote from steering the terminal. Newlines stay.
 func printable(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if r == '\n' || strconv.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = audit.Printable(line)
 	}
-	return b.String()
+	return strings.Join(lines, "\n")
 }
 
 // lines is an io.Writer that calls a function for each whole line. A line longer than a mebibyte comes in pieces.

@@ -7,32 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-func TestDecision(t *testing.T) {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	clock := at.Local().Format(time.TimeOnly)
-	for _, c := range []struct{ name, line, want string }{
-		{"allowed", `{"timestamp":"2026-01-02T03:04:05Z","action":"GET /users","success":true,"userId":"kp_1","scopes":["a","b"],"code":"allow","method":"GET","path":"/users","provider":"keys","cache":"hit","durationMs":1.26}`,
-			clock + `  ALLOWED  GET /users  rule "GET /users"  kp_1  [a b]  keys (cache hit)  1.3 ms`},
-		{"denied", `{"timestamp":"2026-01-02T03:04:05Z","action":"GET /users","success":false,"code":"missing_token","method":"GET","path":"/users","reason":"no token"}`,
-			clock + `  DENIED  missing_token  GET /users  rule "GET /users"  no token  0.0 ms`},
-		{"what clients write can't steer the terminal", `{"timestamp":"2026-01-02T03:04:05Z","code":"x","method":"GET","path":"/\u001b[2J\u0007\u009b","userId":"\u202e"}`,
-			clock + `  DENIED  x  GET /\x1b[2J\a\u009b  rule ""  \u202e  0.0 ms`},
-		{"not an event", "panic: \x1b[31m", `scopeward  panic: \x1b[31m`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var out bytes.Buffer
-			(&screen{out: &out}).decision([]byte(c.line))
-			if diff := cmp.Diff(c.want+"\n", out.String()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
 
 func TestLogLine(t *testing.T) {
 	const info = `{"time":"2026-01-02T03:04:05Z","level":"INFO","msg":"policy reloaded","version":"abc"}`

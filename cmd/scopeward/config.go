@@ -31,6 +31,7 @@ type Config struct {
 	ResourceMetadata located                        `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
 	Policy           strictyaml.OneOrMore[located]  `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
 	Shadow           strictyaml.OneOrMore[located]  `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
+	Audit            Audit                          `yaml:"audit" doc:"The audit: an event for each decision."`
 	Log              Log                            `yaml:"log" doc:"The service's own log, on standard error."`
 
 	file    string         // where it was read, for messages; "" without a file
@@ -128,6 +129,20 @@ type RateLimit struct {
 	Redis       strictyaml.Located[secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
 }
 
+// Audit says where audit events go, and which are written.
+type Audit struct {
+	To     located                      `yaml:"to" default:"stdout" doc:"Where events are written. stdout: to standard output. file:PATH: to the end of a file, which is opened again on SIGHUP, for who rotates logs. off: nowhere." examples:"['file:/var/log/scopeward/audit.log']"`
+	Sample *strictyaml.Located[float64] `yaml:"sample" default:"1" doc:"The share of the requests that were let through which get an event, from 0 to 1; such an event says so by its sample. All others get theirs: denials, and what a rule with mode: audit or the shadow policy would have denied." examples:"[0.01]"`
+}
+
+// file is the file that events go to; empty without one.
+func (a Audit) file(dir string) string {
+	if name, ok := strings.CutPrefix(string(a.To.Value), "file:"); ok {
+		return absolute(dir, name)
+	}
+	return ""
+}
+
 // Log is the service's own log, on standard error.
 type Log struct {
 	Level  located `yaml:"level" default:"info" doc:"The least severity that is logged."`
@@ -217,6 +232,7 @@ type options struct {
 	admin    string
 	adminSet bool
 	remote   bool // as admin.allow_remote
+	pretty   bool // show decisions to a person, on standard output
 }
 
 const (

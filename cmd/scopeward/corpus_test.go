@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"scopeward/authz"
 	"scopeward/authz/audit"
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
@@ -49,7 +50,7 @@ func TestCorpus(t *testing.T) {
 
 func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions, schema *schematest.Validator) {
 	idp := tokentest.New(t)
-	s, audit := startService(t, c.Setup(t, t.TempDir(), mode, idp))
+	s, written := startService(t, c.Setup(t, t.TempDir(), mode, idp))
 	client := connect(t, s.newGRPC(o, newHealthService()))
 	tokens := c.Mint(t, idp)
 	var responses []*authv3.CheckResponse
@@ -63,7 +64,7 @@ func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions, schema *s
 		responses = append(responses, response)
 	}
 	s.audit.Close(10 * time.Second)
-	events := json.NewDecoder(audit)
+	events := json.NewDecoder(written)
 	for i, step := range c.Steps {
 		t.Run(step.Name, func(t *testing.T) {
 			request := corpus.Read(t, c.Wire(t, step, tokens))
@@ -121,8 +122,8 @@ func startService(t *testing.T, config string) (*service, *bytes.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var audit bytes.Buffer // read only after the audit is closed
-	s, err := newService(o, f, slog.New(slog.NewTextHandler(testWriter{t}, nil)), &audit)
+	var events bytes.Buffer // read only after the audit is closed
+	s, err := newService(o, f, slog.New(slog.NewTextHandler(testWriter{t}, nil)), authz.NewLineWriter(&events, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func startService(t *testing.T, config string) (*service, *bytes.Buffer) {
 	if err := s.waitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return s, &audit
+	return s, &events
 }
 
 // testWriter shows a log with the test that wrote it.

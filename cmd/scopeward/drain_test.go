@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -72,7 +71,6 @@ func TestDrainWaitsForAskers(t *testing.T) {
 					c.Close()
 				}
 				g.Stop()
-				s.audit.Close(time.Second)
 			})
 		})
 	}
@@ -90,7 +88,7 @@ func drainingService(t *testing.T, drain time.Duration) (*service, *healthServic
 		t.Fatal(err)
 	}
 	f := files{config: c, policy: rules}
-	s, err := newService(options{}, f, slog.New(slog.DiscardHandler), &bytes.Buffer{})
+	s, err := newService(options{}, f, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

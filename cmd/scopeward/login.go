@@ -97,11 +97,11 @@ func runLogin(cmd *cobra.Command, o loginOptions) error {
 // loginScreen knows whether standard error is a terminal, and how wide.
 func loginScreen(w io.Writer) login.Screen {
 	s := login.Screen{Out: w}
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
+	f, ok := terminal(w)
+	if !ok {
 		return s
 	}
-	s.Colour = os.Getenv("NO_COLOR") == ""
+	s.Colour = coloured(w)
 	if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 		s.Columns = width
 	}

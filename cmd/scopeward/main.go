@@ -8,6 +8,7 @@
 //	scopeward doctor ENVOY_ADMIN_URL|BOOTSTRAP  what in an Envoy weakens the protection
 //	scopeward schema policy|config|audit        JSON Schemas of both files, and of audit events
 //	scopeward login --issuer URL --client-id ID a token, allowed by a person in a browser
+//	scopeward audit [FILE]...                   audit events, shown to a person
 //	scopeward healthcheck                       ask a running service for its health
 //	scopeward token inspect < token             why a token is accepted or refused
 //	scopeward version
@@ -92,7 +93,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newHealthcheck(), newLogin(), newToken(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newVersion())
 	return root
 }
 

@@ -155,6 +155,12 @@ func (RateLimit) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("count"), oneOf(counts))
 }
 
+func (Audit) AmendSchema(s strictyaml.JSONSchema) {
+	orReference(s.Property("to"), oneOf([]string{"stdout", "off"}), strictyaml.JSONSchema{"pattern": "^file:."})
+	s.Property("sample")["minimum"] = 0
+	s.Property("sample")["maximum"] = 1
+}
+
 func (Log) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("level"), oneOf(logLevels))
 	orReference(s.Property("format"), oneOf(logFormats))

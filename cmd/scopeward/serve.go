@@ -38,6 +38,7 @@ func newServe() *cobra.Command {
 SIGINT. It starts even while an identity provider is down, and serves its tokens once it is back.
 A change to a policy file is live at once; a broken one is reported and the last good one serves on.`,
 		Example: `  scopeward serve --config scopeward.yaml
+  scopeward serve --config scopeward.yaml --pretty
   KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,6 +52,7 @@ A change to a policy file is live at once; a broken one is reported and the last
 	cmd.Flags().StringVar(&o.listen, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
 	cmd.Flags().StringVar(&o.admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+defaultAdmin+")")
 	cmd.Flags().BoolVar(&o.remote, "admin-allow-remote", false, "allow an admin address that other machines reach, as admin.allow_remote does")
+	cmd.Flags().BoolVar(&o.pretty, "pretty", false, "show decisions to a person on standard output, one a line, in colour on a terminal")
 	cmd.Flags().BoolVar(&g.reflection, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
 	cmd.Flags().BoolVar(&g.generatedCodec, "generated-codec", false, "decode requests by the generated protobuf code: slower, the same answers")
 	return cmd
@@ -68,14 +70,20 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 	c := f.config
 	lines := authz.NewLineWriter(stderr, nil)
 	defer lines.Close(time.Second)
-	s, err := newService(o, f, newLogger(c.Log, lines), stdout)
+	log := newLogger(c.Log, lines)
+	events, err := openAudit(c, o.pretty, stdout, log)
 	if err != nil {
 		return err
 	}
+	defer events.close()
+	s, err := newService(o, f, log, events.lines)
+	if err != nil {
+		return err
+	}
+	s.auditFile = events.file
 	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_log_lines_dropped_total", Help: "Lines of the log that were lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(lines.Dropped()) }))
-	defer s.audit.Close(time.Second)
 
 	listener, err := listenGRPC(c.Listen)
 	if err != nil {
@@ -111,6 +119,9 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		r.start(ctx, group.Go)
 	}
 	group.Go(func() error { return s.watch(ctx, group.Go) })
+	if s.auditFile != nil {
+		group.Go(func() error { s.auditFile.reopenOnHangup(ctx, s.audit.Wake); return nil })
+	}
 	group.Go(func() error {
 		if s.waitReady(ctx) == nil {
 			health.set(healthv1.HealthCheckResponse_SERVING)

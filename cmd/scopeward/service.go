@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"runtime"
 	"sync/atomic"
@@ -23,19 +22,20 @@ import (
 
 // service is everything that serve runs.
 type service struct {
-	options  options
-	log      *slog.Logger
-	registry *prometheus.Registry
-	audit    *authz.LineWriter
-	metrics  *authz.Metrics
-	redis    *redis.Metrics
-	provider *provider.Metrics
-	server   *authz.Server
-	state    atomic.Pointer[state]
-	reloads  reloads
-	tls      *transport // nil: plaintext
-	procs    *processors
-	draining atomic.Bool
+	options   options
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	audit     *authz.LineWriter // nil: off
+	auditFile *auditFile        // nil: events go to no file
+	metrics   *authz.Metrics
+	redis     *redis.Metrics
+	provider  *provider.Metrics
+	server    *authz.Server
+	state     atomic.Pointer[state]
+	reloads   reloads
+	tls       *transport // nil: plaintext
+	procs     *processors
+	draining  atomic.Bool
 }
 
 // state is what is in force: made of the files when they were last good.
@@ -98,9 +98,8 @@ func loadRules(o options) (files, error) {
 	return f, problems.Err()
 }
 
-// newService wires the parts together; it starts nothing but the audit writer.
-func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*service, error) {
-	audit := authz.NewLineWriter(auditTo, func(err error) { log.Error("audit events can't be written", slog.Any("error", err)) })
+// newService wires the parts together; it starts nothing. audit may be nil.
+func newService(o options, f files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
 	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.certs != nil {
@@ -110,7 +109,6 @@ func newService(o options, f files, log *slog.Logger, auditTo io.Writer) (*servi
 	s.provider = provider.NewMetrics(s.registry)
 	next, err := s.prepare(f)
 	if err != nil {
-		audit.Close(0)
 		return nil, err
 	}
 	s.state.Store(next)
@@ -176,6 +174,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 		Realm:            string(c.Realm.Value),
 		ResourceMetadata: string(c.ResourceMetadata.Value),
 		TrustedHops:      c.RateLimit.TrustedHops.Value,
+		Sampling:         authz.Sample(c.Audit.Sample.Value),
 	}
 	if old := s.state.Load(); inForce != nil && sameText(old.config.RateLimit, c.RateLimit) && old.sharing.limits == next.sharing.limits {
 		snapshot.Limit = inForce.Limit

@@ -58,10 +58,9 @@ func tlsService(t *testing.T, dir, settings string) (s *service, address string,
 		t.Fatal(err)
 	}
 	log = &logBuffer{}
-	if s, err = newService(o, f, slog.New(slog.NewTextHandler(log, nil)), &bytes.Buffer{}); err != nil {
+	if s, err = newService(o, f, slog.New(slog.NewTextHandler(log, nil)), nil); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.audit.Close(time.Second) })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

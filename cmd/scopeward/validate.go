@@ -50,6 +50,8 @@ func (c *Config) setDefaults() {
 	setPointer(&c.RateLimit.Window, 15*time.Minute)
 	setDefault(&c.RateLimit.Count, "validations")
 	setDefault(&c.Realm, "api")
+	setDefault(&c.Audit.To, "stdout")
+	setPointer(&c.Audit.Sample, 1)
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "json")
 }
@@ -164,9 +166,22 @@ func (c *Config) validate() strictyaml.Problems {
 	if len(c.Policy) == 0 {
 		v.add(strictyaml.Pos{}, "policy is missing: name the policy files, as in policy: [policy.yaml]")
 	}
+	v.audit(c.Audit)
 	v.oneOf("log.level", c.Log.Level, logLevels...)
 	v.oneOf("log.format", c.Log.Format, logFormats...)
 	return v.problems
+}
+
+func (v *validator) audit(a Audit) {
+	switch to := string(a.To.Value); {
+	case to == "file:":
+		v.add(a.To.Pos, "audit.to: file: needs a name after it, as in file:/var/log/scopeward/audit.log")
+	case to != "stdout" && to != "off" && !strings.HasPrefix(to, "file:"):
+		v.add(a.To.Pos, "audit.to is %q; it must be stdout, off, or file: and a path, as in file:/var/log/scopeward/audit.log", to)
+	}
+	if !(a.Sample.Value >= 0 && a.Sample.Value <= 1) { // also what is not a number
+		v.add(a.Sample.Pos, "audit.sample must lie between 0 and 1, as in 0.01 for one of a hundred")
+	}
 }
 
 func (v *validator) rateLimit(r RateLimit) {

@@ -77,8 +77,10 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-watcher.Events:
-			quiet.Reset(settle)
+		case event := <-watcher.Events:
+			if matters(event, s.watched()) {
+				quiet.Reset(settle)
+			}
 		case err := <-watcher.Errors:
 			s.log.Warn("a change of a file may have been missed; SIGHUP reads all again", slog.Any("error", err))
 			quiet.Reset(settle)
@@ -105,6 +107,28 @@ func (s *service) watch(ctx context.Context, run func(func() error)) error {
 			}
 		}
 	}
+}
+
+// matters tells whether the files have to be read again. A file beside them that only
+// grows, such as a log, would otherwise keep the folder from ever being quiet.
+func matters(event fsnotify.Event, watched []string) bool {
+	if event.Op != fsnotify.Write {
+		return true // a name stands for another file, a link leads elsewhere, somebody may read
+	}
+	name := filepath.Clean(event.Name)
+	ext := filepath.Ext(name)
+	is := func(path string) bool {
+		return path == name || path == filepath.Dir(name) && (ext == ".yaml" || ext == ".yml") // in a folder of policies
+	}
+	for _, path := range watched {
+		if is(filepath.Clean(path)) {
+			return true
+		}
+		if target, err := filepath.EvalSymlinks(path); err == nil && is(target) {
+			return true
+		}
+	}
+	return false
 }
 
 // watched are the files and folders that matter.
@@ -258,6 +282,7 @@ func needRestart(old, next *Config) []string {
 		{"listen.admin", old.Listen.Admin.Value, next.Listen.Admin.Value},
 		{"listen.socket", text(textOf(old.Listen.Socket)), text(textOf(next.Listen.Socket))},
 		{"listen.tls", whether(old.Listen.TLS), whether(next.Listen.TLS)},
+		{"audit.to", old.Audit.To.Value, next.Audit.To.Value},
 		{"log.level", old.Log.Level.Value, next.Log.Level.Value},
 		{"log.format", old.Log.Format.Value, next.Log.Format.Value},
 	} {

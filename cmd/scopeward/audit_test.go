@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// TestAuditDestinations: events go to standard output, to a file or nowhere, and with
+// pretty a person sees them on standard output in any case.
+func TestAuditDestinations(t *testing.T) {
+	const event = `{"code":"allow","success":true,"path":"/x"}` + "\n"
+	for _, c := range []struct {
+		to           string
+		pretty       bool
+		stdout, file bool // whether the event is there, as JSON
+		shown        bool
+	}{
+		{to: "stdout", stdout: true},
+		{to: "file:audit.log", file: true},
+		{to: "off"},
+		{to: "stdout", pretty: true, shown: true},
+		{to: "file:audit.log", pretty: true, shown: true, file: true},
+		{to: "off", pretty: true, shown: true},
+	} {
+		dir := t.TempDir()
+		config := &Config{file: filepath.Join(dir, "scopeward.yaml"), Audit: Audit{To: located{Value: text(c.to)}}}
+		var stdout bytes.Buffer
+		a, err := openAudit(config, c.pretty, &stdout, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.lines != nil {
+			if _, err := a.lines.Write([]byte(event)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.close()
+		inFile := false
+		if a.file != nil {
+			inFile = string(readFile(t, filepath.Join(dir, "audit.log"))) == event
+		}
+		shown := strings.Contains(stdout.String(), "  ALLOWED  ")
+		if (stdout.String() == event) != c.stdout || inFile != c.file || shown != c.shown || stdout.Len() > 0 && !c.stdout && !c.shown {
+			t.Errorf("%s, pretty %v: in the file %v, on standard output %q", c.to, c.pretty, inFile, &stdout)
+		}
+	}
+}
+
+// TestMatters: a log that grows beside the files is no change of them.
+func TestMatters(t *testing.T) {
+	watched := []string{"/etc/scopeward/scopeward.yaml", "/etc/scopeward/policies", "tls.crt"}
+	for _, c := range []struct {
+		op   fsnotify.Op
+		name string
+		want bool
+	}{
+		{fsnotify.Write, "/etc/scopeward/audit.log", false},
+		{fsnotify.Write, "/etc/scopeward/policies/audit.log", false},
+		{fsnotify.Write, "./audit.log", false},
+		{fsnotify.Write, "/etc/scopeward/other.yaml", false},
+		{fsnotify.Write, "/etc/scopeward/scopeward.yaml", true},
+		{fsnotify.Write, "/etc/scopeward/policies/a.yml", true},
+		{fsnotify.Write, "./tls.crt", true},
+		{fsnotify.Create, "/etc/scopeward/..data", true},
+		{fsnotify.Rename, "/etc/scopeward/audit.log", true},
+		{fsnotify.Chmod, "/etc/scopeward", true},
+	} {
+		if got := matters(fsnotify.Event{Name: c.name, Op: c.op}, watched); got != c.want {
+			t.Errorf("%s of %s: %v", c.op, c.name, got)
+		}
+	}
+}
