@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test test-mesh test-compose lint race fuzz soak bench bench-check profile release reproducible vuln manifests clean
+.PHONY: all build demo test test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible vuln manifests clean
 
 all: build
 
@@ -48,6 +48,14 @@ test-mesh:
 # default; with the plugins compose and buildx.
 test-compose:
 	$(GO) test -tags compose -count 1 -timeout 30m -v ./e2e/compose
+
+# The alerts of envoy/compose/observe and their unit tests, with Prometheus' own tool, which is
+# more than a test on a fresh machine should fetch; make test holds them against the metrics.
+PROMTOOL ?= promtool
+test-alerts:
+	@command -v $(PROMTOOL) >/dev/null || { echo "$(PROMTOOL) is missing: it comes with Prometheus (apt-get install prometheus; brew install prometheus), or PROMTOOL names it"; exit 1; }
+	$(PROMTOOL) check config envoy/compose/observe/prometheus.yml
+	$(PROMTOOL) test rules envoy/compose/observe/alerts_test.yaml
 
 # The race detector allocates: the guards of the hot path run without it.
 race:

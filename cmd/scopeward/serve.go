@@ -14,7 +14,6 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
@@ -81,9 +80,7 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 		return err
 	}
 	s.auditFile = events.file
-	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "scopeward_log_lines_dropped_total", Help: "Lines of the log that were lost because their reader was too slow or failed.",
-	}, func() float64 { return float64(lines.Dropped()) }))
+	s.countLogLines(lines)
 
 	listener, err := listenGRPC(c.Listen)
 	if err != nil {

@@ -271,6 +271,13 @@ func (s *service) registerMetrics() {
 	)
 }
 
+// countLogLines adds the metric of the lines of the log.
+func (s *service) countLogLines(lines *authz.LineWriter) {
+	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "scopeward_log_lines_dropped_total", Help: "Lines of the log that were lost because their reader was too slow or failed.",
+	}, func() float64 { return float64(lines.Dropped()) }))
+}
+
 // stateCollector gives the metrics whose labels change or may be missing.
 type stateCollector struct{ *service }
 
