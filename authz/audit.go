@@ -124,6 +124,10 @@ func (s *Server) record(e *Event, sampling Sampling) {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}
+	if s.recent.Watched() {
+		line := e.line(took)
+		s.recent.Add(&line)
+	}
 	if s.audit == nil {
 		return
 	}

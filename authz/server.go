@@ -19,6 +19,7 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
+	"scopeward/authz/audit"
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
 	"scopeward/policy"
@@ -46,6 +47,7 @@ type Snapshot struct {
 	Sampling Sampling
 
 	prepared []denial // by code; nil until a server has the snapshot
+	hits     map[*policy.Rule]*hits
 }
 
 // Limit bounds the token validations of one client. Its zero value sets no
@@ -64,6 +66,7 @@ type Server struct {
 	audit    *LineWriter
 	metrics  *Metrics
 	log      *slog.Logger
+	recent   audit.Recent
 
 	shedding shedding
 	inFlight atomic.Int64
@@ -87,8 +90,12 @@ func (s *Server) Snapshot() *Snapshot { return s.snapshot.Load() }
 // the one that they began with.
 func (s *Server) Swap(next *Snapshot) {
 	next.prepare()
+	next.countOn(s.snapshot.Load())
 	s.snapshot.Store(next)
 }
+
+// Recent are the latest decisions, for those who watch.
+func (s *Server) Recent() *audit.Recent { return &s.recent }
 
 // InFlight is the number of requests that are being answered.
 func (s *Server) InFlight() int64 { return s.inFlight.Load() }
@@ -115,6 +122,7 @@ func (s *Server) answer(ctx context.Context, event *Event) {
 	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
 	event.reply = snapshot.respond(event)
+	snapshot.hits[event.match.Rule()].note(event.verdict)
 	s.record(event, snapshot.Sampling)
 }
 

@@ -17,6 +17,9 @@ type shedding struct{ share atomic.Uint32 } // in 1/1000 of the validations; of 
 // it, those whose token would have to be validated; beyond it, any.
 func (s *Server) Shed(share float64) { s.shedding.share.Store(uint32(2000 * min(max(share, 0), 1))) }
 
+// Shedding tells whether any requests are refused since the service is overloaded.
+func (s *Server) Shedding() bool { return s.shedding.share.Load() > 0 }
+
 // validation tells whether to refuse a request whose token is not known.
 func (s *shedding) validation() bool { return drawn(s.share.Load()) }
 

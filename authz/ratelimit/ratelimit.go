@@ -86,6 +86,9 @@ func (m *Memory) Allow(key string) Result {
 	return result
 }
 
+// Len is the number of keys that are counted.
+func (m *Memory) Len() int { return m.windows.Len() }
+
 // Key is what a client address counts as: an IPv4 address (also an IPv6-mapped
 // one) whole, an IPv6 address by its /64, which is what one customer gets
 // (RFC 6177); "" if it is no IP address.

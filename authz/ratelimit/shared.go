@@ -69,3 +69,6 @@ func name(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return "scopeward:limit:1:" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
+
+// Len is the number of keys that this process counts; Redis may know more.
+func (s *Shared) Len() int { return s.local.Len() }

@@ -26,6 +26,9 @@ func NewCache(maxEntries int) *Cache {
 	}
 }
 
+// Len tells how many identities and refusals it holds.
+func (c *Cache) Len() (valid, invalid int) { return c.valid.Len(), c.invalid.Len() }
+
 // cached is what is known of a token: an identity, or why it is refused.
 type cached struct {
 	identity *Identity

@@ -8,14 +8,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.yaml.in/yaml/v4"
+
+	"scopeward/cmd/scopeward/page"
 )
 
 // newAdmin is the HTTP server of the admin listener.
 func (s *service) newAdmin() *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "Scopeward\n\n/healthz  is the process alive?\n/readyz   can it decide, and if not, why?\n/metrics  for Prometheus\n/config   the configuration in force, without secrets\n")
-	})
+	mux.Handle("/", page.New(page.Options{State: s.pageState, Rules: s.pageRules, Explain: s.explain, Recent: s.server.Recent()}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /config", s.showConfig)

@@ -133,26 +133,42 @@ func (o explainOptions) question(args []string, stdin io.Reader) (q explain.Ques
 	case len(o.policy) == 0:
 		return q, nil, errNoPolicy
 	}
-	q = explain.Question{Policy: o.name, Method: args[0], ClientIP: o.clientIP, Token: policy.TokenNone}
-	var ok bool
-	if q.Host, q.Target, ok = policy.SplitURL(args[1]); !ok {
-		return q, nil, errors.New("the second argument is neither a path nor an http(s) URL: write GET /users, or GET https://api.example.com/users")
-	}
-	if q.Headers, err = readHeaders(o.headers); err != nil {
-		return q, nil, err
-	}
-	claims, err := readClaims(o.claims)
-	if err != nil {
+	if q, err = o.request(args[0], args[1]); err != nil {
 		return q, nil, err
 	}
 	if o.token != "" {
+		claims, err := readClaims(o.claims)
+		if err != nil {
+			return q, nil, err
+		}
 		return o.withToken(q, claims, stdin)
 	}
 	if len(o.scopes) > 0 || len(o.claims) > 0 {
-		q.Token = policy.TokenValid
-		q.Identity, err = policy.NewIdentity(scopeList(o.scopes), claims)
+		err = o.withClaims(&q)
 	}
 	return q, nil, err
+}
+
+// request is the question without a token.
+func (o explainOptions) request(method, target string) (q explain.Question, err error) {
+	q = explain.Question{Policy: o.name, Method: method, ClientIP: o.clientIP, Token: policy.TokenNone}
+	var ok bool
+	if q.Host, q.Target, ok = policy.SplitURL(target); !ok {
+		return q, errors.New("that is neither a path nor an http(s) URL: write GET /users, or GET https://api.example.com/users")
+	}
+	q.Headers, err = readHeaders(o.headers)
+	return q, err
+}
+
+// withClaims gives the question a valid token with the scopes and claims.
+func (o explainOptions) withClaims(q *explain.Question) error {
+	claims, err := readClaims(o.claims)
+	if err != nil {
+		return err
+	}
+	q.Token = policy.TokenValid
+	q.Identity, err = policy.NewIdentity(scopeList(o.scopes), claims)
+	return err
 }
 
 // withToken reads the claims of a token without verification. What is given besides
@@ -218,7 +234,7 @@ func readHeaders(flags []string) (map[string]string, error) {
 		case !ok || name == "":
 			return nil, errors.New("--header must be name=value")
 		case name == "authorization":
-			return nil, errors.New("conditions never see the header authorization: give --token, --scope or --claim")
+			return nil, errors.New("conditions never see the header authorization: give the token, or scopes and claims")
 		}
 		headers[name] = value
 	}

@@ -36,6 +36,7 @@ type service struct {
 	tls       *transport // nil: plaintext
 	procs     *processors
 	draining  atomic.Bool
+	started   time.Time
 }
 
 // state is what is in force: made of the files when they were last good.
@@ -44,6 +45,7 @@ type state struct {
 	providers []*identityProvider
 	cache     *token.Cache
 	sharing   sharing
+	loaded    time.Time // when this version of the policy came into force
 }
 
 // files are the configuration, the policies that it names, and at the start the
@@ -100,7 +102,7 @@ func loadRules(o options) (files, error) {
 
 // newService wires the parts together; it starts nothing. audit may be nil.
 func newService(o options, f files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
-	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
+	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, started: time.Now(), procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.certs != nil {
 		s.tls = newTransport(f.certs, newRefusals(s.registry, log))
@@ -123,7 +125,10 @@ func newService(o options, f files, log *slog.Logger, audit *authz.LineWriter) (
 // stay the same, with their keys and cached identities.
 func (s *service) prepare(f files) (*state, error) {
 	old := s.state.Load()
-	next := &state{files: f}
+	next := &state{files: f, loaded: time.Now()}
+	if old != nil && old.policy.Version() == f.policy.Version() {
+		next.loaded = old.loaded
+	}
 	var running []*identityProvider
 	if old != nil {
 		running = old.providers

@@ -244,13 +244,20 @@ func reason(err error) string {
 // ask goes on to the policy, with a request such as "GET /users".
 func (i *inspector) ask(found *inspection, request string) error {
 	method, target, ok := strings.Cut(strings.TrimSpace(request), " ")
-	q := explain.Question{Method: method, Token: policy.TokenInvalid}
+	q := explain.Question{Method: method}
 	if ok {
 		q.Host, q.Target, ok = policy.SplitURL(strings.TrimSpace(target))
 	}
 	if !ok {
 		return errors.New(`--request is a method and a path or URL: --request "GET /users"`)
 	}
+	i.decide(found, q)
+	return nil
+}
+
+// decide asks the policy about a request with the token.
+func (i *inspector) decide(found *inspection, q explain.Question) {
+	q.Token = policy.TokenInvalid
 	if id := found.identity; id != nil {
 		q.Token, q.Identity = policy.TokenValid, &policy.Identity{
 			Subject: id.Subject, Email: id.Email, ClientID: id.ClientID, Issuer: id.Issuer, Provider: id.Provider, Scopes: id.Scopes, Claims: id.Claims(),
@@ -268,7 +275,6 @@ func (i *inspector) ask(found *inspection, request string) error {
 		e.Code = codeOf(found.err)
 	}
 	found.Request = &e
-	return nil
 }
 
 // codeOf is the code of the answer to a token that is not accepted.

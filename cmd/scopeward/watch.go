@@ -31,6 +31,7 @@ type reloads struct {
 	mu       sync.Mutex
 	lastErr  error
 	lastGood time.Time
+	lastBad  time.Time
 	restart  []string // settings on disk that only a restart brings into force
 }
 
@@ -40,6 +41,8 @@ func (r *reloads) note(err error, now time.Time, restart ...string) {
 	r.lastErr = err
 	if err == nil {
 		r.lastGood, r.restart = now, restart
+	} else {
+		r.lastBad = now
 	}
 }
 
@@ -48,6 +51,13 @@ func (r *reloads) last() (good time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lastGood, r.lastErr
+}
+
+// failed gives when the files were found to be what they are now: broken.
+func (r *reloads) failed() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lastBad
 }
 
 func (r *reloads) needRestart() []string {

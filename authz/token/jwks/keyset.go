@@ -48,7 +48,8 @@ type KeySet struct {
 	tried chan struct{} // closed after the first fetch, good or not
 
 	mu        sync.Mutex
-	lastErr   error    // of the latest fetch
+	lastErr   error // of the latest fetch
+	lastFault provider.Fault
 	refetch   *refetch // for an unknown kid, while it runs
 	refetchAt time.Time
 }
@@ -148,6 +149,22 @@ func (s *KeySet) Age() (age time.Duration, ok bool) {
 		return 0, false
 	}
 	return since(s.opts.Now(), set.at), true
+}
+
+// Held is the number of usable keys.
+func (s *KeySet) Held() int {
+	set := s.current.Load()
+	if set == nil {
+		return 0
+	}
+	return len(set.keys)
+}
+
+// LastFault is what the latest fetch failed by that did, also if later ones went well.
+func (s *KeySet) LastFault() provider.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastFault
 }
 
 // since is the longer of what the monotonic and the wall clock say: the first
@@ -291,8 +308,9 @@ func (s *KeySet) fetch(ctx context.Context) error {
 	s.log(old, data, len(keys), unusable, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastErr = err
-	if err == nil {
+	if s.lastErr = err; err != nil {
+		s.lastFault = provider.Fault{Reason: err.Error(), At: s.opts.Now()}
+	} else {
 		s.current.Store(&set{keys: keys, data: data, at: s.opts.Now()})
 	}
 	if !s.wasTried() {

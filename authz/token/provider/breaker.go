@@ -30,6 +30,14 @@ type breaker struct {
 	until    time.Time // not before; zero while it is closed
 	probing  bool      // a probe is under way
 	reason   string    // the latest failure, since the last success
+	fault    Fault
+}
+
+// Fault is the latest failure of an endpoint, also if it is well again. The zero value
+// is none.
+type Fault struct {
+	Reason string
+	At     time.Time
 }
 
 // pass is one request's leave to be sent.
@@ -65,7 +73,7 @@ func (b *breaker) failed(p pass, reason string, asked time.Duration) (opened boo
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wasOpen := !b.until.IsZero()
-	b.reason = reason
+	b.reason, b.fault = reason, Fault{reason, b.now()}
 	if p.probe {
 		b.probing = false
 	}
@@ -119,6 +127,12 @@ func (b *breaker) state() (up bool, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.until.IsZero(), b.reason
+}
+
+func (b *breaker) lastFault() Fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fault
 }
 
 // jittered takes up to a half, so that many instances do not ask in step.

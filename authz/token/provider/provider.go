@@ -112,6 +112,9 @@ func New(opts Options) *Client {
 // last success ("" if there was none).
 func (c *Client) State() (up bool, reason string) { return c.breaker.state() }
 
+// LastFault is the latest failure, also if requests have succeeded since.
+func (c *Client) LastFault() Fault { return c.breaker.lastFault() }
+
 func newTransport(opts Options) http.RoundTripper {
 	connections := opts.MaxInFlight
 	return &http.Transport{
