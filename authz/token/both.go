@@ -63,6 +63,14 @@ func outage(v Verifier) *UnavailableError {
 	return nil
 }
 
+// Immediate implements [Immediate].
+func (b both) Immediate(t *Token) bool { return immediate(b.first, t) && immediate(b.second, t) }
+
+func immediate(v Verifier, t *Token) bool {
+	i, ok := v.(Immediate)
+	return ok && i.Immediate(t)
+}
+
 // Diagnose implements [Diagnoser].
 func (b both) Diagnose(ctx context.Context, t *Token) []Check {
 	return append(diagnose(ctx, b.first, t), diagnose(ctx, b.second, t)...)

@@ -88,13 +88,16 @@ func ParseJWT(raw string) (*JWT, error) {
 }
 
 func (t *JWT) readHeader() error {
-	for name, to := range map[string]*string{"alg": &t.Alg, "kid": &t.Kid, "typ": &t.Typ} {
-		v, present := t.Header[name]
+	for _, f := range [...]struct {
+		name string
+		to   *string
+	}{{"alg", &t.Alg}, {"kid", &t.Kid}, {"typ", &t.Typ}} {
+		v, present := t.Header[f.name]
 		s, ok := v.(string)
 		if present && !ok {
-			return Invalidf("%s in the JWT's header is not a string", name)
+			return Invalidf("%s in the JWT's header is not a string", f.name)
 		}
-		*to = s
+		*f.to = s
 	}
 	switch {
 	case t.Alg == "":

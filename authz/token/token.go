@@ -131,6 +131,12 @@ type KeyHolder interface {
 	HasKey(id string) bool
 }
 
+// An Immediate is a [Verifier] that needs nobody for some tokens: Immediate tells whether
+// Verify would answer for this one without waiting.
+type Immediate interface {
+	Immediate(t *Token) bool
+}
+
 // A Patient is a [Verifier] that knows when it could tell of no new token, since its
 // provider is sick. Outage is nil while it could. Clients are not charged for what it
 // refuses so: the outage would be followed by their limit.

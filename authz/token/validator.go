@@ -33,6 +33,10 @@ type Options struct {
 	Now         func() time.Time // default time.Now
 	Logger      *slog.Logger     // default: discard
 
+	// Inline verifies tokens whose verifier is [Immediate] in the caller's goroutine. It
+	// is for where admit does not wait either; with a Store it changes nothing.
+	Inline bool
+
 	// Observe, if set, hears of each verification: the provider's name ("" if no
 	// provider takes the token), the outcome (valid, invalid, unavailable or
 	// error) and its duration. It must be quick.
@@ -67,6 +71,7 @@ type Validator struct {
 	opts     Options
 	prefixes [][8]byte // of the providers' cache keys
 	flights  singleflight.Group
+	inline   singleflight.Group // of work that waits for nothing
 }
 
 // NewValidator makes a validator.
@@ -101,6 +106,7 @@ func NewValidator(opts Options) *Validator {
 	if opts.ObserveStore == nil {
 		opts.ObserveStore = func(string) {}
 	}
+	opts.Inline = opts.Inline && opts.Store == nil
 	v := &Validator{opts: opts}
 	for _, p := range opts.Providers {
 		v.prefixes = append(v.prefixes, prefix(p))
@@ -127,8 +133,13 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 	if result, err, ok := v.cached(key); ok {
 		return result, err
 	}
-	ctx, cancel := leaveEarly(ctx)
-	defer cancel()
+	t := Parse(raw)
+	inline := v.opts.Inline && v.immediate(t)
+	if !inline {
+		early, cancel := leaveEarly(ctx)
+		defer cancel()
+		ctx = early
+	}
 	for try := 0; ; try++ {
 		if ctx.Err() != nil {
 			return v.tooLate(ctx, key)
@@ -140,21 +151,36 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 			admit = func() error { return nil }
 		}
 		led := false
-		flight := v.flights.DoChan(string(key[:]), func() (any, error) {
+		done, err := v.fly(ctx, inline, key, func() outcome {
 			led = true
-			return v.work(ctx, key, raw, admit), nil
+			return v.work(ctx, key, t, admit)
 		})
-		select {
-		case <-ctx.Done():
+		switch {
+		case err != nil:
 			return v.tooLate(ctx, key)
-		case landed := <-flight:
-			done := landed.Val.(outcome)
-			// A refusal concerns the one that led; the others try for themselves.
-			if done.refused && !led {
-				continue
-			}
+		// A refusal concerns the one that led; the others try for themselves.
+		case done.refused && !led:
+			continue
+		default:
 			return done.result, done.err
 		}
+	}
+}
+
+// fly does the work, or waits for the one who does it. Work that waits for nothing is
+// done here: another goroutine, with a stack that has to grow first, costs more than a
+// third of the work. The error is that of ctx.
+func (v *Validator) fly(ctx context.Context, inline bool, key [16]byte, work func() outcome) (outcome, error) {
+	flight := func() (any, error) { return work(), nil }
+	if inline {
+		landed, _, _ := v.inline.Do(string(key[:]), flight)
+		return landed.(outcome), nil
+	}
+	select {
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	case landed := <-v.flights.DoChan(string(key[:]), flight):
+		return landed.Val.(outcome), nil
 	}
 }
 
@@ -183,7 +209,7 @@ func (v *Validator) Known(raw string) (result Result, known bool, err error) {
 }
 
 // work is what one flight does.
-func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit func() error) (o outcome) {
+func (v *Validator) work(ctx context.Context, key [16]byte, t *Token, admit func() error) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			o = outcome{result: Result{Cache: CacheMiss}, err: v.panicked(p)}
@@ -193,7 +219,6 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	if result, err, ok := v.cached(key); ok {
 		return outcome{result: result, err: err}
 	}
-	t := Parse(raw)
 	// What another replica knows costs no validation.
 	if id, p, ok := v.shared(key, t); ok {
 		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
@@ -218,7 +243,7 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	under := cacheKey(prefix(p), key)
 	v.store(string(under[:]), id, err)
 	if err == nil && v.opts.Store != nil {
-		v.share(p, raw, id)
+		v.share(p, t.Raw, id)
 	}
 	if errors.As(err, &unavailable) {
 		if result, ok := v.excuse(key); ok {
@@ -228,8 +253,13 @@ func (v *Validator) work(ctx context.Context, key [16]byte, raw string, admit fu
 	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
 }
 
-// outage tells whether the provider that takes a token can tell of none now. A token is
-// not even parsed for it while all are well.
+// immediate tells whether the token's verifier would not wait for anything.
+func (v *Validator) immediate(t *Token) bool {
+	p, err := v.route(t)
+	return err != nil || immediate(p.Verifier, t)
+}
+
+// outage tells whether the provider that takes a token can tell of none now.
 func (v *Validator) outage(t *Token) bool {
 	down := func(p Provider) bool { return outage(p.Verifier) != nil }
 	if !slices.ContainsFunc(v.opts.Providers, down) {

@@ -30,6 +30,23 @@ func (v *verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 
 func (v *verifier) HasKey(id string) bool { return v.keys == nil || v.keys(id) }
 
+// immediate is a verifier that never waits.
+type immediate struct{ *verifier }
+
+func (immediate) Immediate(*token.Token) bool { return true }
+
+// bothWays runs a test with the work done in a goroutine of its own, and in that of a caller.
+func bothWays(t *testing.T, test func(t *testing.T, options func(*verifier) token.Options)) {
+	t.Run("waiting", func(t *testing.T) { test(t, func(v *verifier) token.Options { return opaque(v) }) })
+	t.Run("inline", func(t *testing.T) {
+		test(t, func(v *verifier) token.Options {
+			opts := opaque(immediate{v})
+			opts.Inline = true
+			return opts
+		})
+	})
+}
+
 func alice(context.Context, string) (*token.Identity, error) {
 	return &token.Identity{Subject: "alice"}, nil
 }
@@ -141,11 +158,13 @@ func TestWithdrawnKeyEndsCachedIdentities(t *testing.T) {
 	}
 }
 
-func TestHerdIsOneVerification(t *testing.T) {
+func TestHerdIsOneVerification(t *testing.T) { bothWays(t, testHerdIsOneVerification) }
+
+func testHerdIsOneVerification(t *testing.T, options func(*verifier) token.Options) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		v := &verifier{answer: func(context.Context, string) (*token.Identity, error) { <-release; return &token.Identity{}, nil }}
-		validator := token.NewValidator(opaque(v))
+		validator := token.NewValidator(options(v))
 		var admitted, good atomic.Int64
 		for range 1000 {
 			go func() {
@@ -164,11 +183,13 @@ func TestHerdIsOneVerification(t *testing.T) {
 	})
 }
 
-func TestRefusalIsNotInherited(t *testing.T) {
+func TestRefusalIsNotInherited(t *testing.T) { bothWays(t, testRefusalIsNotInherited) }
+
+func testRefusalIsNotInherited(t *testing.T, options func(*verifier) token.Options) {
 	synctest.Test(t, func(t *testing.T) {
 		limited := errors.New("limited")
 		v := &verifier{answer: alice}
-		validator := token.NewValidator(opaque(v))
+		validator := token.NewValidator(options(v))
 		asked, refuse := make(chan struct{}), make(chan struct{})
 		leader := make(chan error, 1)
 		go func() {
@@ -202,9 +223,13 @@ func TestRefusalIsNotInherited(t *testing.T) {
 }
 
 func TestManyRefusedTogetherAreRefusedSoon(t *testing.T) {
+	bothWays(t, testManyRefusedTogetherAreRefusedSoon)
+}
+
+func testManyRefusedTogetherAreRefusedSoon(t *testing.T, options func(*verifier) token.Options) {
 	limited := errors.New("limited")
 	v := &verifier{answer: alice}
-	validator := token.NewValidator(opaque(v))
+	validator := token.NewValidator(options(v))
 	var asked atomic.Int64
 	var wg sync.WaitGroup
 	for range 1000 {
@@ -220,10 +245,12 @@ func TestManyRefusedTogetherAreRefusedSoon(t *testing.T) {
 	}
 }
 
-func TestRefusalComesBeforeAnyWork(t *testing.T) {
+func TestRefusalComesBeforeAnyWork(t *testing.T) { bothWays(t, testRefusalComesBeforeAnyWork) }
+
+func testRefusalComesBeforeAnyWork(t *testing.T, options func(*verifier) token.Options) {
 	limited := errors.New("limited")
 	v := &verifier{answer: alice}
-	validator := token.NewValidator(opaque(v))
+	validator := token.NewValidator(options(v))
 	for _, raw := range []string{"opaque", compact(goodHeader, goodPayload), compact(goodHeader, `{"iss":"?"}`), "a.b.c"} {
 		r, err := validator.Validate(t.Context(), raw, func() error { return limited })
 		if !errors.Is(err, limited) || r.Cache != token.CacheNone || r.Identity != nil {
@@ -357,13 +384,15 @@ func TestNothingConfiguredFindsNothingValid(t *testing.T) {
 	}
 }
 
-func TestPanicIsAnErrorWithoutTheToken(t *testing.T) {
+func TestPanicIsAnErrorWithoutTheToken(t *testing.T) { bothWays(t, testPanicIsAnErrorWithoutTheToken) }
+
+func testPanicIsAnErrorWithoutTheToken(t *testing.T, options func(*verifier) token.Options) {
 	var log strings.Builder
 	for name, v := range map[string]*verifier{
 		"runtime": {answer: func(context.Context, string) (*token.Identity, error) { return (*verifier)(nil).answer(nil, "") }},
 		"value":   {answer: func(_ context.Context, raw string) (*token.Identity, error) { panic("cannot read " + raw) }},
 	} {
-		opts := opaque(v)
+		opts := options(v)
 		opts.Logger = textLogger(&log)
 		r, err := token.NewValidator(opts).Validate(t.Context(), "canary", nil)
 		if err == nil || r.Identity != nil || strings.Contains(err.Error(), "canary") {

@@ -172,6 +172,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 			Logger:      s.log,
 			Observe:     s.metrics.ObserveValidation,
 
+			Inline:       next.sharing.limits == nil,
 			Store:        next.sharing.store,
 			ObserveStore: s.metrics.ObserveStore,
 		}),

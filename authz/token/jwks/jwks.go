@@ -81,6 +81,16 @@ func (v *Verifier) Diagnose(ctx context.Context, given *token.Token) []token.Che
 	return append(checks, token.Check{Name: token.CheckSignature, Err: err})
 }
 
+// Immediate implements [token.Immediate]: only an unknown key is asked for.
+func (v *Verifier) Immediate(given *token.Token) bool {
+	t, err := given.JWT()
+	if err != nil || v.accepts(t) != nil {
+		return true
+	}
+	keys, err := v.Keys.held(t.Kid, t.Alg)
+	return err != nil || len(keys) > 0
+}
+
 // HasKey implements [token.KeyHolder].
 func (v *Verifier) HasKey(id string) bool { return v.Keys != nil && v.Keys.has(id) }
 

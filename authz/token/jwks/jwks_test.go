@@ -382,6 +382,36 @@ func TestDroppedKeyEndsCachedIdentities(t *testing.T) {
 	}
 }
 
+// TestImmediate: who needs no key, or one that is held, waits for nobody; else the caller
+// would be held up by the provider.
+func TestImmediate(t *testing.T) {
+	idp := tokentest.New(t)
+	v := newVerifier(idp)
+	known := idp.Mint(nil, nil)
+	if v.Immediate(token.Parse(known)) {
+		t.Error("before the keys are fetched")
+	}
+	if _, err := v.Verify(t.Context(), token.Parse(known)); err != nil {
+		t.Fatal(err)
+	}
+	for raw, want := range map[string]bool{
+		known:       true,
+		"garbage":   true,
+		known + "A": true,
+		idp.Mint(nil, map[string]any{"kid": "other"}): false,
+	} {
+		if got := v.Immediate(token.Parse(raw)); got != want {
+			t.Errorf("%.20s: %v", raw, got)
+		}
+	}
+	if n := idp.Requests(tokentest.KeysPath); n != 1 {
+		t.Errorf("the keys were asked for %d times", n)
+	}
+	if !(&jwks.Verifier{}).Immediate(token.Parse(known)) {
+		t.Error("the zero verifier refuses at once")
+	}
+}
+
 // BenchmarkFirstSight is what a token costs that nobody has seen yet, beside the
 // signature alone: parsing, claims and the cache come on top.
 func BenchmarkFirstSight(b *testing.B) {
@@ -407,6 +437,7 @@ func BenchmarkFirstSight(b *testing.B) {
 		v := token.NewValidator(token.Options{
 			Providers: []token.Provider{{Name: "idp", Issuer: idp.URL, Verifier: newVerifier(idp)}},
 			TTL:       time.Nanosecond, // cached, and never found
+			Inline:    true,
 		})
 		b.ReportAllocs()
 		for b.Loop() {
