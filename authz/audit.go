@@ -64,7 +64,7 @@ func (e *Event) line(took time.Duration) audit.Event {
 	l := audit.Event{
 		Timestamp:  e.start.UTC(),
 		Action:     e.action(),
-		Success:    e.verdict.code == codeAllow,
+		Success:    e.verdict.code == codeAllow || e.verdict.code == codeMetadata,
 		Code:       e.verdict.code.String(),
 		Method:     e.request.Method,
 		Host:       e.request.Host,

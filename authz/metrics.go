@@ -11,7 +11,7 @@ import (
 // Metrics are the service's own metrics. Labels are bounded: codes, cache
 // states, configured providers and outcomes; never a path, user or token.
 type Metrics struct {
-	decisions   [codeUnavailable + 1]prometheus.Counter
+	decisions   [numCodes]prometheus.Counter
 	duration    prometheus.Histogram
 	cache       *prometheus.CounterVec
 	limited     prometheus.Counter

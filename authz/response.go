@@ -51,6 +51,8 @@ func (c code) answer() answer {
 		return answer{status: 429, grpc: codes.ResourceExhausted, error: "Too many token validation requests", code: "rate_limited", retryAfter: true}
 	case codeUnavailable:
 		return answer{status: 503, grpc: codes.Unavailable, error: "Authentication error", code: "unavailable", retryAfter: true}
+	case codeMetadata: // Envoy takes the answer of a denial, whatever its status
+		return answer{status: 200, grpc: codes.PermissionDenied, code: "metadata"}
 	default:
 		return internalError
 	}
@@ -75,9 +77,12 @@ func (s *Snapshot) respond(e *Event) reply {
 		code: e.verdict.code.String(), rule: e.match.Action(), who: e.result.Identity,
 		set: e.reply.set[:0], remove: e.reply.remove[:0], // the memory of the event's last request
 	}
-	if e.verdict.code == codeAllow {
+	switch e.verdict.code {
+	case codeAllow:
 		s.allow(&r, e)
-	} else {
+	case codeMetadata:
+		s.Metadata.respond(&r, e.request.Method)
+	default:
 		s.deny(&r, e)
 	}
 	return r
@@ -115,7 +120,7 @@ func (s *Snapshot) prepare() {
 	if s.prepared != nil {
 		return
 	}
-	all := make([]denial, codeUnavailable+1)
+	all := make([]denial, numCodes)
 	for c := range all {
 		all[c] = s.denial(verdict{code: code(c)})
 	}

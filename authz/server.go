@@ -40,6 +40,8 @@ type Snapshot struct {
 	// RFC 9728 section 5.1). ResourceMetadata may be empty.
 	Realm            string
 	ResourceMetadata string
+	// Metadata is answered to who asks for it, before the policy.
+	Metadata Metadata
 	// TrustedHops is the number of proxies in front of Envoy whose
 	// X-Forwarded-For entries are believed. 0 believes none.
 	TrustedHops int
@@ -137,6 +139,9 @@ func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (
 	}
 	if err = event.request.canonicalize(snapshot.TrustedHops); err != nil {
 		return denied(err)
+	}
+	if snapshot.Metadata.asked(&event.request) {
+		return verdict{code: codeMetadata}
 	}
 	if event.match, err = event.request.find(snapshot.Policy); err != nil {
 		return denied(err)

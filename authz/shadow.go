@@ -15,7 +15,7 @@ const unverified = "token_unverified"
 // shadow decides the request by the shadow policy. It returns what that would
 // have answered, or "" for the same as the policy in force.
 func (s *Server) shadow(snapshot *Snapshot, e *Event) (would string) {
-	if snapshot.Shadow == nil || e.verdict.code == codeInvalidPath || e.verdict.code == codeInternalError {
+	if snapshot.Shadow == nil || e.verdict.code == codeInvalidPath || e.verdict.code == codeInternalError || e.verdict.code == codeMetadata {
 		return ""
 	}
 	defer func() {

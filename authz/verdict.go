@@ -26,6 +26,9 @@ const (
 	codeInvalidPath
 	codeRateLimited
 	codeUnavailable
+	codeMetadata // answered with the metadata of the resource: it does not go upstream
+
+	numCodes = iota
 )
 
 // String is the code's name in bodies, audit events and metrics.

@@ -17,10 +17,10 @@ import (
 type Event struct {
 	Timestamp  time.Time `json:"timestamp" yaml:"timestamp,required" doc:"When Envoy asked, in UTC (RFC 3339)."`
 	Action     string    `json:"action" yaml:"action,required" doc:"What was asked for: the name or the pattern of the rule; method and path where no rule matches." examples:"['GET /users/{id}']"`
-	Success    bool      `json:"success" yaml:"success,required" doc:"Whether the request was let through."`
+	Success    bool      `json:"success" yaml:"success,required" doc:"Whether the request was let through, or answered with the metadata of the resource."`
 	UserID     string    `json:"userId" yaml:"userId,required" doc:"The subject of a valid token; empty without one."`
 	Scopes     []string  `json:"scopes" yaml:"scopes,required" doc:"The scopes of a valid token."`
-	Code       string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|access_denied|invalid_path|rate_limited|unavailable|internal_error" doc:"What became of the request: allow, or the code that the client got."`
+	Code       string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|access_denied|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
 	Rule       string    `json:"rule" yaml:"rule,required" doc:"Where the rule stands, as file:line:column; empty where none matches." examples:"['policy.yaml:7:5']"`
 	Method     string    `json:"method" yaml:"method,required" doc:"The request's method."`
 	Host       string    `json:"host" yaml:"host,required" doc:"The request's host, in lower case and without port."`

@@ -48,6 +48,8 @@ func (v View) mark(e *Event) string {
 	switch {
 	case !e.Success:
 		return v.paint(red, "DENIED") + "  " + Printable(e.Code)
+	case e.Code == "metadata":
+		return v.paint(green, "ANSWERED") + "  " + e.Code
 	case e.WouldBe != "":
 		return v.paint(yellow, "ALLOWED") + "  would be " + Printable(e.WouldBe)
 	default:

@@ -53,6 +53,7 @@ func TestViewIsColoured(t *testing.T) {
 	for line, want := range map[string]string{
 		`{"code":"allow","success":true}`:                           "\x1b[32mALLOWED\x1b[0m",
 		`{"code":"allow","success":true,"wouldBe":"access_denied"}`: "\x1b[33mALLOWED\x1b[0m",
+		`{"code":"metadata","success":true}`:                        "\x1b[32mANSWERED\x1b[0m  metadata",
 		`{"code":"invalid_token"}`:                                  "\x1b[31mDENIED\x1b[0m",
 	} {
 		if got := (View{Colour: true}).Line([]byte(line)); !strings.Contains(got, want) {

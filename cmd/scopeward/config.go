@@ -28,7 +28,8 @@ type Config struct {
 	RateLimit        RateLimit                      `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
 	Headers          map[string]located             `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
 	Realm            located                        `yaml:"realm" default:"api" doc:"The realm in challenges (WWW-Authenticate), printable ASCII."`
-	ResourceMetadata located                        `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
+	Resource         *strictyaml.Located[Resource]  `yaml:"resource" doc:"What is published of the API, so that clients find out where to get a token (RFC 9728): its metadata, at /.well-known/oauth-protected-resource."`
+	ResourceMetadata located                        `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges; by default that of resource, and only for a document that is served elsewhere." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
 	Policy           strictyaml.OneOrMore[located]  `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
 	Shadow           strictyaml.OneOrMore[located]  `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
 	Audit            Audit                          `yaml:"audit" doc:"The audit: an event for each decision."`
@@ -127,6 +128,13 @@ type RateLimit struct {
 	Count       located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
 	TrustedHops strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy add the client's address to X-Forwarded-For."`
 	Redis       strictyaml.Located[secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
+}
+
+// Resource is what is published of the API.
+type Resource struct {
+	Identifier    located `yaml:"identifier" doc:"The URL by which clients call the API, with a path where only that is the API." examples:"['https://api.acme.dev', 'https://acme.dev/api']"`
+	Name          located `yaml:"name" doc:"A name of the API for people." examples:"[Acme API]"`
+	Documentation located `yaml:"documentation" doc:"The URL of a page for who wants to use the API." examples:"['https://docs.acme.dev']"`
 }
 
 // Audit says where audit events go, and which are written.

@@ -155,6 +155,11 @@ func (RateLimit) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("count"), oneOf(counts))
 }
 
+func (Resource) AmendSchema(s strictyaml.JSONSchema) {
+	s["required"] = []string{"identifier"}
+	s.Property("identifier")["minLength"] = 1
+}
+
 func (Audit) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("to"), oneOf([]string{"stdout", "off"}), strictyaml.JSONSchema{"pattern": "^file:."})
 	s.Property("sample")["minimum"] = 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -179,6 +180,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 		Headers:          c.headers,
 		Realm:            string(c.Realm.Value),
 		ResourceMetadata: string(c.ResourceMetadata.Value),
+		Metadata:         next.metadata(),
 		TrustedHops:      c.RateLimit.TrustedHops.Value,
 		Sampling:         authz.Sample(c.Audit.Sample.Value),
 	}
@@ -188,6 +190,27 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 		snapshot.Limit = newLimit(c.RateLimit, next.sharing.limits)
 	}
 	return snapshot
+}
+
+// metadata is the document of the resource; none if the configuration names none.
+func (f files) metadata() authz.Metadata {
+	if f.config.Resource == nil {
+		return authz.Metadata{}
+	}
+	resource := f.config.Resource.Value
+	published := authz.Resource{
+		Identifier: string(resource.Identifier.Value), Name: string(resource.Name.Value), Documentation: string(resource.Documentation.Value),
+	}
+	for _, p := range f.config.Providers {
+		published.AuthorizationServers = append(published.AuthorizationServers, string(p.Value.Issuer.Value))
+	}
+	for _, rule := range f.policy.Rules() {
+		published.Scopes = append(append(published.Scopes, rule.Scopes...), rule.AnyScopes...)
+	}
+	slices.Sort(published.Scopes)
+	published.Scopes = slices.Compact(published.Scopes)
+	metadata, _ := authz.NewMetadata(published) // the configuration is validated
+	return metadata
 }
 
 // disabledIfZero: 0s in the file turns a thing off, as a negative value does in

@@ -50,6 +50,11 @@ func (c *Config) setDefaults() {
 	setPointer(&c.RateLimit.Window, 15*time.Minute)
 	setDefault(&c.RateLimit.Count, "validations")
 	setDefault(&c.Realm, "api")
+	if c.Resource != nil {
+		if address, err := authz.MetadataURL(string(c.Resource.Value.Identifier.Value)); err == nil {
+			setDefault(&c.ResourceMetadata, text(address))
+		}
+	}
 	setDefault(&c.Audit.To, "stdout")
 	setPointer(&c.Audit.Sample, 1)
 	setDefault(&c.Log.Level, "info")
@@ -160,8 +165,11 @@ func (c *Config) validate() strictyaml.Problems {
 	if strings.ContainsFunc(string(c.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
 		v.add(c.Realm.Pos, "realm must be printable ASCII")
 	}
-	if c.ResourceMetadata.Value != "" {
+	if c.ResourceMetadata.Pos.Line > 0 {
 		v.url("resource_metadata", c.ResourceMetadata, true)
+	}
+	if c.Resource != nil {
+		v.resource(*c.Resource, c.ResourceMetadata)
 	}
 	if len(c.Policy) == 0 {
 		v.add(strictyaml.Pos{}, "policy is missing: name the policy files, as in policy: [policy.yaml]")
@@ -170,6 +178,28 @@ func (c *Config) validate() strictyaml.Problems {
 	v.oneOf("log.level", c.Log.Level, logLevels...)
 	v.oneOf("log.format", c.Log.Format, logFormats...)
 	return v.problems
+}
+
+func (v *validator) resource(l strictyaml.Located[Resource], elsewhere located) {
+	r := l.Value
+	if r.Identifier.Value == "" {
+		v.add(l.Pos, "resource needs an identifier: the URL by which clients call the API, as in https://api.acme.dev")
+		return
+	}
+	before := len(v.problems)
+	v.url("resource.identifier", r.Identifier, false)
+	if r.Documentation.Value != "" {
+		v.url("resource.documentation", r.Documentation, true)
+	}
+	if elsewhere.Pos.Line > 0 {
+		v.add(elsewhere.Pos, "with resource, the metadata is served here; remove resource_metadata, or remove resource if the document is served elsewhere")
+	}
+	if len(v.problems) > before {
+		return
+	}
+	if _, err := authz.NewMetadata(authz.Resource{Identifier: string(r.Identifier.Value)}); err != nil {
+		v.add(r.Identifier.Pos, "resource.identifier: %v", err)
+	}
 }
 
 func (v *validator) audit(a Audit) {

@@ -57,7 +57,9 @@ type Step struct {
 type Answer struct {
 	Status  int               `yaml:"status,required"`
 	Headers map[string]string `yaml:"headers"`
-	Body    map[string]any    `yaml:"body"`
+	Body    map[string]any    `yaml:"body"` // the value * stands for any
+	// Direct is an answer of Scopeward's own, which is no denial.
+	Direct bool `yaml:"direct"`
 	// Upstream are headers that the upstream sees; the empty value is none.
 	Upstream map[string]string `yaml:"upstream"`
 	Metadata map[string]any    `yaml:"metadata"` // process only

@@ -1,0 +1,93 @@
+package authz
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"scopeward/policy"
+)
+
+// Resource is what is published of the API that Scopeward protects, so that clients
+// find out by themselves where to get a token (RFC 9728 section 2).
+type Resource struct {
+	// Identifier is the URL by which clients call the API, with a path where only
+	// that is the API. It has no query and no fragment.
+	Identifier           string   `json:"resource"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
+	Scopes               []string `json:"scopes_supported,omitempty"`
+	BearerMethods        []string `json:"bearer_methods_supported,omitempty"`
+	Name                 string   `json:"resource_name,omitempty"`
+	Documentation        string   `json:"resource_documentation,omitempty"`
+}
+
+// MetadataURL is where clients look for the metadata of a resource: the well-known
+// path stands between the host and the path of its identifier (RFC 9728 section 3.1).
+func MetadataURL(identifier string) (string, error) {
+	u, err := url.Parse(identifier)
+	switch {
+	case err != nil || u.Host == "":
+		return "", fmt.Errorf("%q is no URL", identifier)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("the identifier of a resource has neither a query nor a fragment")
+	}
+	path := u.EscapedPath()
+	if path == "/" {
+		path = ""
+	}
+	return u.Scheme + "://" + u.Host + "/.well-known/oauth-protected-resource" + path, nil
+}
+
+// Metadata is the document of a resource, and where it is asked for. Its zero value is
+// asked for nowhere.
+type Metadata struct{ host, path, body string }
+
+// NewMetadata makes the document of a resource.
+func NewMetadata(r Resource) (Metadata, error) {
+	address, err := MetadataURL(r.Identifier)
+	if err != nil {
+		return Metadata{}, err
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return Metadata{}, err
+	}
+	asked, err := policy.NewRequest(http.MethodGet, u.Host, u.EscapedPath())
+	if err != nil {
+		return Metadata{}, fmt.Errorf("nobody could ask for %s: %w", address, err)
+	}
+	r.BearerMethods = []string{"header"}
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return Metadata{}, err
+	}
+	return Metadata{host: asked.Host, path: asked.Path.String(), body: body.String()}, nil
+}
+
+// asked tells whether a request is for the document, or what a browser asks before it
+// (a CORS preflight). Other methods are for the policy.
+func (m *Metadata) asked(r *request) bool {
+	if m.path == "" || r.Path.String() != m.path || r.Host != m.host {
+		return false
+	}
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+}
+
+// respond answers in place of the upstream. The document is public, and the same for
+// everybody: scripts of all sites may read it (https://fetch.spec.whatwg.org/#http-cors-protocol).
+func (m *Metadata) respond(r *reply, method string) {
+	r.answer = codeMetadata.answer()
+	r.set = append(r.set, header{"access-control-allow-origin", "*"})
+	if method == http.MethodOptions {
+		r.answer.status = http.StatusNoContent
+		r.set = append(r.set, header{"access-control-allow-methods", http.MethodGet}, header{"access-control-allow-headers", "*"}, header{"access-control-max-age", "3600"})
+		return
+	}
+	r.body = m.body
+	r.set = append(r.set, header{"content-type", "application/json"}, header{"cache-control", "public, max-age=300"})
+}

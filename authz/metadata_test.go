@@ -1,0 +1,62 @@
+package authz
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestMetadataURL: the well-known path stands before that of the identifier (RFC 9728 section 3.1).
+func TestMetadataURL(t *testing.T) {
+	for identifier, want := range map[string]string{
+		"https://api.acme.dev":           "https://api.acme.dev/.well-known/oauth-protected-resource",
+		"https://api.acme.dev/":          "https://api.acme.dev/.well-known/oauth-protected-resource",
+		"https://api.acme.dev:8443/a/b":  "https://api.acme.dev:8443/.well-known/oauth-protected-resource/a/b",
+		"https://api.acme.dev/mcp/":      "https://api.acme.dev/.well-known/oauth-protected-resource/mcp/",
+		"https://api.acme.dev/r%C3%A9":   "https://api.acme.dev/.well-known/oauth-protected-resource/r%C3%A9",
+		"https://api.acme.dev?a=1":       "",
+		"https://api.acme.dev/a?":        "",
+		"https://api.acme.dev/#fragment": "",
+		"/api":                           "",
+		"https://api.acme.dev/%zz":       "",
+	} {
+		got, err := MetadataURL(identifier)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%s gives %q, %v; want %q", identifier, got, err, want)
+		}
+	}
+}
+
+// TestMetadataDocument: what is published, and of what it consists.
+func TestMetadataDocument(t *testing.T) {
+	m, err := NewMetadata(Resource{
+		Identifier: "https://API.acme.dev:8443/v1", AuthorizationServers: []string{"https://acme.kinde.com"}, Scopes: []string{"a", "b"}, Name: "<A & B>", Documentation: "https://docs.acme.dev",
+	})
+	want := Metadata{
+		host: "api.acme.dev", path: "/.well-known/oauth-protected-resource/v1",
+		body: `{"resource":"https://API.acme.dev:8443/v1","authorization_servers":["https://acme.kinde.com"],"scopes_supported":["a","b"],"bearer_methods_supported":["header"],"resource_name":"<A & B>","resource_documentation":"https://docs.acme.dev"}` + "\n",
+	}
+	if diff := cmp.Diff(want, m, cmp.AllowUnexported(Metadata{})); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+	if _, err := NewMetadata(Resource{Identifier: "https://api.acme.dev/a//b"}); err == nil {
+		t.Error("a path that every request is refused for is taken")
+	}
+}
+
+// TestMetadataIsNoShadow: the shadow policy has no say in what no policy decides.
+func TestMetadataIsNoShadow(t *testing.T) {
+	s, written, _ := testServer(t, nil, func(s *Snapshot) {
+		var err error
+		if s.Metadata, err = NewMetadata(Resource{Identifier: "https://api.example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		s.Shadow = s.Policy
+	})
+	if status := statusOf(check(t, s, get("/.well-known/oauth-protected-resource", ""))); status != 200 {
+		t.Errorf("it answers %d", status)
+	}
+	if events := eventsOf(t, s, written); len(events) != 1 || events[0].Code != "metadata" || events[0].Shadow != "" {
+		t.Errorf("%+v", events)
+	}
+}
