@@ -22,6 +22,7 @@ type Event struct {
 	verdict verdict
 	shadow  string // what the shadow policy would answer; empty if the same
 	reply   reply
+	text    []byte // of the audit event
 }
 
 // events keeps the memory of events that are over: the lists of headers are
@@ -40,7 +41,7 @@ func (e *Event) release() {
 	attributes.reset()
 	clear(e.reply.set)
 	clear(e.reply.remove)
-	*e = Event{request: request{attributes: attributes}, reply: reply{set: e.reply.set[:0], remove: e.reply.remove[:0]}}
+	*e = Event{request: request{attributes: attributes}, reply: reply{set: e.reply.set[:0], remove: e.reply.remove[:0]}, text: e.text[:0]}
 	events.Put(e)
 }
 
@@ -138,5 +139,6 @@ func (s *Server) record(e *Event, sampling Sampling) {
 	}
 	line := e.line(took)
 	line.Sample = share
-	s.audit.audit(&line)
+	e.text = line.Append(e.text[:0])
+	_, _ = s.audit.Write(e.text)
 }

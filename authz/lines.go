@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"scopeward/authz/audit"
 )
 
 const (
@@ -49,36 +47,20 @@ func (l *LineWriter) Dropped() uint64 {
 	return l.dropped.Load()
 }
 
-// Write takes whole lines, and never fails.
+// Write takes whole lines, and never fails. Its lock is one for all processors: it is
+// held only for as long as it takes to copy the lines.
 func (l *LineWriter) Write(lines []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.admits(lines) {
-		l.pending = append(l.pending, lines...)
-	}
-	return len(lines), nil
-}
-
-// audit takes an event: it is written where it is kept, for each costs time.
-func (l *LineWriter) audit(event *audit.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.admits(nil) {
-		l.pending = event.Append(l.pending)
-	}
-}
-
-// admits tells whether there is room, else counts the lines (nil is one), and sees to it
-// that what comes is written. It is called with the lock held.
-func (l *LineWriter) admits(lines []byte) bool {
 	if l.closed || len(l.pending) > lineRoom {
-		l.dropped.Add(uint64(max(1, bytes.Count(lines, []byte{'\n'}))))
-		return false
+		l.dropped.Add(uint64(bytes.Count(lines, []byte{'\n'})))
+		return len(lines), nil
 	}
 	if len(l.pending) == 0 {
 		l.Wake()
 	}
-	return true
+	l.pending = append(l.pending, lines...)
+	return len(lines), nil
 }
 
 // Wake has the writer called soon, with nothing if nothing is pending.

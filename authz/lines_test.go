@@ -22,7 +22,7 @@ func TestBlockedReaderBlocksNoAnswer(t *testing.T) {
 	s.audit, s.log = lines, slog.New(slog.NewTextHandler(lines, nil))
 	event := audit.Event{Path: strings.Repeat("x", 1<<20)}
 	for range 20 {
-		s.audit.audit(&event)
+		_, _ = s.audit.Write(event.Append(nil))
 	}
 	s.log.Error("a fault", "detail", event.Path)
 	check(t, s, get("/public", ""))
