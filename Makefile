@@ -57,10 +57,8 @@ test-alerts:
 	$(PROMTOOL) check config envoy/compose/observe/prometheus.yml
 	$(PROMTOOL) test rules envoy/compose/observe/alerts_test.yaml
 
-# The race detector allocates: the guards of the hot path run without it.
 race:
 	$(RACE) $(GO) test -vet=off -timeout 9m ./...
-	$(GO) test -run Allocations ./authz ./policy
 
 # Each fuzz target for FUZZTIME (make fuzz FUZZTIME=10m runs long).
 fuzz:
