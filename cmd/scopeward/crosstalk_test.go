@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -22,10 +20,7 @@ import (
 // each get their own answer: good tokens with their own subject, bad ones none.
 func TestNoCrossTalk(t *testing.T) {
 	idp := tokentest.New(t)
-	encryption, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	encryption := tokentest.RSAKey(t)
 	b64 := base64.RawURLEncoding.EncodeToString
 	jwk, err := json.Marshal(map[string]string{
 		"kty": "RSA", "kid": "enc", "use": "enc", "n": b64(encryption.N.Bytes()), "e": b64(big.NewInt(int64(encryption.E)).Bytes()),

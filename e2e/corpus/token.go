@@ -2,7 +2,6 @@ package corpus
 
 import (
 	"crypto/rand"
-	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -78,11 +77,7 @@ func forge(t testing.TB, how, good string) string {
 		header["alg"] = "HS256"
 		method, key = jwt.SigningMethodHS256, []byte("the public key, as everybody knows it")
 	case "stranger":
-		k, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		method, key = jwt.SigningMethodRS256, k
+		method, key = jwt.SigningMethodRS256, tokentest.RSAKey(t)
 	default:
 		t.Fatalf("unknown forgery %q", how)
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -28,10 +29,7 @@ func (p *Provider) Rotate() { p.RotateTo("RS256") }
 // RotateTo is Rotate to a key for another algorithm.
 func (p *Provider) RotateTo(alg string) {
 	p.t.Helper()
-	private, err := generate(alg)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	private := newKey(p.t, alg)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keyCount++
@@ -70,22 +68,62 @@ func (p *Provider) Signer() (kid string, private crypto.Signer) {
 	return k.kid, k.private
 }
 
-func generate(alg string) (crypto.Signer, error) {
+func newKey(t testing.TB, alg string) crypto.Signer {
+	t.Helper()
+	curves := map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
+	var private crypto.Signer
+	var err error
 	switch alg {
 	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512":
-		return rsa.GenerateKey(rand.Reader, 2048)
-	case "ES256":
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "ES384":
-		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "ES512":
-		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		private = RSAKey(t)
+	case "ES256", "ES384", "ES512":
+		private, err = ecdsa.GenerateKey(curves[alg], rand.Reader)
 	case "EdDSA":
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		return private, err
+		_, private, err = ed25519.GenerateKey(rand.Reader)
 	default:
-		return nil, fmt.Errorf("tokentest has no keys for %s", alg)
+		t.Fatalf("tokentest has no keys for %s", alg)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return private
+}
+
+// rsaKeys are those that no test has now: to make one takes a fifth of a second under the
+// race detector, and there are hundreds of tests.
+var rsaKeys struct {
+	sync.Mutex
+	free []*rsa.PrivateKey
+}
+
+// RSAKey is a key of 2048 bits that nobody else has until the test ends.
+func RSAKey(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	private := freeRSAKey()
+	if private == nil {
+		var err error
+		if private, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		rsaKeys.Lock()
+		defer rsaKeys.Unlock()
+		rsaKeys.free = append(rsaKeys.free, private)
+	})
+	return private
+}
+
+func freeRSAKey() *rsa.PrivateKey {
+	rsaKeys.Lock()
+	defer rsaKeys.Unlock()
+	last := len(rsaKeys.free) - 1
+	if last < 0 {
+		return nil
+	}
+	private := rsaKeys.free[last]
+	rsaKeys.free = rsaKeys.free[:last]
+	return private
 }
 
 func (k key) sign(t testing.TB, header, claims map[string]any) string {

@@ -1,6 +1,7 @@
 package tokentest_test
 
 import (
+	"crypto/rsa"
 	"io"
 	"net/http"
 	"net/url"
@@ -108,5 +109,23 @@ func TestRotation(t *testing.T) {
 	p.Drop()
 	if s := p.JWKS(); strings.Contains(s, first) || !strings.Contains(s, second) {
 		t.Error("only the second key should be published")
+	}
+}
+
+// No two tests have a key at the same time: a stranger's would be no stranger's.
+func TestKeysHaveOneOwner(t *testing.T) {
+	mine := tokentest.RSAKey(t)
+	var before *rsa.PrivateKey
+	for range 2 {
+		t.Run("another", func(t *testing.T) {
+			one, two := tokentest.RSAKey(t), tokentest.RSAKey(t)
+			if one == two || one == mine || two == mine {
+				t.Error("a key has two owners")
+			}
+			if before != nil && before != one && before != two {
+				t.Error("a key whose test has ended is not used again")
+			}
+			before = one
+		})
 	}
 }

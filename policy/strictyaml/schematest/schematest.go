@@ -185,7 +185,7 @@ func Mutations(t testing.TB, data []byte) [][]byte {
 		out = append(out, text)
 	}
 	var replacements []*yaml.Node
-	for _, text := range []string{"null", "[]", "[[]]", "{}", "{a: b}", "7", "0", "-1", "1.5", "true", "false", `""`, "x", "'7'", "[7]", "[x, x]"} {
+	for _, text := range []string{"null", "[]", "{}", "{a: b}", "7", "-1", "1.5", "false", `""`, "x", "'7'", "[x, x]"} {
 		var r yaml.Node
 		if err := yaml.Unmarshal([]byte(text), &r); err != nil {
 			t.Fatal(err)
