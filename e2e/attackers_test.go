@@ -152,6 +152,7 @@ func TestHostileRequests(t *testing.T) {
 		"two tokens":                   {"GET /users HTTP/1.1\r\n" + api + bearer + bearer, []int{401}},
 		"token after another scheme":   {"GET /users HTTP/1.1\r\n" + api + "Authorization: Basic YTpi, Bearer " + reader + "\r\n", []int{401}},
 		"WebSocket without a token":    {"GET /users HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n" + api, []int{401}},
+		"WebSocket with a token":       {"GET /users HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + api + bearer, []int{200}},
 		"WebSocket that no rule names": {"GET /socket HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + api + bearer, []int{403}},
 		"h2c upgrade":                  {"GET /users HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n" + api, []int{400, 401, 403}},
 		"connection drops the token":   {"GET /users HTTP/1.1\r\nConnection: authorization\r\n" + api, []int{400, 401}},

@@ -136,13 +136,36 @@ func TestProviderDownAtStart(t *testing.T) {
 	eventually(t, "the keys are fetched", func() bool { status, _ := s.status(t, "/users", token); return status == 200 })
 }
 
-// TestRotation: a token of a new key is accepted at once.
+// TestRotation: 50 new keys while requests come lose none of them. A token of a new key is
+// accepted at once, where the keys were not fetched for an unknown one in the last 10 s, else
+// with the next fetch; a token whose key the provider withdraws ends with the next fetch,
+// though its identity is cached for longer.
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	s := start(t, "jwks", nil)
-	s.want(t, "/users", s.idp.Mint(nil, nil), 200)
-	s.idp.Rotate()
-	s.want(t, "/users", s.idp.Mint(map[string]any{"sub": "bob"}, nil), 200)
+	idp := tokentest.New(t)
+	s := startWith(t, idp, "jwks", map[string]any{
+		"rate_limit": map[string]any{"count": "off"}, "cache": map[string]any{"ttl": "1h"},
+		"providers": []any{map[string]any{
+			"name": "idp", "issuer": idp.URL, "audiences": []string{tokentest.Audience}, "algorithms": []string{"RS256", "ES256"},
+			"jwks": map[string]any{"url": idp.URL + tokentest.KeysPath, "refresh": "50ms"},
+		}},
+	})
+	first := idp.Mint(nil, nil)
+	s.want(t, "/users", first, 200)
+	stop := load(t, s.url+"/users", first)
+	var last string
+	for i := range 50 {
+		idp.RotateTo("ES256")
+		last = s.user(fmt.Sprint("user", i))
+		if i == 0 {
+			s.want(t, "/users", last, 200)
+		}
+		eventually(t, "the new key is known", func() bool { status, _ := s.status(t, "/users", last); return status == 200 })
+	}
+	stop()
+	idp.Drop()
+	eventually(t, "the withdrawn key ends a cached identity", func() bool { status, _ := s.status(t, "/users", first); return status == 401 })
+	s.want(t, "/users", last, 200)
 }
 
 // TestPolicyEdit: a saved edit is live at once, a broken one changes nothing

@@ -397,14 +397,16 @@ func TestRunBacksOff(t *testing.T) {
 		}
 		return 200, nil, anyKey
 	})
+	var jitter time.Duration
 	for i, least := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
 		least *= time.Second
+		jitter += at[i+1] - at[i] - least
 		if gap := at[i+1] - at[i]; gap < least || gap > least+least/10+1 {
 			t.Errorf("wait %d was %v, want about %v", i+1, gap, least)
 		}
 	}
-	if len(at) != 10 {
-		t.Errorf("fetches at %v", at)
+	if len(at) != 10 || jitter == 0 {
+		t.Errorf("fetches at %v, all exactly when expected: %t", at, jitter == 0)
 	}
 	if strings.Contains(log, "canary") || strings.Count(log, "cannot fetch") != 9 {
 		t.Errorf("log: %s", log)
@@ -447,6 +449,30 @@ func TestStoppingIsNoFailure(t *testing.T) {
 	wg.Wait()
 	if tried, _ := f.verifier.Keys.Ready(); tried {
 		t.Error("a fetch that was stopped counts as tried")
+	}
+}
+
+// What a document is decides, not what it is called: providers serve keys as text and as
+// octets, and faulty ones web pages as JSON.
+func TestContentTypeDoesNotCount(t *testing.T) {
+	for name, c := range map[string]struct{ contentType, body, want string }{
+		"keys as text":       {"text/plain", "", "valid"},
+		"keys as a web page": {"text/html; charset=utf-8", "", "valid"},
+		"keys as anything":   {"", "", "valid"},
+		"a web page as JSON": {"application/json", "<!doctype html><title>Sign in</title>", "unavailable"},
+		"text as a key set":  {"application/jwk-set+json", "keys", "unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			if c.body == "" {
+				c.body = f.JWKS()
+			}
+			f.Handle(tokentest.KeysPath, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = []string{c.contentType}
+				_, _ = io.WriteString(w, c.body)
+			})
+			f.want(t, "a good token", f.mint(), c.want, 1)
+		})
 	}
 }
 
