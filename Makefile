@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible vuln manifests clean
+.PHONY: all build demo test test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests clean
 
 all: build
 
@@ -37,7 +37,7 @@ lint: vuln
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
 	$(GO) build -gcflags=all=-dwarf=false -ldflags=-w -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	$(RACE) $(GO) vet -tags mesh,compose ./... && bin/staticcheck -tags mesh,compose ./...
+	$(RACE) $(GO) vet -tags mesh,compose,man ./... && bin/staticcheck -tags mesh,compose,man ./...
 
 # The manifests of envoy/istio, envoy/gateway and envoy/kubernetes in a real Istio, a real
 # Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
@@ -113,6 +113,10 @@ reproducible: release
 		git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$$there" && \
 		(cd "$$there" && GOCACHE="$$there/.cache" $(RELEASE) -o again ./cmd/scopeward) && \
 		cmp bin/release/scopeward "$$there/again" && sha256sum bin/release/scopeward
+
+# Manual pages: man -M bin/man scopeward. What makes them is not in the program otherwise.
+man:
+	$(GO) run -tags man ./cmd/scopeward man bin/man
 
 # Known vulnerabilities that our code reaches; the list is asked for by the network.
 vuln:

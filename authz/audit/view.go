@@ -59,11 +59,17 @@ func (v View) mark(e *Event) string {
 
 // about is all that else is to be said.
 func (e *Event) about() string {
-	about := []string{"rule " + strconv.Quote(e.Action)}
+	var about []string
 	add := func(text, value string) {
 		if value != "" {
 			about = append(about, text+value)
 		}
+	}
+	switch {
+	case e.Rule != "":
+		add("rule ", strconv.Quote(e.Action))
+	case e.Code != "metadata":
+		add("", "no rule")
 	}
 	add("", e.UserID)
 	if len(e.Scopes) > 0 {

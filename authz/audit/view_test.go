@@ -17,20 +17,20 @@ func TestView(t *testing.T) {
 		name, line, want string
 	}{
 		{
-			"allowed", `{"timestamp":"2026-01-02T03:04:05.006Z","action":"GET /users","success":true,"userId":"kp_1","scopes":["a","b"],"code":"allow","method":"GET","host":"api.acme.dev","path":"/users","provider":"keys","cache":"hit","durationMs":1.26}`,
+			"allowed", `{"timestamp":"2026-01-02T03:04:05.006Z","action":"GET /users","rule":"p.yaml:1:1","success":true,"userId":"kp_1","scopes":["a","b"],"code":"allow","method":"GET","host":"api.acme.dev","path":"/users","provider":"keys","cache":"hit","durationMs":1.26}`,
 			clock + `  ALLOWED  GET api.acme.dev/users  rule "GET /users"  kp_1  [a b]  keys (cache hit)  1.3 ms`,
 		},
 		{
-			"denied", `{"timestamp":"2026-01-02T03:04:05.006Z","action":"GET /users","success":false,"code":"missing_token","method":"GET","path":"/users","reason":"no token"}`,
+			"denied", `{"timestamp":"2026-01-02T03:04:05.006Z","action":"GET /users","rule":"p.yaml:1:1","success":false,"code":"missing_token","method":"GET","path":"/users","reason":"no token"}`,
 			clock + `  DENIED  missing_token  GET /users  rule "GET /users"  no token  0.0 ms`,
 		},
 		{
-			"not enforced", `{"timestamp":"2026-01-02T03:04:05.006Z","action":"a","success":true,"code":"allow","method":"GET","path":"/","wouldBe":"access_denied","shadow":"missing_token"}`,
+			"not enforced", `{"timestamp":"2026-01-02T03:04:05.006Z","action":"a","rule":"p.yaml:1:1","success":true,"code":"allow","method":"GET","path":"/","wouldBe":"access_denied","shadow":"missing_token"}`,
 			clock + `  ALLOWED  would be access_denied  GET /  rule "a"  shadow: missing_token  0.0 ms`,
 		},
 		{
 			"what clients write can't steer the terminal", `{"timestamp":"2026-01-02T03:04:05.006Z","code":"x","method":"G\nET","path":"/\u001b[2J\u0007\u009b","userId":"\u202e\r"}`,
-			clock + `  DENIED  x  G\nET /\x1b[2J\a\u009b  rule ""  \u202e\r  0.0 ms`,
+			clock + `  DENIED  x  G\nET /\x1b[2J\a\u009b  no rule  \u202e\r  0.0 ms`,
 		},
 		{"not an event", "panic: \x1b[31m", `panic: \x1b[31m`},
 	} {

@@ -32,11 +32,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"scopeward/policy/strictyaml"
 )
@@ -51,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	used, err := root.ExecuteC()
 	if err == nil {
 		return 0
 	}
@@ -64,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems)
 		return 1
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "scopeward: %v\nRun 'scopeward --help' for how to use it.\n", err)
+		fmt.Fprintf(stderr, "scopeward: %v\nRun '%s --help' for how to use it.\n", err, used.CommandPath())
 		return 2
 	default:
 		fmt.Fprintf(stderr, "scopeward: %v\n", err)
@@ -92,8 +90,10 @@ bearer token of each request and applies the scope policy that you keep in files
 		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newVersion())
+	root.AddCommand(tools()...)
+	completable(root)
 	return root
 }
 
@@ -103,10 +103,28 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	message := fmt.Sprintf("unknown command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		message += fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
+	var known []string
+	for _, below := range cmd.Commands() {
+		known = append(known, below.Name())
+	}
+	if near := strictyaml.Nearest(args[0], known); near != "" {
+		message += fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return &usageError{errors.New(message)}
+}
+
+// flagError is the error of a flag, with a suggestion where one is near.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return &usageError{err}
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := strictyaml.Nearest(unknown.GetSpecifiedName(), known); near != "" {
+		err = fmt.Errorf("%w (did you mean --%s?)", err, near)
+	}
+	return &usageError{err}
 }
 
 // noArguments is for commands that are told everything by flags.
@@ -121,32 +139,4 @@ func noArguments(cmd *cobra.Command, args []string) error {
 func configFlags(cmd *cobra.Command, o *options) {
 	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file`")
 	cmd.Flags().StringArrayVarP(&o.policy, "policy", "p", nil, "a policy `file` or directory; replaces those of the configuration (repeatable)")
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  scopeward version",
-		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "scopeward %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
-}
-
-// version is the module's, or the commit's where it was built from a checkout.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			return s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return v
 }
