@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -33,10 +37,14 @@ func TestNoSecretsAnywhere(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			var canaries []string
 			var answers strings.Builder
+			stream, closeStream := s.watch(t)
 			for _, fault := range faults {
 				s.idp.Fail("", fault)
 				for _, raw := range marked(s.idp, string(fault)) {
 					canaries = append(canaries, raw)
+					if fault == "" || fault == tokentest.HTML {
+						answers.WriteString(s.explain(t, raw))
+					}
 					for _, authorization := range []string{"Bearer " + raw, "Bearer " + raw + " x", "Bearer \"" + raw + "\"", "Basic " + raw, raw, "Bearer " + raw + ", Bearer " + raw} {
 						res, body := exchange(t, addresses[mode], []byte("GET /users?access_token="+raw+" HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: "+authorization+"\r\nConnection: close\r\n\r\n"))
 						answers.Write(body)
@@ -46,8 +54,13 @@ func TestNoSecretsAnywhere(t *testing.T) {
 					}
 				}
 			}
-			shown := answers.String() + s.stdout.String() + s.stderr.String()
-			for _, page := range []string{"/", "/healthz", "/readyz", "/metrics", "/config"} {
+			eventually(t, "the page shows the last one", func() bool { return strings.Contains(stream.String(), `"requestId"`) })
+			closeStream()
+			if !strings.Contains(stream.String(), "canary-of-a-user") {
+				t.Error("the stream does not show the user: the test looks in the wrong place")
+			}
+			shown := answers.String() + s.stdout.String() + s.stderr.String() + stream.String()
+			for _, page := range []string{"/", "/page.js", "/state", "/rules", "/healthz", "/readyz", "/metrics", "/config"} {
 				shown += s.page(t, page)
 			}
 			if !strings.Contains(shown, "canary-of-a-user") {
@@ -62,6 +75,41 @@ func TestNoSecretsAnywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// watch collects what the page's stream shows, until the function that it gives is called.
+func (s *system) watch(t *testing.T) (shown *output, end func()) {
+	t.Helper()
+	res, err := http.Get("http://" + s.admin + "/stream")
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	shown = &output{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(shown, res.Body) // until it is closed
+	}()
+	return shown, func() { res.Body.Close(); <-done }
+}
+
+// explain asks the page's form about a token.
+func (s *system) explain(t *testing.T, raw string) string {
+	t.Helper()
+	question, err := json.Marshal(map[string]string{"method": "GET", "url": "/users", "token": raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Post("http://"+s.admin+"/explain", "application/json", bytes.NewReader(question))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s %v", res.Status, body, err)
+	}
+	return string(body)
 }
 
 // marked are tokens whose user is marked: good, expired, forged, and opaque.

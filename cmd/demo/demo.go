@@ -284,6 +284,8 @@ func (d *demo) introduce(command string, took time.Duration) {
 	for _, r := range requests(d.tokens) {
 		s.say("%s\n", r.render(d.base))
 	}
+	title("Watch the decisions in your browser, with the rules and why:")
+	s.say("  http://%s/", d.admin)
 	title("Get a token of your own: allow it in your browser, and put it for another into one of the lines above:")
 	s.say("  TOKEN=$(%s login --issuer %s/keys --client-id %s --scope read:users)", d.program, d.provider.url, idp.DeviceClient)
 	title("Edit the policy; a saved edit is live at once:")

@@ -121,7 +121,7 @@ function cardsOf({ policy, reload, decisions, cache, limit, load, redis }, perSe
   return [
     card("Policy", policy.version, [
       ["in force since", ago(policy.loaded)], ["rules", number.format(policy.rules)], policy.shadow && ["shadow", policy.shadow],
-      ["files", reload.errors.length > 0 ? badge("broken", "bad") : "in force as they are"],
+      ["files", reload.errors.length > 0 ? badge("broken", "bad") : "as on disk"],
     ]),
     card("Decisions", number.format(total), [
       ["per second", number.format(perSecond)], ["allowed", number.format(allowed)],
@@ -280,12 +280,12 @@ function restart() {
 
 function rowOf(event) {
   const cell = (attributes, ...children) => make("td", { role: "cell", ...attributes }, ...children);
-  const about = [event.clientIp && `from ${event.clientIp}`, event.requestId && `request ${event.requestId}`].filter(Boolean).join(" · ");
+  const about = [event.host, event.clientIp, event.requestId].filter(Boolean).join(" · ");
   const believed = [event.provider, event.cache !== "none" && `cache ${event.cache}`].filter(Boolean).join(" · ");
   const row = make("tr", { role: "row", class: "fresh" },
     cell(null, make("time", { datetime: event.timestamp, title: event.timestamp }, clock(event.timestamp))),
     cell(null, badge(event.code, toneOf(event.code)), event.wouldBe && make("small", null, `would be ${event.wouldBe}`), event.shadow && make("small", null, `shadow: ${event.shadow}`)),
-    cell(null, make("span", { class: "mono" }, `${event.method} ${event.path}`), make("small", null, [event.host, about].filter(Boolean).join(" · ")),
+    cell(null, make("span", { class: "mono" }, `${event.method} ${event.path}`), make("small", { title: "host, client address and request id" }, about),
       event.reason && make("small", null, event.reason)),
     cell(null, event.rule ? make("span", { class: "mono" }, event.action) : make("em", null, "no rule matches"), event.rule && make("small", { title: event.rule }, fileOf(event.rule))),
     cell(null, event.userId || make("span", { class: "help" }, "none"), event.scopes.length > 0 && make("small", null, event.scopes.join(" ")), believed && make("small", null, believed)),
@@ -334,6 +334,7 @@ byId("clear").addEventListener("click", () => {
   waiting = [];
   byId("stream-rows").replaceChildren();
   byId("stream-empty").hidden = false;
+  byId("stream-empty").textContent = "Cleared. What is decided from now on shows up here.";
 });
 byId("filter").addEventListener("submit", event => event.preventDefault());
 byId("filter-code").addEventListener("change", restart);
