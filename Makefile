@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests clean
+.PHONY: all build demo test test-web screenshot test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests clean
 
 all: build
 
@@ -43,6 +43,15 @@ lint: vuln
 # Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
 test-mesh:
 	$(GO) test -tags mesh -count 1 -run '^TestMesh' ./e2e
+
+# The page of the admin listener in a real Chromium: Debian's (apt-get install chromium), or
+# what $CHROMIUM names. Its pictures are in bin/web; screenshot renews that of the README.
+test-web:
+	$(GO) vet -tags web ./e2e
+	$(GO) test -tags web -count 1 -v -run '^TestWeb' ./e2e
+
+screenshot: test-web
+	cp bin/web/page.png cmd/scopeward/page/page.png
 
 # docker-compose.yaml in a real docker engine, which DOCKER_HOST names, else docker's
 # default; with the plugins compose and buildx.

@@ -1,0 +1,470 @@
+//go:build web
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"scopeward/authz/token/tokentest"
+	"scopeward/e2e/corpus"
+	"scopeward/envoy/pypi"
+)
+
+// evil is markup that would tell of itself.
+const evil = `<img src=x onerror="window.evil=1"><script>window.evil=1</script>`
+
+const webPolicy = `version: 1
+rules:
+  - match: [/healthz, "GET /public/{path...}"]
+    public: true
+  - match: GET /users
+    scopes: [read:users]
+  - match: GET /users/{id}
+    any_scopes: [read:users, admin]
+    when: path.id == identity.subject || "admin" in identity.scopes
+  - match: [POST /users, "DELETE /users/{id}"]
+    scopes: [write:users]
+  - match: GET /reports/
+    mode: audit
+    scopes: [read:reports]
+`
+
+const evilRule = `  - name: '` + evil + `'
+    match: GET /tenants/{tenant}
+    when: request.headers["x-tenant"] == path.tenant && identity.subject != ""
+`
+
+// browser is a tab of Chromium's that shows the page.
+type browser struct {
+	context.Context
+	t       *testing.T
+	s       *scopeward
+	envoy   string
+	idp     *tokentest.Provider
+	policy  string
+	trouble chan string // what the browser complains of
+}
+
+func chromium(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("CHROMIUM"); path != "" {
+		return path
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("there is no Chromium: install it (Debian and Ubuntu: apt-get install chromium), or set $CHROMIUM to the path of one")
+	return ""
+}
+
+func openPage(t *testing.T, policy string) *browser {
+	t.Helper()
+	program := chromium(t)
+	b := &browser{t: t, idp: tokentest.New(t), trouble: make(chan string, 100)}
+	dir := t.TempDir()
+	config := corpus.Configure(t, dir, "jwks", b.idp, nil, map[string]string{"policy.yaml": policy})
+	b.policy = filepath.Join(dir, "policies", "policy.yaml")
+	b.s = serve(t, "--config", config)
+	b.envoy = startEnvoy(t, newUpstream(t).Listener.Addr().String(), []target{{name: "web", authz: b.s.grpc}})["web"]
+
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()))
+	if os.Getuid() == 0 { // Chromium's sandbox refuses root
+		options = append(options, chromedp.NoSandbox)
+	}
+	ctx, end := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(end)
+	ctx, end = chromedp.NewContext(ctx)
+	t.Cleanup(end)
+	ctx, end = context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(end)
+	b.Context = ctx
+	err := chromedp.Listen(ctx, func(event any) {
+		switch e := event.(type) {
+		case *log.EventEntryAdded: // also what the page's policy forbids
+			b.trouble <- e.Entry.Text + " " + e.Entry.URL
+		case *runtime.EventExceptionThrown:
+			b.trouble <- fmt.Sprint(e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(b, log.Enable, cdp.Empty{})
+	b.run(chromedp.EmulateViewport(1280, 900), chromedp.Navigate("http://"+b.s.admin+"/"))
+	b.eventually(`document.querySelector("#stream-state").textContent === "Live" && document.querySelector("#ready").textContent === "Ready"`)
+	t.Cleanup(func() {
+		select {
+		case what := <-b.trouble:
+			t.Errorf("the browser complains: %s", what)
+		default:
+		}
+	})
+	return b
+}
+
+func (b *browser) run(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// command has the browser do what chromedp has no action for.
+func command[P, R any](b *browser, c cdp.Command[P, R], params P) {
+	b.t.Helper()
+	if _, err := chromedp.Call(b, c, params); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// eval gives the value of an expression, or of the promise that it is.
+func (b *browser) eval(expression string) any {
+	b.t.Helper()
+	value, err := chromedp.Run(b, chromedp.Evaluate[any](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return value
+}
+
+// eventually waits until an expression is true.
+func (b *browser) eventually(expression string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); b.eval(expression) != true; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("never true: %s\nthe page says:\n%v", expression, b.eval(`document.body.innerText`))
+		}
+	}
+}
+
+// ask sends a request through Envoy.
+func (b *browser) ask(method, path, token string, headers ...string) int {
+	b.t.Helper()
+	wire := method + " " + path + " HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n"
+	if token != "" {
+		wire += "Authorization: Bearer " + token + "\r\n"
+	}
+	for i := 0; i < len(headers); i += 2 {
+		wire += headers[i] + ": " + headers[i+1] + "\r\n"
+	}
+	res, _ := exchange(b.t, b.envoy, []byte(wire+"\r\n"))
+	return res.StatusCode
+}
+
+// set gives a field of a form a value, as a person does.
+func (b *browser) set(id, value string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf(`(() => { const e = document.getElementById(%q); e.value = %q; e.dispatchEvent(new Event("input", {bubbles: true})); e.dispatchEvent(new Event("change", {bubbles: true})); })()`, id, value))
+}
+
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.run(chromedp.Click(selector))
+}
+
+const rows = `[...document.querySelectorAll("#stream-rows tr")]`
+
+func (b *browser) rowsWith(text string, n int) {
+	b.t.Helper()
+	b.eventually(fmt.Sprintf(`%s.filter(r => r.textContent.includes(%q)).length === %d`, rows, text, n))
+}
+
+// screenshot writes what the tab shows, and gives its path.
+func (b *browser) screenshot(name string, whole bool) {
+	b.t.Helper()
+	shot := chromedp.CaptureScreenshot()
+	if whole {
+		shot = chromedp.FullScreenshot(100)
+	}
+	png, err := chromedp.Run(b, shot)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.MkdirAll("../bin/web", 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile("../bin/web/"+name+".png", png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestWebStream(t *testing.T) {
+	b := openPage(t, webPolicy)
+	good := b.idp.Mint(map[string]any{"sub": "alice", "scope": "read:users"}, nil)
+	b.ask("GET", "/users", good)
+	b.ask("GET", "/users", "")
+	b.ask("POST", "/users", good)
+	b.rowsWith("api.example.com", 3)
+	b.rowsWith("alice", 2)
+	b.rowsWith("insufficient_scope", 1)
+
+	b.set("filter-code", "denied")
+	b.rowsWith("alice", 1)
+	b.eventually(rows + `.length === 2`)
+	b.set("filter-code", "")
+	b.set("filter-text", "MISSING_token")
+	b.eventually(rows + `.length === 1`)
+	b.set("filter-text", "")
+	b.eventually(rows + `.length === 3`)
+	b.eval(`document.querySelector("#filter-rule").value = [...document.querySelectorAll("#filter-rule option")].find(o => o.textContent.startsWith("POST /users")).value; document.querySelector("#filter-rule").dispatchEvent(new Event("change"))`)
+	b.eventually(rows + `.length === 1`)
+	b.set("filter-rule", "")
+	b.eventually(rows + `.length === 3`)
+
+	b.click("#pause")
+	b.eventually(`document.querySelector("#stream-state").textContent === "Paused" && document.querySelector("#pause").getAttribute("aria-pressed") === "true"`)
+	b.ask("GET", "/public/while-paused", "")
+	if b.eval(rows+`.length`) != float64(3) {
+		t.Error("a page that is paused goes on")
+	}
+	b.click("#pause")
+	b.rowsWith("/public/while-paused", 1)
+	b.eventually(rows + `.length === 4`)
+	b.click("#clear")
+	b.eventually(rows + `.length === 0`)
+
+	// The rules count, the state is fresh, and a broken edit shows with its place.
+	b.eventually(`[...document.querySelectorAll("#rules-rows tr")].find(r => r.textContent.includes("POST /users")).innerText.match(/\b1\b.*\b1\b/s) !== null`)
+	b.eventually(`[...document.querySelectorAll("#glance .card")].find(c => c.textContent.startsWith("Decisions")).querySelector(".big").textContent === "4"`)
+	if err := os.WriteFile(b.policy, []byte("version: 1\nrules:\n  - match: GET users\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually(`document.querySelector("#notices").textContent.includes("policy.yaml:3:12: pattern")`)
+	b.screenshot("broken", false)
+	for range 300 { // beyond what a page shows
+		b.ask("GET", "/public/many", "")
+	}
+	b.rowsWith("/public/many", 200)
+}
+
+func TestWebExplain(t *testing.T) {
+	b := openPage(t, webPolicy)
+	explain := func(says ...string) {
+		t.Helper()
+		b.click("#question button.main")
+		for _, text := range says {
+			b.eventually(fmt.Sprintf(`(document.querySelector("#answer-head").textContent + document.querySelector("#answer").textContent).includes(%q)`, text))
+		}
+	}
+	b.set("q-url", "/users")
+	explain("missing_token", "The client gets 401", "WWW-Authenticate")
+	b.click(`input[value=valid]`)
+	b.set("q-scopes", "read:users  admin")
+	explain("allow", "The request passes")
+	b.set("q-url", "/users/43")
+	b.set("q-scopes", "read:users")
+	b.set("q-claims", "sub=42")
+	explain("access_denied", `path.id == identity.subject`)
+	b.set("q-claims", "nonsense")
+	explain("claim must be name=value")
+	b.set("q-url", "nonsense")
+	explain("neither a path nor")
+	b.set("q-url", "/users")
+	b.click(`input[value=token]`)
+	b.set("q-token", "")
+	explain("Paste a token")
+	token := b.idp.Mint(map[string]any{"sub": "alice", "scope": "read:users"}, nil)
+	b.set("q-token", "Bearer "+token)
+	explain("The request passes", "passed")
+	b.set("q-token", b.idp.Mint(map[string]any{"exp": 1}, nil))
+	explain("invalid_token", "expired", "failed")
+	b.run(chromedp.ScrollIntoView("#explain"))
+	b.screenshot("explain", false)
+	for len(b.trouble) > 0 { // the browser notes what is refused
+		if what := <-b.trouble; !strings.Contains(what, "400 (Bad Request)") {
+			t.Error(what)
+		}
+	}
+	if answer := b.eval(`document.querySelector("main").innerText`).(string); strings.Contains(answer, token[len(token)-20:]) {
+		t.Error("the token is shown")
+	}
+}
+
+// TestWebXSS: what clients and policies write is text, wherever it shows up.
+func TestWebXSS(t *testing.T) {
+	b := openPage(t, webPolicy+evilRule)
+	token := b.idp.Mint(map[string]any{"sub": evil, "scope": "read:users <b>bold</b>", "email": evil}, nil)
+	b.ask("GET", "/users?q=<script>", token)
+	b.rowsWith(evil, 1)
+	b.ask("GET", "/tenants/%3Cimg%20src=x%20onerror=%22window.evil=1%22%3E", token, "x-tenant", evil, "x-request-id", evil, "user-agent", evil)
+	b.ask("GET", `/public/<img/src=x/onerror=window.evil=1>`, "", "x-forwarded-for", evil)
+	b.eventually(rows + `.length === 3`)
+	b.set("q-url", "/tenants/"+strings.ReplaceAll("<img src=x onerror=window.evil=1>", " ", "%20"))
+	b.set("q-headers", "x-tenant="+evil)
+	b.click(`input[value=valid]`)
+	b.set("q-scopes", "<script>window.evil=1</script>")
+	b.set("q-claims", "sub="+evil+"\nx="+evil)
+	b.click("#question button.main")
+	b.eventually(`document.querySelector("#answer").textContent.includes("<img src=x")`)
+	b.click(`input[value=token]`)
+	b.set("q-token", token)
+	b.click("#question button.main")
+	b.eventually(`document.querySelector("#answer").textContent.includes("passed")`)
+	b.eventually(`document.querySelector("#rules-rows").textContent.includes("<script>")`)
+	if found := b.eval(`[window.evil, document.querySelectorAll("main img, main script, main b, main [onerror]").length].join()`); found != ",0" {
+		t.Errorf("markup of a client's got into the page: %v", found)
+	}
+	// And if something tried to: neither a script nor markup comes of a string.
+	if refused := b.eval(`(() => { try { document.body.innerHTML = "<b>"; return "taken" } catch (e) { return e.name } })()`); refused != "TypeError" {
+		t.Errorf("markup from a string: %v", refused)
+	}
+	for len(b.trouble) > 0 { // which the browser has noted
+		if what := <-b.trouble; !strings.Contains(what, "TrustedHTML") {
+			t.Error(what)
+		}
+	}
+}
+
+// TestWebLooks: light and dark, wide and narrow, without a mouse, and for a screen reader.
+func TestWebLooks(t *testing.T) {
+	b := openPage(t, webPolicy)
+	axe, err := pypi.Program{
+		Name: "axe", Package: "axe-playwright-python", Version: "0.1.8", Binary: "axe_playwright_python/axe.min.js", Variable: "AXE",
+		Check: func(_ context.Context, path string) error { _, err := os.Stat(path); return err },
+	}.Find(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile(axe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := b.idp.Mint(map[string]any{"sub": "kp_alice", "scope": "read:users"}, nil)
+	for range 3 {
+		b.ask("GET", "/users", good)
+	}
+	b.ask("GET", "/users/kp_alice", good)
+	b.ask("GET", "/public/hello", "")
+	b.ask("GET", "/reports/2026", good)
+	b.ask("GET", "/users/kp_bob", good)
+	b.ask("POST", "/users", good)
+	b.ask("GET", "/users", b.idp.Mint(map[string]any{"exp": 1}, nil))
+	b.ask("GET", "/nowhere", good)
+	b.ask("GET", "/users", "")
+	b.eventually(rows + `.length === 11`)
+	b.set("q-url", "/users/kp_bob")
+	b.click(`input[value=valid]`)
+	b.set("q-scopes", "read:users")
+	b.set("q-claims", "sub=kp_alice")
+	b.click("#question button.main")
+	b.eventually(`document.querySelector("#answer").textContent.includes("access_denied")`)
+	b.eventually(`[...document.querySelectorAll("#glance .big")][1].textContent === "11"`)
+	b.eval(string(script) + "; 1")
+	b.eval(`scrollTo(0, 0); document.activeElement.blur()`)
+	for _, look := range []struct {
+		name, scheme string
+		width        int64
+	}{{"light", "light", 1280}, {"dark", "dark", 1280}, {"narrow", "light", 360}, {"narrow-dark", "dark", 360}} {
+		command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		})
+		b.run(chromedp.EmulateViewport(look.width, 900))
+		if over := b.eval(`document.documentElement.scrollWidth - innerWidth`).(float64); over > 0 {
+			t.Errorf("%s: the page is %v pixels wider than the window: %v", look.name, over,
+				b.eval(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 100)).join("\n")`))
+		}
+		if dark := b.eval(`getComputedStyle(document.body).backgroundColor`); (dark == "rgb(15, 20, 25)") != (look.scheme == "dark") {
+			t.Errorf("%s: the background is %v", look.name, dark)
+		}
+		b.accessible(look.name)
+		b.screenshot(look.name, true)
+		if look.name == "light" {
+			b.screenshot("page", false)
+		}
+	}
+	b.run(chromedp.EmulateViewport(1280, 900))
+	b.keyboard()
+}
+
+// accessible has axe look for what keeps people out.
+func (b *browser) accessible(look string) {
+	b.t.Helper()
+	if b.eval(`axe.run().then(r => r.passes.length > 20)`) != true {
+		b.t.Errorf("%s: axe has looked at nothing", look)
+	}
+	findings := b.eval(`axe.run().then(r => JSON.stringify(r.violations.map(v => ({impact: v.impact, id: v.id, help: v.help, nodes: v.nodes.map(n => n.html + " " + n.failureSummary).slice(0, 3)}))))`).(string)
+	var violations []struct {
+		Impact, ID, Help string
+		Nodes            []string
+	}
+	if err := json.Unmarshal([]byte(findings), &violations); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, v := range violations {
+		b.t.Errorf("%s: axe: %s: %s (%s)\n%s", look, v.Impact, v.Help, v.ID, strings.Join(v.Nodes, "\n"))
+	}
+}
+
+// keyboard goes through the page by the tab key, and uses it by the space bar and enter.
+func (b *browser) keyboard() {
+	b.t.Helper()
+	b.eval(`document.activeElement.blur()`)
+	reached := map[string]bool{}
+	for range 60 {
+		b.run(chromedp.KeyEvent(kb.Tab))
+		id, _ := b.eval(`(() => { const e = document.activeElement; const s = getComputedStyle(e); return (e.id || e.className || e.getAttribute("href") || e.dataset.order || e.tagName) + (s.outlineStyle === "none" ? " without an outline" : "") })()`).(string)
+		reached[id] = true
+		if id == "pause" {
+			b.run(chromedp.KeyEvent(" "))
+			b.eventually(`document.querySelector("#pause").getAttribute("aria-pressed") === "true"`)
+			b.run(chromedp.KeyEvent(" "))
+		}
+		if id == "denied" {
+			b.run(chromedp.KeyEvent(kb.Enter))
+			b.eventually(`document.querySelector("[data-order=denied]").closest("th").getAttribute("aria-sort") === "descending"`)
+		}
+	}
+	for _, id := range []string{"skip", "#rules", "filter-code", "filter-rule", "filter-text", "pause", "clear", "q-method", "q-url", "q-scopes", "q-claims", "main", "place", "hits", "denied", "/metrics"} {
+		if !reached[id] {
+			b.t.Errorf("the tab key does not reach %s: %v", id, reached)
+		}
+	}
+}
+
+// TestWebTooManyPages: a page whose stream is refused says why, and goes on when there is room.
+func TestWebTooManyPages(t *testing.T) {
+	b := openPage(t, webPolicy)
+	b.run(chromedp.Navigate("about:blank"))
+	ctx, closeAll := context.WithCancel(t.Context())
+	defer closeAll()
+	for {
+		r, err := http.NewRequestWithContext(ctx, "GET", "http://"+b.s.admin+"/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+	}
+	b.run(chromedp.Navigate("http://" + b.s.admin + "/"))
+	b.eventually(`document.querySelector("#stream-state").textContent.includes("256 pages are open")`)
+	closeAll()
+	b.eventually(`document.querySelector("#stream-state").textContent === "Live"`)
+	for len(b.trouble) > 0 {
+		if what := <-b.trouble; !strings.Contains(what, "503") {
+			t.Error(what)
+		}
+	}
+}
