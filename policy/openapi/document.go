@@ -3,15 +3,9 @@ package openapi
 import (
 	"fmt"
 	"io"
-	"log/slog"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/pb33f/libopenapi/datamodel"
-	v3 "github.com/pb33f/libopenapi/datamodel/low/v3"
 
 	"scopeward/policy/strictyaml"
 )
@@ -36,58 +30,35 @@ func Read(file string, data io.Reader, options Options) (*Document, error) {
 	case len(text) > maxBytes:
 		return nil, problem(strictyaml.Pos{File: file}, "is larger than %d MiB", maxBytes>>20)
 	}
-	model, err := load(file, text)
+	root, err := load(file, text)
 	if err != nil {
 		return nil, err
 	}
-	return read(file, model, options)
+	return read(file, root, options)
 }
 
 func problem(pos strictyaml.Pos, format string, args ...any) error {
 	return strictyaml.Problems{{Pos: pos, Message: fmt.Sprintf(format, args...)}}
 }
 
-// load builds the library's model. Its errors about references in schemas and
-// examples are none of ours: what is missing is found where it is needed.
-func load(file string, text []byte) (model *v3.Document, err error) {
-	defer func() {
-		if reason := recover(); reason != nil { // a document must not end the process
-			model, err = nil, problem(strictyaml.Pos{File: file}, "cannot be read: the parser fails on it")
-		}
-	}()
-	info, err := datamodel.ExtractSpecInfoWithConfig(text, nil)
+// load parses the document, and refuses one of another kind.
+func load(file string, text []byte) (node, error) {
+	parsed, err := strictyaml.Parse(file, text, maxBytes)
 	if err != nil {
-		return nil, syntaxProblem(file, err)
+		return node{}, err
 	}
-	switch {
-	case strings.HasPrefix(info.Version, "3.0"), strings.HasPrefix(info.Version, "3.1"):
-	case info.SpecFormat == datamodel.OAS2:
-		return nil, problem(strictyaml.Pos{File: file}, "is Swagger %s: convert it to OpenAPI 3.0 or 3.1 first", printable(info.Version))
+	root := resolve(parsed)
+	version, at := root.get("openapi"), strictyaml.Pos{File: file}
+	switch v := version.text(); {
+	case v == "3.0", v == "3.1", strings.HasPrefix(v, "3.0."), strings.HasPrefix(v, "3.1."):
+		return root, nil
+	case version.Node != nil:
+		return node{}, problem(at, "is OpenAPI %s: 3.0 and 3.1 can be read", printable(v))
+	case root.get("swagger").Node != nil:
+		return node{}, problem(at, "is Swagger %s: convert it to OpenAPI 3.0 or 3.1 first", printable(root.get("swagger").text()))
 	default:
-		return nil, problem(strictyaml.Pos{File: file}, "is OpenAPI %s: 3.0 and 3.1 can be read", printable(info.Version))
+		return node{}, problem(at, "is no OpenAPI document: it does not say openapi: 3.0 or 3.1")
 	}
-	config := datamodel.NewDocumentConfiguration()
-	config.Logger = slog.New(slog.DiscardHandler)
-	config.SkipCircularReferenceCheck = true
-	config.SkipExternalRefResolution = true
-	model, err = v3.CreateDocumentFromConfig(info, config)
-	if model == nil {
-		return nil, problem(strictyaml.Pos{File: file}, "cannot be read: %s", printable(fmt.Sprint(err)))
-	}
-	return model, nil
-}
-
-var lineOfError = regexp.MustCompile(`line (\d+)(?:[:,]? *(?:column|col) (\d+))?`)
-
-// syntaxProblem gives the parser's error a position, if the error names one.
-func syntaxProblem(file string, err error) error {
-	pos := strictyaml.Pos{File: file}
-	if m := lineOfError.FindStringSubmatch(err.Error()); m != nil {
-		pos.Line, _ = strconv.Atoi(m[1])
-		pos.Column, _ = strconv.Atoi(m[2])
-		pos.Column = max(pos.Column, 1)
-	}
-	return problem(pos, "is no OpenAPI document: %s", printable(err.Error()))
 }
 
 // printable makes one line of text that came from a document, without
@@ -106,13 +77,10 @@ func printable(s string) string {
 	return s
 }
 
-// read takes from the model what is about access.
-func read(file string, model *v3.Document, options Options) (*Document, error) {
-	root := resolve(model.Index.GetRootNode())
-	d := &Document{File: file}
-	if info := model.Info.Value; info != nil {
-		d.Title, d.Version = printable(info.Title.Value), printable(info.Version.Value)
-	}
+// read takes from the document what is about access.
+func read(file string, root node, options Options) (*Document, error) {
+	info := root.get("info")
+	d := &Document{File: file, Title: printable(info.get("title").text()), Version: printable(info.get("version").text())}
 	r := &reader{file: file, options: options, root: root, security: root.get("security"), servers: root.get("servers")}
 	paths := root.get("paths")
 	for i := 0; paths.isMapping() && i+1 < len(paths.Content); i += 2 {

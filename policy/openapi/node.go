@@ -1,12 +1,13 @@
 package openapi
 
 import (
-	"github.com/pb33f/go-yaml"
-	"github.com/pb33f/libopenapi/utils"
+	"slices"
+
+	"go.yaml.in/yaml/v4"
 )
 
-// node is a part of the document as it is written. The library's own fields
-// forgive too much where a mistake would open an operation.
+// node is a part of the document as it is written. Models of whole documents, such as
+// libraries make, forgive too much where a mistake would open an operation.
 type node struct{ *yaml.Node }
 
 // resolve follows aliases to what they stand for.
@@ -20,12 +21,60 @@ func resolve(n *yaml.Node) node {
 		case n.Kind == yaml.AliasNode:
 			n = n.Alias
 		case n.Kind == yaml.MappingNode:
-			return node{utils.ResolveMergeNodes(n)} // <<: may bring the security key
+			return node{merged(n)}
 		default:
 			return node{n}
 		}
 	}
 	return node{}
+}
+
+// merged is a mapping with what its merge keys bring, such as a security key; what it has
+// itself counts, then what comes first.
+func merged(n *yaml.Node) *yaml.Node {
+	if !slices.ContainsFunc(n.Content, isMerge) {
+		return n
+	}
+	m := *n
+	m.Content = appendMerged(nil, map[string]bool{}, map[*yaml.Node]bool{}, n)
+	return &m
+}
+
+func isMerge(key *yaml.Node) bool { return key.Kind == yaml.ScalarNode && key.Tag == "!!merge" }
+
+// appendMerged appends the pairs of a mapping, or of a list of mappings, whose keys are
+// not there yet. No mapping is looked at twice: it may lead to itself.
+func appendMerged(pairs []*yaml.Node, have map[string]bool, seen map[*yaml.Node]bool, n *yaml.Node) []*yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if seen[n] {
+		return pairs
+	}
+	seen[n] = true
+	if n.Kind == yaml.SequenceNode {
+		for _, element := range n.Content {
+			pairs = appendMerged(pairs, have, seen, element)
+		}
+	}
+	if n.Kind != yaml.MappingNode {
+		return pairs
+	}
+	var bring []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case isMerge(key):
+			bring = append(bring, value)
+		case !have[key.Value]:
+			have[key.Value] = true
+			pairs = append(pairs, key, value)
+		}
+	}
+	for _, source := range bring {
+		pairs = appendMerged(pairs, have, seen, source)
+	}
+	return pairs
 }
 
 // get gives the value of a key, the empty node if there is none.

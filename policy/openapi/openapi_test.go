@@ -352,6 +352,8 @@ paths:
   /a: {$ref: "#/components/pathItems/a"}
   /b: {get: {<<: *admin, summary: B}}
   /c: {get: *admin}
+  /d: {get: {<<: [*admin, {security: []}]}}
+  /e: {get: {<<: *admin, security: []}}
 components:
   pathItems:
     a: {get: {security: [{alias: [read]}]}}
@@ -361,6 +363,7 @@ components:
 `))
 	for _, want := range []string{
 		"- match: GET /a\n    scopes: [read]\n", "- match: GET /b\n    scopes: [admin]\n", "- match: GET /c\n    scopes: [admin]\n",
+		"- match: GET /d\n    scopes: [admin]\n", "- match: GET /e\n    public: true\n",
 	} {
 		if !strings.Contains(made, want) {
 			t.Errorf("%q is missing:\n%s", want, made)
@@ -398,7 +401,8 @@ func TestUnreadable(t *testing.T) {
 		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c, ", c-1), 9), ", "))
 	}
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":         {"", "api.yaml: is no OpenAPI document"},
+		"empty":         {"", "api.yaml:1:1: the file is empty"},
+		"another":       {"a: b\n", "api.yaml: is no OpenAPI document: it does not say openapi: 3.0 or 3.1"},
 		"binary":        {"\x00\xff\xfe", "api.yaml"},
 		"a list":        {"[1]", "api.yaml"},
 		"text":          {"hello", "api.yaml"},
@@ -412,10 +416,12 @@ func TestUnreadable(t *testing.T) {
 		"a path twice":  {"openapi: 3.1.0\npaths:\n  /a: {get: {security: []}}\n  /a: {put: {security: []}}\n", "already defined"},
 		"alias bomb":    {"openapi: 3.1.0\n" + bomb + "paths: {/a: {get: {security: []}}}\n", ""},
 		"deep":          {"openapi: 3.1.0\npaths: " + strings.Repeat("[", 20000), "api.yaml"},
+		"merge circle":  {"openapi: 3.1.0\nx: &a {<<: *a}\npaths: {/a: {get: {<<: [*a, {<<: *a}], security: []}}}\n", ""},
+		"tab":           {"openapi: 3.1.0\npaths:\n\t/a: {}\n", "api.yaml:3:1: a tab cannot indent YAML"},
 		"alias circle":  {"openapi: 3.1.0\npaths: &p {/a: {get: *p}}\n", ""},
 		"too large":     {strings.Repeat(" ", maxBytes+1), "is larger than 64 MiB"},
 		"cut off JSON":  {`{"openapi": "3.1.0", "paths": {`, "api.yaml"},
-		"two documents": {"openapi: 3.1.0\npaths: {/a: {get: {security: []}}}\n---\nopenapi: 3.1.0\n", ""},
+		"two documents": {"openapi: 3.1.0\npaths: {/a: {get: {security: []}}}\n---\nopenapi: 3.1.0\n", "api.yaml:3:1: a second document starts here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := Read("api.yaml", strings.NewReader(test.text), Options{})

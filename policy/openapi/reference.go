@@ -13,8 +13,6 @@ const maxReferences = 100
 // follow gives what a node stands for: what its reference leads to in this
 // document (RFC 6901), or the node itself if it is none. Else it says why not,
 // and gives the reference that is at fault.
-//
-// The library gives up all components for one reference that leads nowhere.
 func (r *reader) follow(n node) (target, fault node, why string) {
 	for range maxReferences {
 		ref := n.get("$ref")

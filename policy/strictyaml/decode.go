@@ -27,7 +27,7 @@ func Decode(file string, data []byte, v any) Problems {
 	if out.Kind() != reflect.Pointer || out.IsNil() || out.Elem().Kind() != reflect.Struct {
 		return Problems{{Pos{File: file}, fmt.Sprintf("cannot decode into %T: it is no pointer to a struct", v)}}
 	}
-	d := &decoder{source: newSource(file, data), structs: map[reflect.Type]*structInfo{}}
+	d := &decoder{source: newSource(file, data, maxBytes), structs: map[reflect.Type]*structInfo{}}
 	root, problem := d.source.parse()
 	if problem != nil {
 		return Problems{*problem}

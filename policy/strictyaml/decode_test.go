@@ -157,7 +157,7 @@ func TestDecodeProblems(t *testing.T) {
 		"deep":               {"any: " + strings.Repeat("[", 1000), `nested too deep: more than 100 levels`},
 		"deep block":         {"any: \n" + strings.Repeat("- ", 1000), `nested too deep: more than 100 levels`},
 		"large":              {"name: " + strings.Repeat("x", 10<<20), `f: the file is too large: the limit is 10 MiB`},
-		"complex":            {"any: [" + strings.Repeat("a,", 1<<20) + "]", `the file is too complex: more than 500000 lines`},
+		"complex":            {"any: [" + strings.Repeat("a,", 1<<20) + "]", `the file is too complex: more than 524288 lines`},
 		"alias bomb":         {bomb(), `too many values: aliases repeat more than 1000000`},
 	}
 	for name, test := range tests {
@@ -329,4 +329,26 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestParseJSON: JSON is taken as it is allowed to be written, and keeps its places.
+func TestParseJSON(t *testing.T) {
+	root, err := Parse("f", []byte("{\n\t\"a\":\t\"\\ud83d\\ude00 \\\\ud83d \\/ \\\\\\ud83d\\ude00\",\n\t\"b\": [1]\n}\n"), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := root.Content[1].Value, `😀 \ud83d / \😀`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if b := root.Content[2]; b.Value != "b" || b.Line != 3 || b.Column != 2 {
+		t.Errorf("got %q at %d:%d", b.Value, b.Line, b.Column)
+	}
+	for text, want := range map[string]string{
+		`{"a": 1, "b": {"c": 1, "c": 2}}`:             `f:1:24: key "c" is already defined at line 1`,
+		`{"a": "` + strings.Repeat("x", 1<<20) + `"}`: "f: the file is too large: the limit is 1 MiB",
+	} {
+		if _, err := Parse("f", []byte(text), 1<<20); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
 }

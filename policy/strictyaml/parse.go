@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 )
@@ -17,9 +21,9 @@ const (
 	maxBytes = 10 << 20 // of a file
 	maxDepth = 100      // of nesting, in the text and through aliases
 
-	// maxMarks bounds the separators in the text, and so the nodes that the YAML
+	// perMark bounds the separators in the text, and so the nodes that the YAML
 	// parser makes of it: a node costs it some 2 KB of garbage.
-	maxMarks = 500_000
+	perMark = 20 // bytes of the limit for each
 
 	// maxVisits bounds the nodes that are decoded, which aliases multiply.
 	maxVisits = 1_000_000
@@ -30,10 +34,11 @@ type source struct {
 	file  string
 	data  []byte
 	lines []int // where each line starts
+	limit int   // of its bytes
 }
 
-func newSource(file string, data []byte) *source {
-	s := &source{file: file, data: bytes.TrimPrefix(data, []byte("\uFEFF")), lines: []int{0}}
+func newSource(file string, data []byte, limit int) *source {
+	s := &source{file: file, data: bytes.TrimPrefix(data, []byte("\uFEFF")), lines: []int{0}, limit: limit}
 	for i, c := range s.data {
 		// YAML breaks lines at LF, CR LF and CR alone.
 		if c == '\n' || c == '\r' && (i+1 == len(s.data) || s.data[i+1] != '\n') {
@@ -69,10 +74,10 @@ func (s *source) pos(at, line int) Pos {
 
 // check refuses what no YAML file should hold, before the YAML parser sees it.
 func (s *source) check() *Problem {
-	if len(s.data) > maxBytes {
-		return &Problem{Pos{File: s.file}, fmt.Sprintf("the file is too large: the limit is %d MiB", maxBytes>>20)}
+	if len(s.data) > s.limit {
+		return &Problem{Pos{File: s.file}, fmt.Sprintf("the file is too large: the limit is %d MiB", s.limit>>20)}
 	}
-	marks := 0
+	marks, maxMarks := 0, s.limit/perMark
 	for at := 0; at < len(s.data); {
 		r, size := utf8.DecodeRune(s.data[at:])
 		message := ""
@@ -91,6 +96,60 @@ func (s *source) check() *Problem {
 			return &Problem{s.pos(at, 1), message}
 		}
 		at += size
+	}
+	return nil
+}
+
+// Parse reads a file of others: its one document, as YAML nodes, in which no mapping has
+// a key twice. It may have so many bytes. JSON is YAML, too.
+func Parse(file string, data []byte, limit int) (*yaml.Node, error) {
+	s := newSource(file, data, limit)
+	if jsontext.Value(s.data).IsValid() {
+		s.data = yamlOf(s.data)
+	}
+	root, problem := s.parse()
+	if problem == nil {
+		problem = s.repeated(root)
+	}
+	if problem != nil {
+		return nil, Problems{*problem}
+	}
+	return root, nil
+}
+
+// yamlOf writes what YAML does not take of JSON otherwise: tabs, which it has for no
+// indentation, and the escapes of characters beyond U+FFFF, which JSON writes as two.
+func yamlOf(valid []byte) []byte {
+	return escape.ReplaceAllFunc(bytes.ReplaceAll(valid, []byte("\t"), []byte(" ")), func(found []byte) []byte {
+		if len(found) == 2 {
+			return found
+		}
+		high, _ := strconv.ParseUint(string(found[2:6]), 16, 16)
+		low, _ := strconv.ParseUint(string(found[8:12]), 16, 16)
+		return fmt.Appendf(nil, `\U%08x`, utf16.DecodeRune(rune(high), rune(low)))
+	})
+}
+
+// escape finds each escape of a text, so that none is taken for one that follows a
+// backslash which is escaped itself.
+var escape = regexp.MustCompile(`\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)`)
+
+// repeated finds a key that its mapping has already.
+func (s *source) repeated(n *yaml.Node) *Problem {
+	if n.Kind == yaml.MappingNode {
+		lines := make(map[string]int, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if line, ok := lines[key.Value]; ok && key.Kind == yaml.ScalarNode {
+				return &Problem{Pos{s.file, key.Line, key.Column}, fmt.Sprintf("key %q is already defined at line %d", key.Value, line)}
+			}
+			lines[key.Value] = key.Line
+		}
+	}
+	for _, child := range n.Content {
+		if p := s.repeated(child); p != nil {
+			return p
+		}
 	}
 	return nil
 }
