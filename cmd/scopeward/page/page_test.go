@@ -40,7 +40,9 @@ func newPage(t *testing.T, o Options) (*httptest.Server, *audit.Recent) {
 
 func ask(t *testing.T, method, url, contentType, body string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // no answer must end
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +114,9 @@ func event(path, code string) *audit.Event {
 // open reads a stream; lines gives what comes.
 func open(t *testing.T, url string) (status int, lines *bufio.Scanner) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,11 +203,11 @@ func TestPagesAreBounded(t *testing.T) {
 			}
 		})
 	}
-	recent.Add(event("/seen-by-all", "allow"))
 	res, body := ask(t, "GET", s.URL+"/stream", "", "")
 	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(body, "256 pages are open") {
 		t.Errorf("one more page: %s %s", res.Status, body)
 	}
+	recent.Add(event("/seen-by-all", "allow")) // and each page is closed
 	all.Wait()
 	closeAll()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
