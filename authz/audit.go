@@ -23,6 +23,9 @@ type Event struct {
 	shadow  string // what the shadow policy would answer; empty if the same
 	reply   reply
 	text    []byte // of the audit event
+
+	traceparent string // valid, or empty
+	traceID     string // of the span, or of the traceparent; empty without either
 }
 
 // events keeps the memory of events that are over: the lists of headers are
@@ -72,6 +75,7 @@ func (e *Event) line(took time.Duration) audit.Event {
 		Path:       e.path(),
 		ClientIP:   e.request.ClientIP,
 		RequestID:  e.request.id,
+		TraceID:    e.traceID,
 		Provider:   e.result.Provider,
 		Cache:      e.cache(),
 		DurationMS: float64(took.Microseconds()) / 1000,

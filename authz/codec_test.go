@@ -157,6 +157,7 @@ func TestAllocations(t *testing.T) {
 		in := browserRequest("")
 		in.Attributes.Request.Http.Path = c.path
 		in.Attributes.Request.Http.Headers["authorization"] = c.authorization
+		in.Attributes.Request.Http.Headers["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		wire, err := proto.Marshal(in)
 		if err != nil {
 			t.Fatal(err)

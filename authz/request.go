@@ -99,13 +99,12 @@ type request struct {
 	policy.Request // canonical
 }
 
-// canonicalize makes the request of the attributes. After an error the request
+// canonicalize makes the request of the attributes, of which joinRaw has joined the headers. After an error the request
 // has what could be read, for the audit.
 func (r *request) canonicalize(trustedHops int) error {
 	if !r.http {
 		return &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
 	}
-	r.joinRaw()
 	if id := r.header("x-request-id"); id != "" {
 		r.id = id
 	}

@@ -44,6 +44,7 @@ func peer(address string) *authv3.AttributeContext_Peer {
 func newRequest(in *authv3.CheckRequest, trustedHops int) (request, error) {
 	var r request
 	r.readMessage(in)
+	r.joinRaw()
 	err := r.canonicalize(trustedHops)
 	return r, err
 }

@@ -10,6 +10,7 @@
 //	             -> verdict     verdict.go    the rule against the identity, or an error translated
 //	             -> response    response.go   the only place that builds a CheckResponse
 //	             -> event       audit.go      one audit line and one set of metrics
+//	             -> span        trace.go      if traces are on, around all of it
 package authz
 
 import (
@@ -18,6 +19,7 @@ import (
 	"sync/atomic"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"go.opentelemetry.io/otel/trace"
 
 	"scopeward/authz/audit"
 	"scopeward/authz/ratelimit"
@@ -69,6 +71,7 @@ type Server struct {
 	metrics  *Metrics
 	log      *slog.Logger
 	recent   audit.Recent
+	tracer   trace.Tracer // nil: nothing is traced
 
 	shedding shedding
 	inFlight atomic.Int64
@@ -121,6 +124,15 @@ func (s *Server) answer(ctx context.Context, event *Event) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	snapshot := s.snapshot.Load()
+	event.request.joinRaw()
+	event.traceparent = event.request.parent(ctx)
+	if s.tracer == nil {
+		event.traceID = traceID(event.traceparent)
+	} else {
+		var span trace.Span
+		ctx, span = s.beginSpan(ctx, event)
+		defer endSpan(span, event)
+	}
 	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
 	event.reply = snapshot.respond(event)

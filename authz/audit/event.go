@@ -30,6 +30,7 @@ type Event struct {
 	Provider   string    `json:"provider" yaml:"provider,required" doc:"The name of the identity provider that the token belongs to; empty where none was looked at."`
 	Cache      string    `json:"cache" yaml:"cache,required" enum:"hit|miss|stale|none" doc:"Whether the identity cache knew the token: hit, miss, stale (believed since the provider can't be asked), or none (it was not looked at)."`
 	DurationMS float64   `json:"durationMs" yaml:"durationMs,required" doc:"How long the decision took, in milliseconds."`
+	TraceID    string    `json:"traceId,omitempty" yaml:"traceId" doc:"The id of the trace that the request belongs to (W3C Trace Context): Envoy's, or one that began here; absent without one." examples:"['0af7651916cd43dd8448eb211c80319c']"`
 	Reason     string    `json:"reason,omitempty" yaml:"reason" doc:"Why it was denied, or would have been."`
 	WouldBe    string    `json:"wouldBe,omitempty" yaml:"wouldBe" doc:"The code that a rule with mode: audit would have answered."`
 	Shadow     string    `json:"shadow,omitempty" yaml:"shadow" doc:"The code that the shadow policy would have answered, where it differs; token_unverified where only it asks for the token."`
@@ -45,6 +46,7 @@ func (Event) AmendSchema(s strictyaml.JSONSchema) {
 	s["additionalProperties"] = true
 	s.Property("timestamp")["format"] = "date-time"
 	s.Property("durationMs")["minimum"] = 0
+	s.Property("traceId")["pattern"] = "^[0-9a-f]{32}$"
 	s.Property("sample")["exclusiveMinimum"] = 0
 	s.Property("sample")["exclusiveMaximum"] = 1
 }
@@ -76,7 +78,7 @@ func (e *Event) Append(b []byte) []byte {
 	b = appendText(b, "provider", e.Provider)
 	b = appendText(b, "cache", e.Cache)
 	b = appendNumber(b, "durationMs", e.DurationMS)
-	for _, optional := range []struct{ name, value string }{{"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}} {
+	for _, optional := range []struct{ name, value string }{{"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}} {
 		if optional.value != "" {
 			b = appendText(b, optional.name, optional.value)
 		}

@@ -17,7 +17,7 @@ func TestAppend(t *testing.T) {
 		{Timestamp: time.Now().UTC(), Scopes: []string{}},
 		{
 			Timestamp: time.Unix(1, 5).UTC(), Action: "list \"users\"\n", Success: true, UserID: "kp_é\u2028", Scopes: []string{"a", "b"}, Code: "allow", Rule: "p.yaml:1:2",
-			Method: "GET", Host: "h", Path: "/<&>", ClientIP: "::1", RequestID: "id", Provider: "idp", Cache: "hit", DurationMS: 0.25, Reason: "r", WouldBe: "w", Shadow: "s", Sample: 0.01,
+			Method: "GET", Host: "h", Path: "/<&>", ClientIP: "::1", RequestID: "id", TraceID: "0af7651916cd43dd8448eb211c80319c", Provider: "idp", Cache: "hit", DurationMS: 0.25, Reason: "r", WouldBe: "w", Shadow: "s", Sample: 0.01,
 		},
 	} {
 		var got Event

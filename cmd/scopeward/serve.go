@@ -35,7 +35,10 @@ func newServe() *cobra.Command {
 		Short: "Run the service",
 		Long: `serve answers Envoy's authorization requests over gRPC until it is told to end by SIGTERM or
 SIGINT. It starts even while an identity provider is down, and serves its tokens once it is back.
-A change to a policy file is live at once; a broken one is reported and the last good one serves on.`,
+A change to a policy file is live at once; a broken one is reported and the last good one serves on.
+
+Traces go by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT), as http/protobuf;
+OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DISABLED count, too.`,
 		Example: `  scopeward serve --config scopeward.yaml
   scopeward serve --config scopeward.yaml --pretty
   KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml`,
@@ -81,6 +84,9 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 	}
 	s.auditFile = events.file
 	s.countLogLines(lines)
+	traces := startTracing(ctx, log)
+	defer traces.end()
+	s.server.Trace(traces.tracer)
 
 	listener, err := listenGRPC(c.Listen)
 	if err != nil {

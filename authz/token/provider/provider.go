@@ -178,8 +178,11 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 		return nil, leftAlone(wait)
 	}
 	start := time.Now()
+	ctx, req, span := beginSpan(ctx, req)
 	resp, err := c.send(ctx, req)
-	c.observe(c.note(p, req.URL, resp, err), time.Since(start))
+	outcome := c.note(p, req.URL, resp, err)
+	endSpan(span, resp, err, outcome)
+	c.observe(outcome, time.Since(start))
 	return resp, err
 }
 

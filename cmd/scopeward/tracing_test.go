@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+
+	"scopeward/authz/token/tokentest"
+	"scopeward/e2e/corpus"
+)
+
+// otlpReceiver is an OTLP/HTTP collector.
+type otlpReceiver struct {
+	mu     sync.Mutex
+	got    collector.ExportTraceServiceRequest
+	faults []error
+}
+
+func (r *otlpReceiver) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
+	var batch collector.ExportTraceServiceRequest
+	body, err := io.ReadAll(req.Body)
+	if err == nil {
+		err = proto.Unmarshal(body, &batch)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil || req.URL.Path != "/v1/traces" {
+		r.faults = append(r.faults, errors.New("not OTLP: "+req.URL.Path), err)
+	}
+	proto.Merge(&r.got, &batch)
+}
+
+// spans are those that have come, by name, and all that was said with them.
+func (r *otlpReceiver) spans(t *testing.T) (byName map[string]*v1.Span, text string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := errors.Join(r.faults...); err != nil {
+		t.Fatal(err)
+	}
+	byName = map[string]*v1.Span{}
+	for _, resource := range r.got.ResourceSpans {
+		for _, scope := range resource.ScopeSpans {
+			for _, span := range scope.Spans {
+				byName[span.Name] = span
+			}
+		}
+	}
+	return byName, prototext.Format(&r.got)
+}
+
+const (
+	envoysTrace = "0af7651916cd43dd8448eb211c80319c"
+	envoysSpan  = "b7ad6b7169203331"
+)
+
+// TestTrace: from Envoy's traceparent to the provider it is one tree, and no token or
+// secret is in it. (It sets the environment, so it is not parallel.)
+func TestTrace(t *testing.T) {
+	for mode, method := range map[string]string{"profile": "GET", "introspection": "POST"} {
+		t.Run(mode, func(t *testing.T) {
+			receiver := &otlpReceiver{}
+			server := httptest.NewServer(receiver)
+			defer server.Close()
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=here")
+			idp := tokentest.New(t)
+			var mu sync.Mutex
+			var carried string
+			path := map[string]string{"profile": tokentest.ProfilePath, "introspection": tokentest.IntrospectionPath}[mode]
+			idp.Handle(path, func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				carried = r.Header.Get("traceparent")
+				mu.Unlock()
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"active":true,"sub":"alice","id":"alice","aud":"`+tokentest.Audience+`"}`)
+			})
+			s, events := startService(t, corpus.Configure(t, t.TempDir(), mode, idp, nil, map[string]string{
+				"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n",
+			}))
+			traces := startTracing(t.Context(), s.log)
+			s.server.Trace(traces.tracer)
+			client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
+			const secret = "canary-5ecret-t0ken"
+			idp.Opaque(secret, map[string]any{"sub": "alice"})
+			if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users?key=" + secret, Host: "api.example.com", Headers: map[string]string{
+				"authorization": "Bearer " + secret, "traceparent": "00-" + envoysTrace + "-" + envoysSpan + "-01", "tracestate": "vendor=1",
+			}}, "")); err != nil {
+				t.Fatal(err)
+			}
+			traces.end()
+			s.audit.Close(10 * time.Second)
+
+			spans, text := receiver.spans(t)
+			check, call := spans["envoy.service.auth.v3.Authorization/Check"], spans[method]
+			if len(spans) != 2 || check == nil || call == nil {
+				t.Fatalf("spans: %s", text)
+			}
+			for _, span := range []*v1.Span{check, call} {
+				if got := hex.EncodeToString(span.TraceId); got != envoysTrace || span.TraceState != "vendor=1" {
+					t.Errorf("%s is of trace %s, state %s", span.Name, got, span.TraceState)
+				}
+			}
+			if got := hex.EncodeToString(check.ParentSpanId); got != envoysSpan {
+				t.Errorf("the check's parent is %s", got)
+			}
+			if !bytes.Equal(call.ParentSpanId, check.SpanId) {
+				t.Errorf("the provider's parent is %x, not the check %x", call.ParentSpanId, check.SpanId)
+			}
+			mu.Lock()
+			if want := "00-" + envoysTrace + "-" + hex.EncodeToString(call.SpanId) + "-01"; carried != want {
+				t.Errorf("the provider got traceparent %q, want %q", carried, want)
+			}
+			mu.Unlock()
+			for _, want := range []string{`"scopeward"`, `"here"`, `"allow"`, `"/users"`, `"miss"`, `"idp"`, `policy.yaml:3:5"`, idp.URL + path} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s is missing in %s", want, text)
+				}
+			}
+			for _, never := range []string{secret, tokentest.ClientSecret, "alice"} {
+				if strings.Contains(text, never) {
+					t.Errorf("%s is in %s", never, text)
+				}
+			}
+			var event struct{ TraceID string }
+			if err := json.Unmarshal(events.Bytes(), &event); err != nil || event.TraceID != envoysTrace {
+				t.Errorf("audit: %+v, %v", event, err)
+			}
+		})
+	}
+}
+
+// TestTracingWanted: without an endpoint, or where it is turned off, nothing is set
+// up; what can't be used is said.
+func TestTracingWanted(t *testing.T) {
+	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	for _, c := range []struct {
+		environment map[string]string
+		on          bool
+		says        string
+	}{
+		{nil, false, ""},
+		{map[string]string{endpoint: "http://c:4318"}, true, ""},
+		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c/v1/traces"}, true, ""},
+		{map[string]string{endpoint: "http://c:4318", "OTEL_SDK_DISABLED": "true"}, false, ""},
+		{map[string]string{endpoint: "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, false, ""},
+		{map[string]string{endpoint: "http://c:4318", "OTEL_TRACES_EXPORTER": "zipkin"}, false, "OTEL_TRACES_EXPORTER"},
+		{map[string]string{endpoint: "c:4317"}, false, endpoint + " must be a URL"},
+		{map[string]string{endpoint: "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, false, "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf"},
+		{map[string]string{endpoint: "http://c:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, true, ""},
+	} {
+		t.Run("", func(t *testing.T) {
+			for name, value := range c.environment {
+				t.Setenv(name, value)
+			}
+			if on, problem := tracingWanted(); on != c.on || !strings.Contains(problem, c.says) || (problem == "") != (c.says == "") {
+				t.Errorf("%v: %v, %q", c.environment, on, problem)
+			}
+		})
+	}
+}
+
+// TestTraceReporter: a collector that is down costs a line a minute, and none shows
+// what it answers.
+func TestTraceReporter(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	now := time.Unix(0, 0)
+	r := &traceReporter{log: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now }}
+	for range 121 {
+		r.Handle(errors.New("failed to send: 401 (body: bad key canary)"))
+		now = now.Add(time.Second)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 3 || strings.Contains(got, "canary") {
+		t.Errorf("got %s", got)
+	}
+}
