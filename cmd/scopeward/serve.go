@@ -85,7 +85,7 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 	s.auditFile = events.file
 	s.countLogLines(lines)
 	traces := startTracing(ctx, log)
-	defer traces.end()
+	defer traces.end(flushPatience)
 	s.server.Trace(traces.tracer)
 
 	listener, err := listenGRPC(c.Listen)

@@ -59,12 +59,12 @@ func startTracing(ctx context.Context, log *slog.Logger) tracing {
 	return tracing{tracer: provider.Tracer("scopeward"), provider: provider}
 }
 
-// end sends what is pending, within 2 s.
-func (t tracing) end() {
+// end sends what is pending, for as long as there is patience.
+func (t tracing) end(patience time.Duration) {
 	if t.provider == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), flushPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
 		otel.Handle(err)
@@ -121,7 +121,7 @@ func (r *traceReporter) Handle(err error) {
 	}
 	r.last = now
 	reason, _, _ := strings.Cut(err.Error(), "body: ")
-	r.log.Warn("some spans are lost; requests are answered all the same", slog.String("reason", reason))
+	r.log.Warn("OpenTelemetry fails, spans may be lost; requests are answered all the same", slog.String("reason", reason))
 }
 
 // traceLog logs the SDK's own messages without their values: one is a malformed

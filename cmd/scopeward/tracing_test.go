@@ -102,7 +102,7 @@ func TestTrace(t *testing.T) {
 			}}, "")); err != nil {
 				t.Fatal(err)
 			}
-			traces.end()
+			traces.end(10 * time.Second)
 			s.audit.Close(10 * time.Second)
 
 			spans, text := receiver.spans(t)
@@ -171,6 +171,29 @@ func TestTracingWanted(t *testing.T) {
 				t.Errorf("%v: %v, %q", c.environment, on, problem)
 			}
 		})
+	}
+}
+
+// TestCollectorHangs: it holds up neither answers nor the end, and is said once.
+func TestCollectorHangs(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	defer close(release)
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
+	log := &logBuffer{}
+	traces := startTracing(t.Context(), slog.New(slog.NewTextHandler(log, nil)))
+	start := time.Now()
+	for range 10_000 { // more than may wait
+		_, span := traces.tracer.Start(t.Context(), "x")
+		span.End()
+	}
+	traces.end(50 * time.Millisecond)
+	if took := time.Since(start); took > 5*time.Second { // the exporter's own patience is 10 s
+		t.Errorf("it took %v", took)
+	}
+	if n := strings.Count(log.String(), "spans may be lost"); n != 1 {
+		t.Errorf("said %d times: %s", n, log)
 	}
 }
 
