@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test test-web screenshot test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests clean
+.PHONY: all build demo test test-web screenshot test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
 
 all: build
 
@@ -103,6 +103,10 @@ bench-check:
 profile:
 	$(GO) test -run '^$$' -bench '^BenchmarkGRPC/scopeward$$' -benchtime 5s -o bin/authz.test -cpuprofile bin/cpu.pprof ./authz
 	$(GO) tool pprof -top bin/authz.test bin/cpu.pprof 2>/dev/null | head -50
+
+# The README's tour, recorded anew: what it shows is what happened.
+tour: build
+	python3 cmd/demo/tour.py cmd/demo/tour.svg
 
 # envoy/istio/scopeward.yaml, for those who do not use kustomize.
 manifests:
