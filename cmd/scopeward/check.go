@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -126,10 +125,7 @@ func (r report) printJSON(w io.Writer) error {
 	for _, p := range r.problems {
 		problems = append(problems, problem{p.File, p.Line, p.Column, p.Message})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(struct {
+	return printJSON(w, struct {
 		OK       bool      `json:"ok"`
 		Rules    int       `json:"rules"`
 		Problems []problem `json:"problems"`

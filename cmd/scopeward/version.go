@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
@@ -68,9 +67,7 @@ func version() string { return readBuild().Version }
 
 func (b build) print(w io.Writer, output string) error {
 	if output == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(b)
+		return printJSON(w, b)
 	}
 	fmt.Fprintf(w, "scopeward %s (%s, %s)\n", b.Version, b.Go, b.Platform)
 	if b.Commit != "" {

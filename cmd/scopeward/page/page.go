@@ -24,7 +24,7 @@ type Options struct {
 	Recent  *audit.Recent
 }
 
-// policyOf the page: nothing but its own files, no script or style within the document
+// contentSecurityPolicy of the page: nothing but its own files, no script or style within the document
 // (Content Security Policy Level 3), and no text that becomes markup (Trusted Types).
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
