@@ -178,6 +178,7 @@ type target struct {
 	name, authz, policy string
 	cluster             func(map[string]any) // changes the authorization cluster; optional
 	manager             func(map[string]any) // changes the HTTP connection manager; optional
+	more                []any                // clusters that these changes need; optional
 }
 
 // startEnvoy runs one Envoy with a listener for each target, and returns the
@@ -248,6 +249,7 @@ func combine(upstream string, targets []target) ([]byte, error) {
 			cluster["name"] = target.name + "-" + cluster["name"].(string)
 			clusters = append(clusters, c)
 		}
+		clusters = append(clusters, target.more...)
 		all = doc
 	}
 	all["node"] = map[string]any{"id": "e2e", "cluster": "e2e"} // certificates from files ask for it

@@ -14,53 +14,20 @@ import (
 	"testing"
 	"time"
 
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/prototext"
-	"google.golang.org/protobuf/proto"
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
+	"scopeward/e2e/otlp"
 )
 
-// otlpReceiver is an OTLP/HTTP collector.
-type otlpReceiver struct {
-	mu     sync.Mutex
-	got    collector.ExportTraceServiceRequest
-	faults []error
-}
-
-func (r *otlpReceiver) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
-	var batch collector.ExportTraceServiceRequest
-	body, err := io.ReadAll(req.Body)
-	if err == nil {
-		err = proto.Unmarshal(body, &batch)
+// byName are the spans that have come.
+func byName(r *otlp.Receiver) map[string]*v1.Span {
+	spans := map[string]*v1.Span{}
+	for _, span := range r.Spans() {
+		spans[span.Name] = span
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err != nil || req.URL.Path != "/v1/traces" {
-		r.faults = append(r.faults, errors.New("not OTLP: "+req.URL.Path), err)
-	}
-	proto.Merge(&r.got, &batch)
-}
-
-// spans are those that have come, by name, and all that was said with them.
-func (r *otlpReceiver) spans(t *testing.T) (byName map[string]*v1.Span, text string) {
-	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := errors.Join(r.faults...); err != nil {
-		t.Fatal(err)
-	}
-	byName = map[string]*v1.Span{}
-	for _, resource := range r.got.ResourceSpans {
-		for _, scope := range resource.ScopeSpans {
-			for _, span := range scope.Spans {
-				byName[span.Name] = span
-			}
-		}
-	}
-	return byName, prototext.Format(&r.got)
+	return spans
 }
 
 const (
@@ -68,51 +35,68 @@ const (
 	envoysSpan  = "b7ad6b7169203331"
 )
 
-// TestTrace: from Envoy's traceparent to the provider it is one tree, and no token or
-// secret is in it. (It sets the environment, so it is not parallel.)
+// TestTrace: from Envoy's traceparent to the provider it is one tree, whatever the provider
+// is asked for and whether it answers, and no token or secret is in it. (It sets the
+// environment, so it is not parallel.)
 func TestTrace(t *testing.T) {
-	for mode, method := range map[string]string{"profile": "GET", "introspection": "POST"} {
-		t.Run(mode, func(t *testing.T) {
-			receiver := &otlpReceiver{}
-			server := httptest.NewServer(receiver)
-			defer server.Close()
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	const secret = "canary-5ecret-t0ken"
+	const profile = `{"active":true,"sub":"alice","id":"alice","aud":"` + tokentest.Audience + `"}`
+	opaque := func(*tokentest.Provider) (raw, answer string) { return secret, profile }
+	for name, c := range map[string]struct {
+		mode, method, path string
+		token              func(*tokentest.Provider) (raw, answer string)
+		status             int
+		want               []string
+	}{
+		"profile":       {"profile", "GET", tokentest.ProfilePath, opaque, 200, []string{`"allow"`, `"miss"`}},
+		"introspection": {"introspection", "POST", tokentest.IntrospectionPath, opaque, 200, []string{`"allow"`, `"miss"`}},
+		"an unknown key": {"jwks", "GET", tokentest.KeysPath, func(idp *tokentest.Provider) (raw, answer string) {
+			idp.Rotate()
+			return idp.Mint(nil, nil), idp.JWKS()
+		}, 200, []string{`"allow"`, `"miss"`}},
+		"a fault": {"profile", "GET", tokentest.ProfilePath, opaque, 500, []string{`"unavailable"`, `"500"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			receiver := otlp.NewReceiver(t)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
 			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=here")
 			idp := tokentest.New(t)
+			s, events := startService(t, corpus.Configure(t, t.TempDir(), c.mode, idp, nil, map[string]string{
+				"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n",
+			}))
+			raw, answer := c.token(idp)
 			var mu sync.Mutex
 			var carried string
-			path := map[string]string{"profile": tokentest.ProfilePath, "introspection": tokentest.IntrospectionPath}[mode]
-			idp.Handle(path, func(w http.ResponseWriter, r *http.Request) {
+			idp.Handle(c.path, func(w http.ResponseWriter, r *http.Request) {
 				mu.Lock()
 				carried = r.Header.Get("traceparent")
 				mu.Unlock()
 				w.Header().Set("Content-Type", "application/json")
-				_, _ = io.WriteString(w, `{"active":true,"sub":"alice","id":"alice","aud":"`+tokentest.Audience+`"}`)
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, answer)
 			})
-			s, events := startService(t, corpus.Configure(t, t.TempDir(), mode, idp, nil, map[string]string{
-				"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n",
-			}))
 			traces := startTracing(t.Context(), s.log)
 			s.server.Trace(traces.tracer)
 			client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
-			const secret = "canary-5ecret-t0ken"
-			idp.Opaque(secret, map[string]any{"sub": "alice"})
 			if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users?key=" + secret, Host: "api.example.com", Headers: map[string]string{
-				"authorization": "Bearer " + secret, "traceparent": "00-" + envoysTrace + "-" + envoysSpan + "-01", "tracestate": "vendor=1",
+				"authorization": "Bearer " + raw, "traceparent": "00-" + envoysTrace + "-" + envoysSpan + "-01", "tracestate": "vendor=1",
 			}}, "")); err != nil {
 				t.Fatal(err)
 			}
 			traces.end(10 * time.Second)
 			s.audit.Close(10 * time.Second)
 
-			spans, text := receiver.spans(t)
-			check, call := spans["envoy.service.auth.v3.Authorization/Check"], spans[method]
+			spans, text := byName(receiver), receiver.Text()
+			check, call := spans["envoy.service.auth.v3.Authorization/Check"], spans[c.method]
 			if len(spans) != 2 || check == nil || call == nil {
 				t.Fatalf("spans: %s", text)
 			}
 			for _, span := range []*v1.Span{check, call} {
 				if got := hex.EncodeToString(span.TraceId); got != envoysTrace || span.TraceState != "vendor=1" {
 					t.Errorf("%s is of trace %s, state %s", span.Name, got, span.TraceState)
+				}
+				if failed := span.Status.GetCode() == v1.Status_STATUS_CODE_ERROR; failed != (c.status != 200) {
+					t.Errorf("%s has status %v", span.Name, span.Status)
 				}
 			}
 			if got := hex.EncodeToString(check.ParentSpanId); got != envoysSpan {
@@ -126,12 +110,13 @@ func TestTrace(t *testing.T) {
 				t.Errorf("the provider got traceparent %q, want %q", carried, want)
 			}
 			mu.Unlock()
-			for _, want := range []string{`"scopeward"`, `"here"`, `"allow"`, `"/users"`, `"miss"`, `"idp"`, `policy.yaml:3:5"`, idp.URL + path} {
+			text = strings.Join(strings.Fields(text), " ")
+			for _, want := range append(c.want, `"scopeward"`, `"here"`, `"/users"`, `"idp"`, `policy.yaml:3:5`, idp.URL+c.path) {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s is missing in %s", want, text)
 				}
 			}
-			for _, never := range []string{secret, tokentest.ClientSecret, "alice"} {
+			for _, never := range []string{secret, raw, tokentest.ClientSecret, "alice"} {
 				if strings.Contains(text, never) {
 					t.Errorf("%s is in %s", never, text)
 				}
@@ -139,6 +124,35 @@ func TestTrace(t *testing.T) {
 			var event struct{ TraceID string }
 			if err := json.Unmarshal(events.Bytes(), &event); err != nil || event.TraceID != envoysTrace {
 				t.Errorf("audit: %+v, %v", event, err)
+			}
+		})
+	}
+}
+
+// TestSampler: what clients may have traced is for the standard variables to say.
+func TestSampler(t *testing.T) {
+	for sampler, want := range map[string]int{"always_on": 2, "always_off": 0, "parentbased_always_on": 1} {
+		t.Run(sampler, func(t *testing.T) {
+			receiver := otlp.NewReceiver(t)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", receiver.URL+otlp.Path)
+			t.Setenv("OTEL_TRACES_SAMPLER", sampler)
+			t.Setenv("OTEL_SERVICE_NAME", "checks")
+			s, _ := startService(t, corpus.Configure(t, t.TempDir(), "jwks", tokentest.New(t), nil, map[string]string{
+				"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n",
+			}))
+			traces := startTracing(t.Context(), s.log)
+			s.server.Trace(traces.tracer)
+			client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
+			for _, flags := range []string{"00", "01"} {
+				if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users", Host: "api.example.com", Headers: map[string]string{
+					"traceparent": "00-" + envoysTrace + "-" + envoysSpan + "-" + flags,
+				}}, "")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			traces.end(10 * time.Second)
+			if got := len(receiver.Spans()); got != want || got > 0 && !strings.Contains(receiver.Text(), `"checks"`) {
+				t.Errorf("%d spans, want %d, of the service checks: %s", got, want, receiver.Text())
 			}
 		})
 	}
