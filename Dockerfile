@@ -14,8 +14,9 @@ RUN --mount=type=bind,target=. --mount=type=cache,target=/go/pkg/mod --mount=typ
 # grpcnotrace leaves out gRPC's debug pages: with their templates the linker
 # would have to keep every exported method, half of the binary.
 FROM build AS build-scopeward
+ARG VERSION
 RUN --mount=type=bind,target=. --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -tags grpcnotrace -ldflags "-s -w" -o /bin/scopeward ./cmd/scopeward
+    go build -tags grpcnotrace -ldflags "-s -w -X main.release=$VERSION" -o /bin/scopeward ./cmd/scopeward
 
 FROM scratch AS program
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -116,7 +116,8 @@ manifests:
 # What is published: bin/release/scopeward, as the Dockerfile builds it, and what it is made of
 # (CycloneDX). Whoever builds the same commit with the same Go gets the same bytes:
 # make reproducible builds it again at another path, with an empty cache.
-RELEASE = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w"
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+RELEASE = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.release=$(VERSION)"
 release:
 	$(RELEASE) -o bin/release/scopeward ./cmd/scopeward
 	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -output bin/release/scopeward.cdx.json bin/release/scopeward

@@ -28,6 +28,10 @@ func newVersion() *cobra.Command {
 	return cmd
 }
 
+// release is the version of what is published. The linker sets it (make release, Dockerfile):
+// those builds have no checkout to note down, so that anyone can repeat them.
+var release string
+
 // build is of what the program was built. Empty is what the build did not note down.
 type build struct {
 	Version      string `json:"version"`
@@ -58,6 +62,9 @@ func readBuild() build {
 	}
 	if b.Commit != "" && (b.Version == "" || b.Version == "(devel)") {
 		b.Version = b.Commit[:min(12, len(b.Commit))]
+	}
+	if release != "" {
+		b.Version = release
 	}
 	return b
 }
