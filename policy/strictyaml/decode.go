@@ -96,8 +96,10 @@ type listOrElement interface{ listOrElement() }
 func (OneOrMore[T]) listOrElement() {}
 
 func (d *decoder) value(n *yaml.Node, v reflect.Value, s slot) {
+	given := n
 	n, ok := d.enter(n)
 	if !ok {
+		d.locate(given, v)
 		return
 	}
 	defer func() { d.depth-- }()
@@ -109,9 +111,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, s slot) {
 		return
 	}
 	if isNull(n) {
-		if l, ok := v.Addr().Interface().(locator); ok {
-			l.locate(d.pos(n)) // what is wrong has its place
-		}
+		d.locate(n, v)
 		d.problem(n, "%s has no value: give one, or remove the key", s.key)
 		return
 	}
@@ -129,6 +129,14 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, s slot) {
 		d.text(n, s, func(text string) error { return target.UnmarshalText([]byte(text)) })
 	default:
 		d.kind(n, v, s)
+	}
+}
+
+// locate gives what can't be read its place all the same: who reads on may have something
+// to say about it.
+func (d *decoder) locate(n *yaml.Node, v reflect.Value) {
+	if l, ok := v.Addr().Interface().(locator); ok {
+		l.locate(d.pos(n))
 	}
 }
 
