@@ -10,7 +10,7 @@ const (
 	policyNameSyntax = `^[A-Za-z0-9._-]+$`
 	lineSyntax       = `^\S(.*\S)?$`
 	patternSyntax    = "^([!#$%&'*+.^_`|~0-9A-Z-]+ )?" + `(\[[^/ \t\]]+\]|[A-Za-z0-9._-]*)/[^ \t?#\\]*$`
-	requestSyntax    = "^" + tokenSyntax + ` (/(.*\S)?|[Hh][Tt][Tt][Pp][Ss]?://[^/?# @]+([/?#](.*\S)?)?)$`
+	requestSyntax    = "^" + tokenSyntax + ` (/([\s\S]*\S)?|[Hh][Tt][Tt][Pp][Ss]?://[^/?# @]+([/?#]([\s\S]*\S)?)?)$`
 	headerSyntax     = "^" + tokenSyntax + "$"
 	notAuthorization = `^[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]$`
 )
