@@ -12,8 +12,8 @@ import (
 // bound. Validators that follow each other may share one, so that a change of
 // configuration doesn't cost the identities of providers that stay the same.
 type Cache struct {
-	valid   *boundedcache.Cache[cached]
-	invalid *boundedcache.Cache[cached]
+	valid   *boundedcache.Cache[accepted]
+	invalid *boundedcache.Cache[refused]
 	excused *boundedcache.Cache[time.Duration] // see stale.go
 	epoch   time.Time                          // begin of the cache's time
 }
@@ -21,7 +21,7 @@ type Cache struct {
 // NewCache makes a cache for so many identities, and as many refusals.
 func NewCache(maxEntries int) *Cache {
 	return &Cache{
-		valid: boundedcache.New[cached](maxEntries), invalid: boundedcache.New[cached](maxEntries),
+		valid: boundedcache.New[accepted](maxEntries), invalid: boundedcache.New[refused](maxEntries),
 		excused: boundedcache.New[time.Duration](maxEntries), epoch: time.Now(),
 	}
 }
@@ -29,12 +29,18 @@ func NewCache(maxEntries int) *Cache {
 // Len tells how many identities and refusals it holds.
 func (c *Cache) Len() (valid, invalid int) { return c.valid.Len(), c.invalid.Len() }
 
-// cached is what is known of a token: an identity, or why it is refused.
-type cached struct {
-	identity *Identity
-	err      *InvalidError
-	until    time.Duration // by the monotonic clock, since the cache's epoch
-}
+// accepted is what is known of a valid token, and refused of another. Until is by the
+// monotonic clock, since the cache's epoch.
+type (
+	accepted struct {
+		identity *Identity
+		until    time.Duration
+	}
+	refused struct {
+		err   *InvalidError
+		until time.Duration
+	}
+)
 
 // clock is the time since the cache's epoch by the monotonic clock: a wall clock that is
 // set back must not lengthen the life of an entry. (One that is set forward, or a machine
@@ -95,6 +101,6 @@ func (v *Validator) cached(key [16]byte) (Result, error, bool) {
 }
 
 // alive tells whether a cached token has not ended by itself, nor its key been withdrawn.
-func alive(p *Provider, c cached, now time.Time) bool {
+func alive(p *Provider, c accepted, now time.Time) bool {
 	return (c.identity.Expiry.IsZero() || now.Before(c.identity.Expiry)) && hasKey(p.Verifier, c.identity.KeyID)
 }

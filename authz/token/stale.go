@@ -31,7 +31,7 @@ func (v *Validator) excuse(key [16]byte) (Result, bool) {
 
 // isExcused tells whether the provider need not be asked yet about an identity whose
 // time is over.
-func (v *Validator) isExcused(key [24]byte, c cached, clock time.Duration) bool {
+func (v *Validator) isExcused(key [24]byte, c accepted, clock time.Duration) bool {
 	if clock >= c.until+v.opts.MaxStale {
 		return false
 	}

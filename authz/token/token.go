@@ -8,12 +8,8 @@ package token
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
-	"unique"
-
-	"github.com/go-json-experiment/json"
 )
 
 // MaxLength is the length in bytes from which a credential is refused unread.
@@ -30,9 +26,8 @@ type Identity struct {
 	Email    string   // email, unless email_verified says false
 	Scopes   []string // granted scopes, each a scope-token of RFC 6749 §3.3
 
-	scopeText string // Scopes, joined
-	claims    heldClaims
-	asked     *askedClaims // nil if there are no claims
+	scopes *scopeSet   // Scopes, where they are held once for many; see setScopes
+	claims *heldClaims // nil if there are none
 
 	// Expiry is when the token ends, without any clock skew. Zero: not known.
 	Expiry time.Time
@@ -44,75 +39,10 @@ type Identity struct {
 
 // ScopeText is the scopes as RFC 6749 §3.3 writes them, separated by spaces.
 func (id *Identity) ScopeText() string {
-	if id.scopeText == "" {
+	if id.scopes == nil {
 		return strings.Join(id.Scopes, " ")
 	}
-	return id.scopeText
-}
-
-// setScopes: many tokens have the same scopes, and the text of them is kept once.
-func (id *Identity) setScopes(scopes []string) {
-	id.scopeText = unique.Make(strings.Join(scopes, " ")).Value()
-	if len(scopes) > 0 {
-		id.Scopes = strings.Split(id.scopeText, " ")
-	}
-}
-
-// heldClaims are a token's claims, kept as JSON: of the many identities in a cache few
-// are ever asked for them, and a map would be most of an identity's memory.
-type heldClaims struct {
-	rest   string // what the identity itself does not hold
-	issuer bool   // iss is the identity's Issuer, and so on
-	sub    bool
-	email  bool
-	client bool
-	scope  bool
-	exp    bool
-}
-
-// SetClaims keeps claims as they were decoded by [DecodeObject]. The other fields
-// must be set already: a claim that they hold is not kept twice.
-func (id *Identity) SetClaims(claims map[string]any) error {
-	rest := maps.Clone(claims)
-	hold := func(name string, value any) bool {
-		if held, ok := rest[name]; !ok || held != value {
-			return false
-		}
-		delete(rest, name)
-		return true
-	}
-	id.claims = heldClaims{
-		issuer: hold("iss", id.Issuer), sub: hold("sub", id.Subject), email: hold("email", id.Email),
-		client: hold("client_id", id.ClientID), scope: hold("scope", id.scopeText), exp: hold("exp", float64(id.Expiry.Unix())),
-	}
-	id.asked = &askedClaims{}
-	if len(rest) == 0 {
-		return nil
-	}
-	object, err := json.Marshal(rest)
-	id.claims.rest = string(object)
-	return err
-}
-
-// Claims decodes the claims. The map is the caller's own.
-func (id *Identity) Claims() map[string]any {
-	claims, c := map[string]any{}, id.claims
-	if c.rest != "" {
-		_ = json.Unmarshal([]byte(c.rest), &claims) // SetClaims has written it
-	}
-	for _, held := range []struct {
-		held  bool
-		name  string
-		value any
-	}{
-		{c.issuer, "iss", id.Issuer}, {c.sub, "sub", id.Subject}, {c.email, "email", id.Email},
-		{c.client, "client_id", id.ClientID}, {c.scope, "scope", id.scopeText}, {c.exp, "exp", float64(id.Expiry.Unix())},
-	} {
-		if held.held {
-			claims[held.name] = held.value
-		}
-	}
-	return claims
+	return id.scopes.text
 }
 
 // A Verifier decides whether a token is valid.

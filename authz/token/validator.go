@@ -317,10 +317,10 @@ func (v *Validator) store(key string, id *Identity, err error) {
 	now := v.opts.Now()
 	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
 		if v.opts.MaxStale > 0 {
-			v.opts.Cache.valid.Set(key, cached{}, 0) // what the provider refuses is not believed any more
+			v.opts.Cache.valid.Set(key, accepted{}, 0) // what the provider refuses is not believed any more
 		}
 		if !invalid.NoCache && v.opts.NegativeTTL > 0 {
-			v.opts.Cache.invalid.Set(key, cached{err: invalid, until: v.opts.Cache.clock(now) + v.opts.NegativeTTL}, v.opts.NegativeTTL)
+			v.opts.Cache.invalid.Set(key, refused{err: invalid, until: v.opts.Cache.clock(now) + v.opts.NegativeTTL}, v.opts.NegativeTTL)
 		}
 		return
 	}
@@ -333,7 +333,7 @@ func (v *Validator) store(key string, id *Identity, err error) {
 // keep caches an identity for a time, and holds it for as long as it may be excused.
 func (v *Validator) keep(key string, id *Identity, ttl time.Duration) {
 	if ttl > 0 {
-		v.opts.Cache.valid.Set(key, cached{identity: id, until: v.opts.Cache.clock(v.opts.Now()) + ttl}, ttl+v.opts.MaxStale)
+		v.opts.Cache.valid.Set(key, accepted{identity: id, until: v.opts.Cache.clock(v.opts.Now()) + ttl}, ttl+v.opts.MaxStale)
 	}
 }
 

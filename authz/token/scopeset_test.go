@@ -1,0 +1,63 @@
+package token
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestScopesAreHeldOnce: those that many have are one list, and none is held that nobody has.
+func TestScopesAreHeldOnce(t *testing.T) {
+	text := t.Name() + " b"
+	identity := func() *Identity {
+		id := &Identity{}
+		id.setScopes([]string{t.Name(), "b"})
+		return id
+	}
+	first := identity()
+	var others sync.WaitGroup
+	for range 8 {
+		others.Go(func() {
+			if id := identity(); id.scopes != first.scopes || &id.Scopes[0] != &first.Scopes[0] || id.ScopeText() != text {
+				t.Errorf("held again: %q, %q", id.Scopes, id.ScopeText())
+			}
+		})
+	}
+	others.Wait()
+	runtime.KeepAlive(first)
+	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+		runtime.GC()
+		if _, held := scopeSets.Load(text); !held {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("still held")
+		}
+	}
+	if id := identity(); id.ScopeText() != text || len(id.Scopes) != 2 {
+		t.Errorf("after that: %q, %q", id.Scopes, id.ScopeText())
+	}
+}
+
+// TestScopesComeAndGo: while sets are collected, everybody gets their own scopes.
+func TestScopesComeAndGo(t *testing.T) {
+	var all sync.WaitGroup
+	for g := range 4 {
+		all.Go(func() {
+			for i := range 2000 {
+				scope := fmt.Sprintf("%s-%d", t.Name(), i%7)
+				id := &Identity{}
+				id.setScopes([]string{scope})
+				if g == 0 && i%50 == 0 {
+					runtime.GC()
+				}
+				if id.Scopes[0] != scope || id.ScopeText() != scope {
+					t.Errorf("got %q, want %q", id.Scopes, scope)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
