@@ -72,7 +72,8 @@ func (id *Identity) SetClaims(claims map[string]any) error {
 	if len(rest) == 0 {
 		return nil
 	}
-	object, err := json.Marshal(rest)
+	var value any = rest // the library encodes it without reflection
+	object, err := json.Marshal(&value)
 	id.claims.rest = string(object)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"sync/atomic"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -68,13 +69,10 @@ func ParseJWT(raw string) (*JWT, error) {
 		return nil, Invalidf("it is not a JWT: a JWT has three parts")
 	}
 	t := &JWT{SigningInput: raw[:len(raw)-len(signature)-1]}
+	if err := t.readHeader(header); err != nil {
+		return nil, err
+	}
 	var err error
-	if t.Header, err = decodePart("header", header); err != nil {
-		return nil, err
-	}
-	if err := t.readHeader(); err != nil {
-		return nil, err
-	}
 	if t.Claims, err = decodePart("payload", payload); err != nil {
 		return nil, err
 	}
@@ -87,7 +85,33 @@ func ParseJWT(raw string) (*JWT, error) {
 	return t, nil
 }
 
-func (t *JWT) readHeader() error {
+// lastHeader is the last header that was accepted: all tokens that one key signs have the
+// same.
+var lastHeader atomic.Pointer[knownHeader]
+
+type knownHeader struct {
+	part string
+	read JWT
+}
+
+// readHeader reads the first part of a token.
+func (t *JWT) readHeader(part string) error {
+	if known := lastHeader.Load(); known != nil && known.part == part {
+		t.Header, t.Alg, t.Kid, t.Typ = known.read.Header, known.read.Alg, known.read.Kid, known.read.Typ
+		return nil
+	}
+	var err error
+	if t.Header, err = decodePart("header", part); err != nil {
+		return err
+	}
+	if err := t.checkHeader(); err != nil {
+		return err
+	}
+	lastHeader.Store(&knownHeader{strings.Clone(part), JWT{Header: t.Header, Alg: t.Alg, Kid: t.Kid, Typ: t.Typ}})
+	return nil
+}
+
+func (t *JWT) checkHeader() error {
 	for _, f := range [...]struct {
 		name string
 		to   *string
