@@ -61,7 +61,7 @@ func (id *Identity) ownClaim(name string, value any) claimSet {
 // must be set already: a claim that they hold is not kept twice.
 func (id *Identity) SetClaims(claims map[string]any) error {
 	id.claims = &heldClaims{}
-	rest := make(map[string]any, len(claims))
+	rest := map[string]any{}
 	for name, value := range claims {
 		if own := id.ownClaim(name, value); own != 0 {
 			id.claims.own |= own
