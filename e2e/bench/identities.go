@@ -51,7 +51,11 @@ func identities(ctx context.Context, s settings) error {
 		return err
 	}
 	var log bytes.Buffer
-	server, err := process.Start(process.Options{Path: binary, Args: []string{"serve", "--config", config, "--listen", address, "--admin", ""},
+	command := []string{binary, "serve", "--config", config, "--listen", address, "--admin", ""}
+	if s.serverCPU >= 0 {
+		command = append([]string{"taskset", "-c", strconv.Itoa(s.serverCPU)}, command...)
+	}
+	server, err := process.Start(process.Options{Path: command[0], Args: command[1:],
 		Env: append(os.Environ(), "GODEBUG=gctrace=1"), Stderr: &log})
 	if err != nil {
 		return err
@@ -138,9 +142,7 @@ func askAll(ctx context.Context, client authv3.AuthorizationClient, checks int, 
 				if err != nil {
 					return err
 				}
-				response, err := client.Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
-					Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: "api.example", Path: "/users", Headers: map[string]string{"authorization": "Bearer " + raw}},
-				}}})
+				response, err := client.Check(ctx, userRequest(raw))
 				if err != nil {
 					return err
 				}
@@ -152,6 +154,13 @@ func askAll(ctx context.Context, client authv3.AuthorizationClient, checks int, 
 		})
 	}
 	return group.Wait()
+}
+
+// userRequest is what Envoy asks about GET /users.
+func userRequest(token string) *authv3.CheckRequest {
+	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+		Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: "api.example", Path: "/users", Headers: map[string]string{"authorization": "Bearer " + token}},
+	}}}
 }
 
 // traceClock is the wall-clock part of a line of GODEBUG=gctrace=1: the first and the last of its three times are pauses.

@@ -3,7 +3,9 @@
 //
 //	go run ./e2e/bench                        the table (make bench)
 //	go run ./e2e/bench -base COMMIT           compares the tree with a commit, and fails on a loss (make bench-check)
-//	go run ./e2e/bench -identities 1000000    what so many cached identities take, and the collector's pauses
+//	go run ./e2e/bench -identities 1000000    what so many cached identities take, and the collector's pauses; these are
+//	                                          its own where the load leaves it a processor: taskset -c 1 go run … -server-cpu 0
+//	go run ./e2e/bench -reload 10000          how soon it is ready, and what reading so many rules again does to latency
 //	go run ./e2e/bench -server name=COMMAND   measures another server too; {port} and {jwks} stand in COMMAND
 //
 // All servers run at the same time, each behind an Envoy of its own, and are loaded one after the other in rounds that
@@ -34,6 +36,8 @@ type settings struct {
 	conns      int
 	base       string
 	identities int
+	serverCPU  int
+	rules      int
 	servers    []string
 }
 
@@ -45,6 +49,8 @@ func main() {
 	flag.IntVar(&s.conns, "connections", 64, "how many connections ask at a time")
 	flag.StringVar(&s.base, "base", "", "compare with this `commit`; exit status 1 on a loss")
 	flag.IntVar(&s.identities, "identities", 0, "fill the cache with so many identities, and measure nothing else")
+	flag.IntVar(&s.rules, "reload", 0, "start with so many `rules` and read them again, and measure nothing else")
+	flag.IntVar(&s.serverCPU, "server-cpu", -1, "with -identities: the `processor` that Scopeward runs on (taskset)")
 	flag.Func("server", "also measure `name=COMMAND`; repeatable", func(v string) error {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
 			return fmt.Errorf("want name=COMMAND")
@@ -62,6 +68,9 @@ func main() {
 		}
 		if s.identities > 0 {
 			return identities(ctx, s)
+		}
+		if s.rules > 0 {
+			return reloads(ctx, s)
 		}
 		return bench(ctx, s)
 	}()
