@@ -54,7 +54,7 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id.setScopes(scopes)
+	id.Scopes = scopes
 	id.ClientID = unique.Make(id.ClientID).Value()
 	if exp, ok := claims["exp"].(float64); ok {
 		id.Expiry = time.Unix(int64(exp), 0)

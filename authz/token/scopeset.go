@@ -18,12 +18,16 @@ type scopeSet struct {
 // compared.
 var scopeSets sync.Map // string -> weak.Pointer[scopeSet]
 
-// setScopes sets the scopes. They must be clean; see [cleanScopes].
-func (id *Identity) setScopes(scopes []string) {
-	if len(scopes) > 0 {
-		id.scopes = shareScopes(strings.Join(scopes, " "))
-		id.Scopes = id.scopes.list
+// compact is the identity as it is cached. It is for those that a verifier has vouched
+// for: what anybody can make up would be held, if only until the next collection.
+func (id *Identity) compact() *Identity {
+	if len(id.Scopes) == 0 || id.scopes != nil {
+		return id
 	}
+	c := *id
+	c.scopes = shareScopes(strings.Join(id.Scopes, " "))
+	c.Scopes = c.scopes.list
+	return &c
 }
 
 func shareScopes(text string) *scopeSet {

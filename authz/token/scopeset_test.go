@@ -11,11 +11,7 @@ import (
 // TestScopesAreHeldOnce: those that many have are one list, and none is held that nobody has.
 func TestScopesAreHeldOnce(t *testing.T) {
 	text := t.Name() + " b"
-	identity := func() *Identity {
-		id := &Identity{}
-		id.setScopes([]string{t.Name(), "b"})
-		return id
-	}
+	identity := func() *Identity { return (&Identity{Scopes: []string{t.Name(), "b"}}).compact() }
 	first := identity()
 	var others sync.WaitGroup
 	for range 8 {
@@ -41,6 +37,18 @@ func TestScopesAreHeldOnce(t *testing.T) {
 	}
 }
 
+// TestForgedScopesAreNotHeld: anybody can make up scopes, in tokens that nobody has signed.
+func TestForgedScopesAreNotHeld(t *testing.T) {
+	rules := Rules{Issuer: "i", Audiences: []string{"a"}}
+	id, err := rules.Identity(map[string]any{"iss": "i", "aud": "a", "exp": float64(time.Now().Unix() + 100), "scope": t.Name()})
+	if err != nil || id.ScopeText() != t.Name() {
+		t.Fatal(id, err)
+	}
+	if _, held := scopeSets.Load(t.Name()); held {
+		t.Error("held before the signature was verified")
+	}
+}
+
 // TestScopesComeAndGo: while sets are collected, everybody gets their own scopes.
 func TestScopesComeAndGo(t *testing.T) {
 	var all sync.WaitGroup
@@ -48,8 +56,7 @@ func TestScopesComeAndGo(t *testing.T) {
 		all.Go(func() {
 			for i := range 2000 {
 				scope := fmt.Sprintf("%s-%d", t.Name(), i%7)
-				id := &Identity{}
-				id.setScopes([]string{scope})
+				id := (&Identity{Scopes: []string{scope}}).compact()
 				if g == 0 && i%50 == 0 {
 					runtime.GC()
 				}

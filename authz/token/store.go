@@ -89,7 +89,7 @@ func decodeEntry(data []byte) (id *Identity, until time.Time, err error) {
 		}
 	}
 	id = &Identity{Issuer: e.Issuer, Subject: e.Subject, ClientID: unique.Make(e.ClientID).Value(), Email: e.Email, Expiry: e.Expiry, KeyID: e.KeyID}
-	id.setScopes(scopes)
+	id.Scopes = scopes
 	return id, e.Until, id.SetClaims(claims)
 }
 

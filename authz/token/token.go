@@ -26,7 +26,7 @@ type Identity struct {
 	Email    string   // email, unless email_verified says false
 	Scopes   []string // granted scopes, each a scope-token of RFC 6749 §3.3
 
-	scopes *scopeSet   // Scopes, where they are held once for many; see setScopes
+	scopes *scopeSet   // Scopes, where they are held once for many; see compact
 	claims *heldClaims // nil if there are none
 
 	// Expiry is when the token ends, without any clock skew. Zero: not known.

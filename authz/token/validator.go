@@ -333,7 +333,7 @@ func (v *Validator) store(key string, id *Identity, err error) {
 // keep caches an identity for a time, and holds it for as long as it may be excused.
 func (v *Validator) keep(key string, id *Identity, ttl time.Duration) {
 	if ttl > 0 {
-		v.opts.Cache.valid.Set(key, accepted{identity: id, until: v.opts.Cache.clock(v.opts.Now()) + ttl}, ttl+v.opts.MaxStale)
+		v.opts.Cache.valid.Set(key, accepted{identity: id.compact(), until: v.opts.Cache.clock(v.opts.Now()) + ttl}, ttl+v.opts.MaxStale)
 	}
 }
 
