@@ -12,59 +12,35 @@ import (
 // heldClaims are a token's claims, kept as JSON: of the many identities in a cache few
 // are ever asked for them, and a map would be most of an identity's memory.
 type heldClaims struct {
-	rest string   // what the identity does not hold in its fields
-	own  claimSet // what it does
+	rest string // what the identity does not hold in its fields
+	own  uint8  // what it does: bit i is the claim of that index in fieldClaims
 
 	// asked are those that were asked for as text: to decode them for each request
 	// would be most of its cost.
 	asked atomic.Pointer[[]claimText]
 }
 
-// claimSet is a set of the claims that an identity's fields may hold.
-type claimSet uint8
+// fieldClaim is a claim as the identity's fields hold it.
+type fieldClaim struct {
+	name  string
+	value any // a string or a float64
+}
 
-const (
-	ownIssuer claimSet = 1 << iota
-	ownSubject
-	ownEmail
-	ownClientID
-	ownAuthorizedParty
-	ownScope
-	ownExpiry
-)
-
-// ownClaim tells which field holds exactly this claim; 0: none does.
-func (id *Identity) ownClaim(name string, value any) claimSet {
-	text, isText := value.(string)
-	switch {
-	case name == "exp" && value == float64(id.Expiry.Unix()):
-		return ownExpiry
-	case !isText:
-		return 0
-	case name == "iss" && text == id.Issuer:
-		return ownIssuer
-	case name == "sub" && text == id.Subject:
-		return ownSubject
-	case name == "email" && text == id.Email:
-		return ownEmail
-	case name == "client_id" && text == id.ClientID:
-		return ownClientID
-	case name == "azp" && text == id.ClientID:
-		return ownAuthorizedParty
-	case name == "scope" && text == id.ScopeText():
-		return ownScope
+func (id *Identity) fieldClaims() [7]fieldClaim {
+	return [...]fieldClaim{
+		{"iss", id.Issuer}, {"sub", id.Subject}, {"email", id.Email}, {"client_id", id.ClientID}, {"azp", id.ClientID},
+		{"scope", id.ScopeText()}, {"exp", float64(id.Expiry.Unix())},
 	}
-	return 0
 }
 
 // SetClaims keeps claims as they were decoded by [DecodeObject]. The other fields
 // must be set already: a claim that they hold is not kept twice.
 func (id *Identity) SetClaims(claims map[string]any) error {
 	id.claims = &heldClaims{}
-	rest := map[string]any{}
+	own, rest := id.fieldClaims(), map[string]any{}
 	for name, value := range claims {
-		if own := id.ownClaim(name, value); own != 0 {
-			id.claims.own |= own
+		if i := slices.IndexFunc(own[:], func(c fieldClaim) bool { return c.name == name && c.value == value }); i >= 0 {
+			id.claims.own |= 1 << i
 		} else {
 			rest[name] = value
 		}
@@ -87,16 +63,8 @@ func (id *Identity) Claims() map[string]any {
 	if c.rest != "" {
 		_ = json.Unmarshal([]byte(c.rest), &claims) // SetClaims has written it
 	}
-	for _, own := range []struct {
-		claim claimSet
-		name  string
-		value any
-	}{
-		{ownIssuer, "iss", id.Issuer}, {ownSubject, "sub", id.Subject}, {ownEmail, "email", id.Email},
-		{ownClientID, "client_id", id.ClientID}, {ownAuthorizedParty, "azp", id.ClientID},
-		{ownScope, "scope", id.ScopeText()}, {ownExpiry, "exp", float64(id.Expiry.Unix())},
-	} {
-		if c.own&own.claim != 0 {
+	for i, own := range id.fieldClaims() {
+		if c.own&(1<<i) != 0 {
 			claims[own.name] = own.value
 		}
 	}

@@ -40,15 +40,20 @@ func (t *Token) Opaque() bool { return t.jwt == nil && !looksLikeJWT(t.Raw) }
 // JWT is a parsed JSON Web Token in JWS compact serialization (RFC 7515 §3.1).
 // Its signature has not been verified.
 type JWT struct {
-	Header map[string]any
+	joseHeader
 	Claims map[string]any
+
+	SigningInput string // what the signature covers
+	Signature    []byte // never empty
+}
+
+// joseHeader is the header of a JWT (RFC 7515 §4).
+type joseHeader struct {
+	Header map[string]any
 
 	Alg string // alg; never empty, never "none"
 	Kid string // kid; empty if absent
 	Typ string // typ; empty if absent
-
-	SigningInput string // what the signature covers
-	Signature    []byte // never empty
 }
 
 // ParseJWT parses a JWT strictly, as RFC 8725 advises: unpadded canonical
@@ -69,10 +74,10 @@ func ParseJWT(raw string) (*JWT, error) {
 		return nil, Invalidf("it is not a JWT: a JWT has three parts")
 	}
 	t := &JWT{SigningInput: raw[:len(raw)-len(signature)-1]}
-	if err := t.readHeader(header); err != nil {
+	var err error
+	if t.joseHeader, err = readHeader(header); err != nil {
 		return nil, err
 	}
-	var err error
 	if t.Claims, err = decodePart("payload", payload); err != nil {
 		return nil, err
 	}
@@ -91,32 +96,30 @@ var lastHeader atomic.Pointer[knownHeader]
 
 type knownHeader struct {
 	part string
-	read JWT
+	joseHeader
 }
 
 // readHeader reads the first part of a token.
-func (t *JWT) readHeader(part string) error {
-	if known := lastHeader.Load(); known != nil && known.part == part {
-		t.Header, t.Alg, t.Kid, t.Typ = known.read.Header, known.read.Alg, known.read.Kid, known.read.Typ
-		return nil
+func readHeader(part string) (h joseHeader, err error) {
+	if last := lastHeader.Load(); last != nil && last.part == part {
+		return last.joseHeader, nil
 	}
-	var err error
-	if t.Header, err = decodePart("header", part); err != nil {
-		return err
+	if h.Header, err = decodePart("header", part); err != nil {
+		return h, err
 	}
-	if err := t.checkHeader(); err != nil {
-		return err
+	if err := h.read(); err != nil {
+		return h, err
 	}
-	lastHeader.Store(&knownHeader{strings.Clone(part), JWT{Header: t.Header, Alg: t.Alg, Kid: t.Kid, Typ: t.Typ}})
-	return nil
+	lastHeader.Store(&knownHeader{strings.Clone(part), h})
+	return h, nil
 }
 
-func (t *JWT) checkHeader() error {
+func (h *joseHeader) read() error {
 	for _, f := range [...]struct {
 		name string
 		to   *string
-	}{{"alg", &t.Alg}, {"kid", &t.Kid}, {"typ", &t.Typ}} {
-		v, present := t.Header[f.name]
+	}{{"alg", &h.Alg}, {"kid", &h.Kid}, {"typ", &h.Typ}} {
+		v, present := h.Header[f.name]
 		s, ok := v.(string)
 		if present && !ok {
 			return Invalidf("%s in the JWT's header is not a string", f.name)
@@ -124,18 +127,18 @@ func (t *JWT) checkHeader() error {
 		*f.to = s
 	}
 	switch {
-	case t.Alg == "":
+	case h.Alg == "":
 		return Invalidf("the JWT names no algorithm")
-	case strings.EqualFold(t.Alg, "none"):
+	case strings.EqualFold(h.Alg, "none"):
 		return Invalidf("the JWT is not signed (alg none)")
-	case has(t.Header, "crit"):
+	case has(h.Header, "crit"):
 		return Invalidf("the JWT has critical extensions (crit), none of which is supported")
-	case has(t.Header, "b64"):
+	case has(h.Header, "b64"):
 		return Invalidf("the JWT has an unencoded payload (b64), which is not supported")
 	}
 	// RFC 9068 §2.1; JWT and no typ at all are what most providers send.
-	switch typ := strings.ToLower(t.Typ); {
-	case !has(t.Header, "typ"), typ == "jwt", typ == "at+jwt", typ == "application/at+jwt":
+	switch typ := strings.ToLower(h.Typ); {
+	case !has(h.Header, "typ"), typ == "jwt", typ == "at+jwt", typ == "application/at+jwt":
 		return nil
 	default:
 		return Invalidf("the JWT is of a type (typ) that is not an access token")

@@ -25,7 +25,7 @@ func (id *Identity) compact() *Identity {
 		return id
 	}
 	c := *id
-	c.scopes = shareScopes(strings.Join(id.Scopes, " "))
+	c.scopes = shareScopes(id.ScopeText())
 	c.Scopes = c.scopes.list
 	return &c
 }

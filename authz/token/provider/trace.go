@@ -34,16 +34,15 @@ func beginSpan(ctx context.Context, req *http.Request) (context.Context, *http.R
 // endSpan ends the span by the outcome of the request. What err says holds no secret.
 func endSpan(span trace.Span, resp *Response, err error, outcome string) {
 	defer span.End()
-	switch {
-	case err != nil:
+	if err != nil {
 		span.SetAttributes(attribute.String("error.type", outcome))
 		span.SetStatus(codes.Error, err.Error())
-	default:
-		span.SetAttributes(attribute.Int("http.response.status_code", resp.Status))
-		if resp.Status >= 400 {
-			span.SetAttributes(attribute.String("error.type", strconv.Itoa(resp.Status)))
-			span.SetStatus(codes.Error, "")
-		}
+		return
+	}
+	span.SetAttributes(attribute.Int("http.response.status_code", resp.Status))
+	if resp.Status >= 400 {
+		span.SetAttributes(attribute.String("error.type", strconv.Itoa(resp.Status)))
+		span.SetStatus(codes.Error, "")
 	}
 }
 
