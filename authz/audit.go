@@ -23,9 +23,7 @@ type Event struct {
 	shadow  string // what the shadow policy would answer; empty if the same
 	reply   reply
 	text    []byte // of the audit event
-
-	traceparent string // valid, or empty
-	traceID     string // of the span, or of the traceparent; empty without either
+	traceID string // of the span, or of its parent; empty without either
 }
 
 // events keeps the memory of events that are over: the lists of headers are

@@ -125,12 +125,11 @@ func (s *Server) answer(ctx context.Context, event *Event) {
 	defer s.inFlight.Add(-1)
 	snapshot := s.snapshot.Load()
 	event.request.joinRaw()
-	event.traceparent = event.request.parent(ctx)
-	if s.tracer == nil {
-		event.traceID = traceID(event.traceparent)
-	} else {
+	var parent string
+	parent, event.traceID = event.request.parent(ctx)
+	if s.tracer != nil {
 		var span trace.Span
-		ctx, span = s.beginSpan(ctx, event)
+		ctx, span = s.beginSpan(ctx, event, parent)
 		defer endSpan(span, event)
 	}
 	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())

@@ -13,10 +13,10 @@ import (
 // the server answers.
 func (s *Server) Trace(t trace.Tracer) { s.tracer = t }
 
-// beginSpan begins the span of a check. It continues the trace that the request
-// belongs to.
-func (s *Server) beginSpan(ctx context.Context, e *Event) (context.Context, trace.Span) {
-	if parent, ok := parseTraceparent(e.traceparent); ok {
+// beginSpan begins the span of a check. It continues the trace of a traceparent that is
+// valid.
+func (s *Server) beginSpan(ctx context.Context, e *Event, traceparent string) (context.Context, trace.Span) {
+	if parent, ok := parseTraceparent(traceparent); ok {
 		// What can't be parsed is left out (W3C Trace Context §3.3.1).
 		parent.TraceState, _ = trace.ParseTraceState(e.request.header("tracestate"))
 		ctx = trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(parent))
@@ -58,21 +58,21 @@ func endSpan(span trace.Span, e *Event) {
 	}
 }
 
-// parent gives the valid traceparent that is nearest to the check, "" if there is
-// none: that of the request's headers, or, where that is missing or of the same
-// trace, that of the gRPC call, which is Envoy's own span.
-func (a *attributes) parent(ctx context.Context) string {
-	header := a.header("traceparent")
-	id := traceID(header)
+// parent gives the valid traceparent that is nearest to the check, with its trace id,
+// "" if there is none: that of the request's headers, or, where that is missing or of
+// the same trace, that of the gRPC call, which is Envoy's own span.
+func (a *attributes) parent(ctx context.Context) (traceparent, id string) {
+	traceparent = a.header("traceparent")
+	id = traceID(traceparent)
 	if call := metadata.ValueFromIncomingContext(ctx, "traceparent"); len(call) == 1 {
 		if of := traceID(call[0]); of != "" && (id == "" || of == id) {
-			return call[0]
+			return call[0], of
 		}
 	}
 	if id == "" {
-		return ""
+		return "", ""
 	}
-	return header
+	return traceparent, id
 }
 
 // traceID is the text of the trace id within a valid traceparent, "" of any other.

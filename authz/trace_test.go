@@ -54,7 +54,7 @@ func TestParent(t *testing.T) {
 	} {
 		a := attributes{headers: []header{{"traceparent", c.header}}}
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("traceparent", c.call))
-		if got := a.parent(ctx); got != c.want {
+		if got, id := a.parent(ctx); got != c.want || id != traceID(c.want) {
 			t.Errorf("header %q, call %q: got %q, want %q", c.header, c.call, got, c.want)
 		}
 	}
