@@ -257,6 +257,17 @@ func combine(upstream string, targets []target) ([]byte, error) {
 	return yaml.Marshal(all)
 }
 
+// endpoints are those of a cluster, on ports of this machine.
+func endpoints(ports ...int) []any {
+	var list []any
+	for _, port := range ports {
+		list = append(list, map[string]any{"endpoint": map[string]any{"address": map[string]any{
+			"socket_address": map[string]any{"address": "127.0.0.1", "port_value": port},
+		}}})
+	}
+	return []any{map[string]any{"lb_endpoints": list}}
+}
+
 // exchange sends a request as it stands, byte for byte, and reads the answer.
 func exchange(t *testing.T, address string, wire []byte) (*http.Response, []byte) {
 	t.Helper()

@@ -17,13 +17,7 @@ import (
 // it asks for every second.
 func replicas(ports []int, then func(map[string]any)) func(map[string]any) {
 	return func(cluster map[string]any) {
-		var endpoints []any
-		for _, port := range ports {
-			endpoints = append(endpoints, map[string]any{"endpoint": map[string]any{"address": map[string]any{
-				"socket_address": map[string]any{"address": "127.0.0.1", "port_value": port},
-			}}})
-		}
-		cluster["load_assignment"].(map[string]any)["endpoints"] = []any{map[string]any{"lb_endpoints": endpoints}}
+		cluster["load_assignment"].(map[string]any)["endpoints"] = endpoints(ports...)
 		cluster["health_checks"] = []any{map[string]any{
 			"timeout": "1s", "interval": "1s", "no_traffic_interval": "1s", "unhealthy_threshold": 3, "healthy_threshold": 1,
 			"grpc_health_check": map[string]any{"service_name": "envoy.service.auth.v3.Authorization"},

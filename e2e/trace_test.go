@@ -35,7 +35,10 @@ func TestTraceFromEnvoy(t *testing.T) {
 	s := serveIn(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + receiver.URL, "OTEL_BSP_SCHEDULE_DELAY=50"}, "--config",
 		corpus.Configure(t, t.TempDir(), "profile", idp, nil, map[string]string{"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n"}))
 	address := startEnvoy(t, newUpstream(t).Listener.Addr().String(), []target{{
-		name: "public", authz: s.grpc, manager: tracesTo(receiver.URL), more: []any{clusterOf("collector", receiver.Listener.Addr())},
+		name: "public", authz: s.grpc, manager: tracesTo(receiver.URL), more: []any{map[string]any{
+			"name": "collector", "type": "STATIC",
+			"load_assignment": map[string]any{"cluster_name": "collector", "endpoints": endpoints(receiver.Listener.Addr().(*net.TCPAddr).Port)},
+		}},
 	}})["public"]
 
 	const clients = "0af7651916cd43dd8448eb211c80319c"
@@ -87,11 +90,4 @@ func tracesTo(url string) func(map[string]any) {
 			},
 		}}
 	}
-}
-
-func clusterOf(name string, address net.Addr) map[string]any {
-	host, port, _ := net.SplitHostPort(address.String())
-	return map[string]any{"name": name, "type": "STATIC", "load_assignment": map[string]any{"cluster_name": name, "endpoints": []any{
-		map[string]any{"lb_endpoints": []any{map[string]any{"endpoint": map[string]any{"address": map[string]any{"socket_address": map[string]any{"address": host, "port_value": port}}}}}},
-	}}}
 }

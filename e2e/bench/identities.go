@@ -142,12 +142,8 @@ func askAll(ctx context.Context, client authv3.AuthorizationClient, checks int, 
 				if err != nil {
 					return err
 				}
-				response, err := client.Check(ctx, userRequest(raw))
-				if err != nil {
-					return err
-				}
-				if response.GetOkResponse() == nil {
-					return fmt.Errorf("token %d was denied: %s", i, response.GetDeniedResponse().GetBody())
+				if err := ask(ctx, client, raw); err != nil {
+					return fmt.Errorf("token %d: %w", i, err)
 				}
 			}
 			return nil
@@ -156,11 +152,18 @@ func askAll(ctx context.Context, client authv3.AuthorizationClient, checks int, 
 	return group.Wait()
 }
 
-// userRequest is what Envoy asks about GET /users.
-func userRequest(token string) *authv3.CheckRequest {
-	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+// ask asks about GET /users, as Envoy does, which must be allowed.
+func ask(ctx context.Context, client authv3.AuthorizationClient, token string) error {
+	response, err := client.Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
 		Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: "api.example", Path: "/users", Headers: map[string]string{"authorization": "Bearer " + token}},
-	}}}
+	}}})
+	if err != nil {
+		return err
+	}
+	if response.GetOkResponse() == nil {
+		return fmt.Errorf("a good token was denied: %s", response.GetDeniedResponse().GetBody())
+	}
+	return nil
 }
 
 // traceClock is the wall-clock part of a line of GODEBUG=gctrace=1: the first and the last of its three times are pauses.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -80,7 +79,7 @@ func (w *workload) writeRules(n int) error {
 // started is a Scopeward that is ready.
 type started struct {
 	server  *process.Process
-	log     *lockedBuffer
+	log     *bytes.Buffer // to be read once it has ended
 	address string
 	took    time.Duration // from the start of the process to readiness
 }
@@ -94,7 +93,7 @@ func startReady(ctx context.Context, binary string, w *workload) (*started, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &started{log: &lockedBuffer{}, address: fmt.Sprintf("127.0.0.1:%d", port)}
+	s := &started{log: &bytes.Buffer{}, address: fmt.Sprintf("127.0.0.1:%d", port)}
 	begin := time.Now()
 	s.server, err = process.Start(process.Options{Path: binary, Stderr: s.log, Args: []string{
 		"serve", "--config", filepath.Join(w.dir, "scopeward.yaml"), "--listen", s.address, "--admin", fmt.Sprintf("127.0.0.1:%d", admin),
@@ -128,7 +127,7 @@ func reloadLatency(ctx context.Context, binary string, w *workload, s settings) 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = r.server.Stop() }()
+	defer r.server.Kill()
 	conn, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -156,6 +155,9 @@ func reloadLatency(ctx context.Context, binary string, w *workload, s settings) 
 		slices.Sort(l)
 		fmt.Printf("%d checks, %d a second, reloads %t: p50 %v, p99 %v, p99.9 %v\n", len(l), askers*time.Second/askPeriod, reload, l[len(l)/2], l[len(l)*99/100], l[len(l)*999/1000])
 	}
+	if err := r.server.Stop(); err != nil {
+		return err
+	}
 	fmt.Printf("%d reloads\n", strings.Count(r.log.String(), "the files were loaded"))
 	return nil
 }
@@ -170,12 +172,8 @@ func askSteadily(ctx context.Context, client authv3.AuthorizationClient, token s
 	for i := range results {
 		group.Go(func() error {
 			for due := range every(ctx, askPeriod, time.Duration(i)*askPeriod/askers) {
-				response, err := client.Check(context.WithoutCancel(ctx), userRequest(token))
-				if err != nil {
+				if err := ask(context.WithoutCancel(ctx), client, token); err != nil {
 					return err
-				}
-				if response.GetOkResponse() == nil {
-					return fmt.Errorf("a good token was denied: %s", response.GetDeniedResponse().GetBody())
 				}
 				results[i] = append(results[i], time.Since(due))
 			}
@@ -208,22 +206,4 @@ func every(ctx context.Context, period, first time.Duration) func(yield func(tim
 			}
 		}
 	}
-}
-
-// lockedBuffer is what a process writes while it is read.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
