@@ -65,15 +65,29 @@ func reloads(ctx context.Context, s settings) error {
 	return reloadLatency(ctx, binary, w, s)
 }
 
-// writeRules replaces the policy in one step. Each version differs from the last.
+// versions are files of the same rules that differ.
+var versions = [...]string{"one.yaml", "other.yaml"}
+
+// writeRules writes the versions of a policy, and makes the first the one in force.
 func (w *workload) writeRules(n int) error {
-	var text strings.Builder
-	fmt.Fprintf(&text, "# %v\n%s", time.Now(), policyText)
-	for i := range n - 1 {
-		fmt.Fprintf(&text, "  - match: GET /service%d/{id}/items/{item}\n    scopes: [read:service%d]\n", i, i%100)
+	for _, name := range versions {
+		var text strings.Builder
+		fmt.Fprintf(&text, "# %s\n%s", name, policyText)
+		for i := range n - 1 {
+			fmt.Fprintf(&text, "  - match: GET /service%d/{id}/items/{item}\n    scopes: [read:service%d]\n", i, i%100)
+		}
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text.String()), 0o600); err != nil {
+			return err
+		}
 	}
+	return w.use(versions[0])
+}
+
+// use brings a version into force in one step, as Kubernetes does with a ConfigMap's. To write it then would take
+// processor time of those who ask.
+func (w *workload) use(version string) error {
 	next := filepath.Join(w.dir, "next")
-	return errors.Join(os.WriteFile(next, []byte(text.String()), 0o600), os.Rename(next, filepath.Join(w.dir, "policy.yaml")))
+	return errors.Join(os.Symlink(version, next), os.Rename(next, filepath.Join(w.dir, "policy.yaml")))
 }
 
 // started is a Scopeward that is ready.
@@ -137,11 +151,13 @@ func reloadLatency(ctx context.Context, binary string, w *workload, s settings) 
 	took := map[bool][]time.Duration{}
 	for round := range 2 * (s.rounds + 1) {
 		reload := round%2 == 1
+		changes := 0
 		latencies, err := askSteadily(ctx, client, w.tokens[0], s.duration, func() error {
 			if !reload {
 				return nil
 			}
-			return w.writeRules(s.rules)
+			changes++
+			return w.use(versions[changes%len(versions)])
 		})
 		if err != nil {
 			return errors.Join(err, r.server.Err())
