@@ -158,7 +158,8 @@ func compileTable(files []*parsedFile) (*table, strictyaml.Problems) {
 	t := newTable()
 	var problems strictyaml.Problems
 	for _, f := range files {
-		for _, rule := range f.rules {
+		for i, rule := range f.rules {
+			strictyaml.GiveTurn(i)
 			for _, pattern := range rule.Patterns {
 				if problem := t.add(rule, pattern); problem != nil {
 					problems = append(problems, *problem)
@@ -194,7 +195,8 @@ func (p *parser) file(f File) {
 		p.problem(in.Rules.Pos, "rules is empty: a policy without a rule denies everything")
 	}
 	encodedSlash := slices.Contains(in.Paths.Allow, "encoded_slash")
-	for _, r := range in.Rules.Value {
+	for i, r := range in.Rules.Value {
+		strictyaml.GiveTurn(i)
 		rule := p.rule(r)
 		rule.encodedSlash, rule.Policy = encodedSlash, out.requested()
 		out.rules = append(out.rules, rule)

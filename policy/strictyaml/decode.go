@@ -243,6 +243,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, s slot) {
 	}
 	out := reflect.MakeSlice(v.Type(), len(elements), len(elements))
 	for i, e := range elements {
+		GiveTurn(i)
 		d.value(e, out.Index(i), s)
 	}
 	v.Set(out)

@@ -159,7 +159,7 @@ func (s *source) parse() (*yaml.Node, *Problem) {
 	if p := s.check(); p != nil {
 		return nil, p
 	}
-	loader, err := yaml.NewLoader(bytes.NewReader(s.data), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
+	loader, err := yaml.NewLoader(&calmReader{s.data}, yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 	if err != nil {
 		return nil, s.syntaxProblem(err)
 	}
