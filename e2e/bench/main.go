@@ -9,8 +9,9 @@
 //	go run ./e2e/bench -server name=COMMAND   measures another server too; {port} and {jwks} stand in COMMAND
 //
 // All servers run at the same time, each behind an Envoy of its own, and are loaded one after the other in rounds that
-// begin with another server each time; the figures are medians of the rounds. A machine's absolute figures say little, and
-// those of a busy machine nothing: only the ratios are meant to be read.
+// begin with another server each time, and go through them forwards and backwards. Ratios are taken within a round, and the
+// table has their medians. A machine's absolute figures say little, and those of a busy machine nothing: only the ratios are
+// meant to be read.
 //
 // The workload is Scopeward with everything on (audit, metrics, cache, identity headers) and RS256 tokens, asked by 64
 // connections: once with one token, and once with many in turn. The load comes from wrk where it is on the PATH, else from a
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +45,7 @@ type settings struct {
 
 func main() {
 	var s settings
-	flag.IntVar(&s.rounds, "rounds", 5, "how many rounds")
+	flag.IntVar(&s.rounds, "rounds", 6, "how many rounds")
 	flag.DurationVar(&s.duration, "duration", 4*time.Second, "how long each server is loaded in a round, for each load")
 	flag.IntVar(&s.tokens, "tokens", 50_000, "how many distinct tokens the second load has")
 	flag.IntVar(&s.conns, "connections", 64, "how many connections ask at a time")
@@ -105,8 +107,7 @@ func bench(ctx context.Context, s settings) error {
 			}
 		}
 		for round := range s.rounds {
-			for i := range targets {
-				t := targets[(i+round)%len(targets)]
+			for _, t := range order(targets, round) {
 				r, err := t.measure(func() (result, error) { return generate(ctx, t, l, s.conns, s.duration) })
 				if err != nil {
 					return err
@@ -126,4 +127,14 @@ func bench(ctx context.Context, s settings) error {
 		}
 	}
 	return nil
+}
+
+// order is that of a round: who comes after whom makes a difference of some hundredths.
+func order(targets []*target, round int) []*target {
+	first := round / 2 % len(targets)
+	ordered := slices.Concat(targets[first:], targets[:first])
+	if round%2 == 1 {
+		slices.Reverse(ordered)
+	}
+	return ordered
 }

@@ -15,11 +15,29 @@ func (t *target) median(figure func(result) float64) float64 {
 	for _, r := range t.rounds {
 		values = append(values, figure(r))
 	}
-	slices.Sort(values)
+	return median(values)
+}
+
+// ratio is the median of the rounds' ratios of a figure to another target's: what the machine does besides changes from round
+// to round, and within one as good as not.
+func (t *target) ratio(other *target, figure func(result) float64) float64 {
+	var ratios []float64
+	for i, r := range t.rounds {
+		ratios = append(ratios, figure(r)/figure(other.rounds[i]))
+	}
+	return median(ratios)
+}
+
+func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
-	return values[len(values)/2]
+	slices.Sort(values)
+	half := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[half]
+	}
+	return (values[half-1] + values[half]) / 2
 }
 
 func cpu(r result) float64  { return r.cpu }
@@ -28,7 +46,7 @@ func p50(r result) float64  { return r.p50.Seconds() }
 func p99(r result) float64  { return r.p99.Seconds() }
 func rss(r result) float64  { return r.rss }
 
-// table prints medians as ratios to the first target, the reference.
+// table prints ratios to the first target, the reference.
 func table(targets []*target) {
 	fmt.Println("| server | CPU per check | requests/s | p50 | p99 | memory |")
 	fmt.Println("|---|---|---|---|---|---|")
@@ -36,7 +54,7 @@ func table(targets []*target) {
 	for _, t := range targets {
 		fmt.Printf("| %s |", t.name)
 		for _, figure := range []func(result) float64{cpu, rate, p50, p99} {
-			fmt.Printf(" %.2f |", t.median(figure)/first.median(figure))
+			fmt.Printf(" %.2f |", t.ratio(first, figure))
 		}
 		fmt.Printf(" %.0f MiB |\n", t.median(rss))
 	}
@@ -53,7 +71,7 @@ func compare(targets []*target, l load) error {
 	for _, t := range targets {
 		by[t.name] = t
 	}
-	ratio := by["scopeward"].median(cpu) / by["base"].median(cpu)
+	ratio := by["scopeward"].ratio(by["base"], cpu)
 	fmt.Printf("\n%s: CPU per check is %.2f of the base's\n", l.name, ratio)
 	if ratio > tolerated {
 		return fmt.Errorf("%s: a check takes %.0f %% more CPU than the base's; at most %.0f %% are taken for noise", l.name, 100*(ratio-1), 100*(tolerated-1))
