@@ -13,7 +13,7 @@ import (
 type Metrics struct {
 	decisions   [numCodes]prometheus.Counter
 	duration    prometheus.Histogram
-	cache       *prometheus.CounterVec
+	cache       map[string]prometheus.Counter // by token.Result's Cache
 	limited     prometheus.Counter
 	conditions  prometheus.Counter
 	validations *prometheus.HistogramVec
@@ -37,9 +37,7 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "scopeward_check_duration_seconds", Help: "Time to answer a CheckRequest.", Buckets: latencyBuckets,
 		}),
-		cache: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "scopeward_cache_lookups_total", Help: "Look-ups of a token in the identity cache, by result (hit, miss, or stale: believed since its provider could not be asked).",
-		}, []string{"result"}),
+		cache: map[string]prometheus.Counter{},
 		limited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "scopeward_rate_limited_total", Help: "Requests refused because their client had too many tokens validated.",
 		}),
@@ -67,16 +65,19 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	for c := range m.decisions {
 		m.decisions[c] = decisions.WithLabelValues(code(c).String())
 	}
-	m.cache.WithLabelValues("hit")
-	m.cache.WithLabelValues("miss")
-	m.cache.WithLabelValues("stale")
+	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_cache_lookups_total", Help: "Look-ups of a token in the identity cache, by result (hit, miss, or stale: believed since its provider could not be asked).",
+	}, []string{"result"})
+	for _, result := range []string{token.CacheHit, token.CacheMiss, token.CacheStale} {
+		m.cache[result] = lookups.WithLabelValues(result)
+	}
 	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "scopeward_audit_dropped_total", Help: "Audit events lost because their reader was too slow or failed.",
 	}, func() float64 { return float64(audit.Dropped()) })
 	m.sampledOut = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "scopeward_audit_sampled_out_total", Help: "Requests that were let through and have no audit event, since audit.sample leaves them out.",
 	})
-	reg.MustRegister(decisions, m.duration, m.cache, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
+	reg.MustRegister(decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
 	return m
 }
 
@@ -93,9 +94,8 @@ func (m *Metrics) ObserveStore(result string) { m.shared.WithLabelValues(result)
 func (m *Metrics) decided(e *Event, took time.Duration) {
 	m.decisions[e.verdict.code].Inc()
 	m.duration.Observe(took.Seconds())
-	switch e.result.Cache {
-	case token.CacheHit, token.CacheMiss, token.CacheStale:
-		m.cache.WithLabelValues(e.result.Cache).Inc()
+	if lookups := m.cache[e.result.Cache]; lookups != nil {
+		lookups.Inc()
 	}
 	if e.verdict.code == codeRateLimited {
 		m.limited.Inc()
