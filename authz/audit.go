@@ -127,20 +127,22 @@ func (s *Server) record(e *Event, sampling Sampling) {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}
-	if s.recent.Watched() {
-		line := e.line(took)
-		s.recent.Add(&line)
+	watched, recorded, share := s.recent.Watched(), false, 0.0
+	if s.audit != nil {
+		if share, recorded = e.sampled(sampling); !recorded {
+			s.metrics.sampledOut.Inc()
+		}
 	}
-	if s.audit == nil {
-		return
-	}
-	share, recorded := e.sampled(sampling)
-	if !recorded {
-		s.metrics.sampledOut.Inc()
+	if !watched && !recorded {
 		return
 	}
 	line := e.line(took)
-	line.Sample = share
-	e.text = line.Append(e.text[:0])
-	_, _ = s.audit.Write(e.text)
+	if watched {
+		s.recent.Add(&line)
+	}
+	if recorded {
+		line.Sample = share
+		e.text = line.Append(e.text[:0])
+		_, _ = s.audit.Write(e.text)
+	}
 }
