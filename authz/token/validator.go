@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -133,8 +134,8 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 	if result, err, ok := v.cached(key); ok {
 		return result, err
 	}
-	t := Parse(raw)
-	inline := v.opts.Inline && v.immediate(t)
+	parsed := sync.OnceValue(func() *Token { return Parse(raw) }) // by the one who works, of many with one token
+	inline := v.opts.Inline && v.immediate(parsed())
 	if !inline {
 		early, cancel := leaveEarly(ctx)
 		defer cancel()
@@ -153,7 +154,7 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 		led := false
 		done, err := v.fly(ctx, inline, key, func() outcome {
 			led = true
-			return v.work(ctx, key, t, admit)
+			return v.work(ctx, key, parsed, admit)
 		})
 		switch {
 		case err != nil:
@@ -209,7 +210,7 @@ func (v *Validator) Known(raw string) (result Result, known bool, err error) {
 }
 
 // work is what one flight does.
-func (v *Validator) work(ctx context.Context, key [16]byte, t *Token, admit func() error) (o outcome) {
+func (v *Validator) work(ctx context.Context, key [16]byte, parsed func() *Token, admit func() error) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			o = outcome{result: Result{Cache: CacheMiss}, err: v.panicked(p)}
@@ -219,6 +220,7 @@ func (v *Validator) work(ctx context.Context, key [16]byte, t *Token, admit func
 	if result, err, ok := v.cached(key); ok {
 		return outcome{result: result, err: err}
 	}
+	t := parsed()
 	// What another replica knows costs no validation.
 	if id, p, ok := v.shared(key, t); ok {
 		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
