@@ -17,6 +17,7 @@ import (
 	"scopeward/e2e/corpus"
 	"scopeward/e2e/pki"
 	"scopeward/envoy"
+	"scopeward/envoy/process"
 )
 
 // edge is a bootstrap of envoy/ that runs, with a Scopeward behind it.
@@ -24,11 +25,11 @@ type edge struct {
 	*system
 	envoy    *envoy.Process
 	upstream *upstream
-	ca       *pki.CA  // of all certificates
-	client   *volume  // Envoy's certificate
-	authz    string   // Scopeward's gRPC address
-	log      *output  // of Envoy
-	paths    []string // what the bootstrap and its comment name, and what stands there here, in pairs
+	ca       *pki.CA         // of all certificates
+	client   *volume         // Envoy's certificate
+	authz    string          // Scopeward's gRPC address
+	log      *process.Output // of Envoy
+	paths    []string        // what the bootstrap and its comment name, and what stands there here, in pairs
 }
 
 // bootstrapTest is what is particular about a bootstrap.
@@ -90,7 +91,7 @@ func startEdge(t *testing.T, file string) *edge {
 	dir := t.TempDir()
 	idp := tokentest.New(t)
 	e := &edge{
-		system: &system{idp: idp, dir: dir}, upstream: newUpstream(t), ca: pki.NewCA(t, "corporation"), log: &output{},
+		system: &system{idp: idp, dir: dir}, upstream: newUpstream(t), ca: pki.NewCA(t, "corporation"), log: &process.Output{},
 		paths: []string{
 			"/etc/scopeward", dir, "/run/scopeward", dir, "/etc/envoy", dir + "/envoy", "/etc/ssl/certs", dir + "/tls",
 			`":envoy"`, fmt.Sprintf(`":%d"`, os.Getgid()), "0.0.0.0:9191", "127.0.0.1:0", "scopeward.example.com, port_value", "127.0.0.1, port_value",

@@ -10,6 +10,7 @@ import (
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
+	"scopeward/envoy/process"
 )
 
 // TestNoSecretsAnywhere: a marked token and the client secret go every way that a
@@ -78,13 +79,13 @@ func TestNoSecretsAnywhere(t *testing.T) {
 }
 
 // watch collects what the page's stream shows, until the function that it gives is called.
-func (s *system) watch(t *testing.T) (shown *output, end func()) {
+func (s *system) watch(t *testing.T) (shown *process.Output, end func()) {
 	t.Helper()
 	res, err := http.Get("http://" + s.admin + "/stream")
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatal(res, err)
 	}
-	shown = &output{}
+	shown = &process.Output{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

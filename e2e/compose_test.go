@@ -20,6 +20,7 @@ import (
 	"scopeward/cmd/demo/idp"
 	"scopeward/e2e/pki"
 	"scopeward/envoy"
+	"scopeward/envoy/process"
 )
 
 // composeService is what the tests look at in a service of docker-compose.yaml.
@@ -200,7 +201,7 @@ func TestComposeSystem(t *testing.T) {
 		Replace(string(readFile(t, "../envoy/compose/scopeward/scopeward.yaml")))
 	pki.Write(t, filepath.Join(dir, "scopeward.yaml"), []byte(config+"log: {format: text}\n"))
 	s := serveIn(t, []string{"CACHE_KEY=0123456789abcdef0123456789abcdef", "DEMO_CLIENT_SECRET=the secret"}, "--config", filepath.Join(dir, "scopeward.yaml"))
-	up, log := newUpstream(t), &output{}
+	up, log := newUpstream(t), &process.Output{}
 	address := startComposeEnvoy(t, up.Listener.Addr().String(), s.grpc, log)
 	client := clientcredentials.Config{ClientID: idp.MachineClient, ClientSecret: "the secret", Scopes: []string{"write:users"}, TokenURL: provider.URL() + "/keys/oauth2/token"}
 	token, err := client.Token(t.Context())

@@ -57,7 +57,7 @@ func runTests(m *testing.M) int {
 type scopeward struct {
 	*process.Process
 	grpc, admin    string // host:port
-	stdout, stderr *output
+	stdout, stderr *process.Output
 }
 
 var listening = regexp.MustCompile(`msg=listening (grpc|admin)=(\S+)`)
@@ -72,7 +72,7 @@ func serve(t *testing.T, args ...string) *scopeward {
 // serveIn runs the product with more in its environment.
 func serveIn(t *testing.T, environment []string, args ...string) *scopeward {
 	t.Helper()
-	s := &scopeward{stdout: &output{}, stderr: &output{}}
+	s := &scopeward{stdout: &process.Output{}, stderr: &process.Output{}}
 	child, err := process.Start(process.Options{
 		Path: built.scopeward, Args: append([]string{"serve"}, args...), Stdout: s.stdout, Stderr: s.stderr,
 		// The race detector would hold each process for a second at its end.
@@ -125,24 +125,6 @@ func (s *scopeward) get(path string, status int) error {
 		err = fmt.Errorf("%s answered %s: %s", path, res.Status, body)
 	}
 	return err
-}
-
-// output collects what a process writes.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // upstream remembers the headers of each request by a header that the tests add.

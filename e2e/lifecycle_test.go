@@ -24,6 +24,7 @@ import (
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 	"scopeward/envoy"
+	"scopeward/envoy/process"
 )
 
 const usersPolicy = `version: 1
@@ -407,7 +408,7 @@ func TestMetadata(t *testing.T) {
 	accessLog := `access_log: [{"name": "envoy.access_loggers.stdout", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", "log_format": {"text_format_source": {"inline_string": "` +
 		field + `code)% ` + field + `rule)% ` + field + `subject)% ` + field + `scopes)%\n"}}}}]`
 	config = regexp.MustCompile(`( +)stat_prefix: public`).ReplaceAll(config, []byte("$0\n${1}"+accessLog))
-	var log output
+	var log process.Output
 	p, err := envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: config, Log: &log})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, config)

@@ -100,7 +100,7 @@ func startMeshDemo(t *testing.T, url string) (d meshDemo) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	shown := &output{}
+	shown := &process.Output{}
 	p, err := process.Start(process.Options{Path: filepath.Join(dir, "demo"), Stdout: shown, Stderr: shown, Args: []string{"--through", url,
 		"--authz", cmp.Or(os.Getenv("MESH_AUTHZ"), "127.0.0.1:9191"), "--upstream", cmp.Or(os.Getenv("MESH_UPSTREAM"), "127.0.0.1:8000")}})
 	if err != nil {

@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 
 	"scopeward/authz/redis"
 	"scopeward/authz/redis/redistest"
+	"scopeward/envoy/process"
 )
 
 const password = "canary-hunter2"
@@ -32,22 +32,7 @@ func set(c *redis.Client) error {
 func isUp(c *redis.Client) bool { up, _ := c.State(); return up }
 
 // log collects what a client logs.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+type log struct{ process.Output }
 
 func (l *log) options() redis.Options {
 	return redis.Options{Logger: slog.New(slog.NewTextHandler(l, nil))}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,29 +23,12 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"scopeward/e2e/pki"
+	"scopeward/envoy/process"
 )
-
-// logBuffer is a log that tests read.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 // tlsService serves a configuration with this listen.tls on a port, until the
 // test ends.
-func tlsService(t *testing.T, dir, settings string) (s *service, address string, log *logBuffer) {
+func tlsService(t *testing.T, dir, settings string) (s *service, address string, log *process.Output) {
 	t.Helper()
 	config := filepath.Join(dir, "scopeward.yaml")
 	text := strings.Replace(tlsConfig(settings), "audiences", "validation: profile, audiences", 1) // needs no keys
@@ -57,7 +38,7 @@ func tlsService(t *testing.T, dir, settings string) (s *service, address string,
 	if err != nil {
 		t.Fatal(err)
 	}
-	log = &logBuffer{}
+	log = &process.Output{}
 	if s, err = newService(o, f, slog.New(slog.NewTextHandler(log, nil)), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +172,7 @@ func TestOneWayTLS(t *testing.T) {
 func TestRefusalsDontFlood(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := &logBuffer{}
+		log := &process.Output{}
 		r := newRefusals(prometheus.NewRegistry(), slog.New(slog.NewTextHandler(log, nil)))
 		peer := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
 		for range 1000 {

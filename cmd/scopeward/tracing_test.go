@@ -19,6 +19,7 @@ import (
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 	"scopeward/e2e/otlp"
+	"scopeward/envoy/process"
 )
 
 // byName are the spans that have come.
@@ -195,7 +196,7 @@ func TestCollectorHangs(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
-	log := &logBuffer{}
+	log := &process.Output{}
 	traces := startTracing(t.Context(), slog.New(slog.NewTextHandler(log, nil)))
 	start := time.Now()
 	for range 10_000 { // more than may wait
