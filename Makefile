@@ -95,7 +95,7 @@ soak:
 bench:
 	$(GO) run ./e2e/bench $(BENCH)
 
-# The tree against a commit: fails if a check takes over 10 % more CPU, or allocates more.
+# The tree against a commit: fails if a check takes over 10 % more CPU, twice, or allocates more.
 BASE ?= main
 bench-check:
 	$(GO) run ./e2e/bench -base $(BASE) $(BENCH)

@@ -148,10 +148,9 @@ func reloadLatency(ctx context.Context, binary string, w *workload, s settings) 
 	}
 	defer conn.Close()
 	client := authv3.NewAuthorizationClient(conn)
-	took := map[bool][]time.Duration{}
+	took, changes := map[bool][]time.Duration{}, 0
 	for round := range 2 * (s.rounds + 1) {
 		reload := round%2 == 1
-		changes := 0
 		latencies, err := askSteadily(ctx, client, w.tokens[0], s.duration, func() error {
 			if !reload {
 				return nil
@@ -174,7 +173,7 @@ func reloadLatency(ctx context.Context, binary string, w *workload, s settings) 
 	if err := r.server.Stop(); err != nil {
 		return err
 	}
-	fmt.Printf("%d reloads\n", strings.Count(r.log.String(), "the files were loaded"))
+	fmt.Printf("%d changes, %d reloads\n", changes, strings.Count(r.log.String(), "the files were loaded"))
 	return nil
 }
 
