@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/tokentest"
 )
 
 // fullRequest has every field that Envoy may send.
@@ -139,10 +140,10 @@ func TestAllocations(t *testing.T) {
 		if strings.HasPrefix(raw, "bad") {
 			return nil, token.Invalidf("bad")
 		}
-		return rules.Identity(map[string]any{
+		return rules.Identity(tokentest.Decoded(map[string]any{
 			"iss": "https://issuer.example", "aud": "api", "sub": "alice", "exp": float64(time.Now().Add(time.Hour).Unix()),
 			"scope": "openid read:users", "org": "org_1", "permissions": []any{"a", "b"},
-		})
+		}))
 	}, func(s *Snapshot) { s.Sampling = Sample(0.5) })
 	for _, c := range []struct {
 		name, path, authorization, code string

@@ -18,6 +18,7 @@ import (
 
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
+	"scopeward/authz/token/tokentest"
 	"scopeward/policy"
 )
 
@@ -156,7 +157,8 @@ func TestZeroValuesDeny(t *testing.T) {
 func TestClaimsBecomeNoHeaderLines(t *testing.T) {
 	s, _, _ := testServer(t, func(string) (*token.Identity, error) {
 		id := &token.Identity{Subject: "alice", Scopes: []string{"read:users"}}
-		return id, id.SetClaims(map[string]any{"org": "a\r\nx-admin: yes"})
+		id.SetClaims(tokentest.Decoded(map[string]any{"org": "a\r\nx-admin: yes"}))
+		return id, nil
 	}, nil)
 	ok := check(t, s, get("/users", "Bearer opaque")).GetOkResponse()
 	if ok == nil {

@@ -1,120 +1,201 @@
 package token
 
 import (
-	"slices"
+	"bytes"
+	"errors"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// heldClaims are a token's claims, kept as JSON: of the many identities in a cache few
-// are ever asked for them, and a map would be most of an identity's memory.
-type heldClaims struct {
-	rest string // what the identity does not hold in its fields
-	own  uint8  // what it does: bit i is the claim of that index in fieldClaims
+// maxDepth bounds the nesting of JSON that others wrote: claims and provider
+// answers are nearly flat, and whoever walks them later may recurse.
+const maxDepth = 32
 
-	// asked are those that were asked for as text: to decode them for each request
-	// would be most of its cost.
-	asked atomic.Pointer[[]claimText]
+// Claims are the members of a JSON object, as somebody else wrote it: most tokens are
+// asked for few of their claims, and to decode them all would cost more than all that is
+// asked. The zero value has none. Nobody changes them; make them with [ReadClaims] or
+// [NewClaims].
+type Claims struct {
+	text    string
+	members []claim
 }
 
-// fieldClaim is a claim as the identity's fields hold it.
-type fieldClaim struct {
-	name  string
-	value any // a string or a float64
-}
+type claim struct{ name, text string }
 
-func (id *Identity) fieldClaims() [7]fieldClaim {
-	return [...]fieldClaim{
-		{"iss", id.Issuer}, {"sub", id.Subject}, {"email", id.Email}, {"client_id", id.ClientID}, {"azp", id.ClientID},
-		{"scope", id.ScopeText()}, {"exp", float64(id.Expiry.Unix())},
+// ReadClaims reads one JSON object strictly (RFC 7493): valid UTF-8, no repeated
+// member, numbers that a float64 holds, nothing after it, at most 32 levels deep. Its
+// error never contains anything of the data.
+func ReadClaims(data []byte) (Claims, error) {
+	if k := jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind(); k != jsontext.KindBeginObject {
+		return Claims{}, errors.New("it is not a JSON object")
+	}
+	r := claimReader{Claims{text: string(data)}}
+	err := json.Unmarshal(data, &r)
+	switch {
+	case err == nil:
+		return r.Claims, nil
+	case errors.Is(err, errTooDeep):
+		return Claims{}, errTooDeep
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return Claims{}, errors.New("a JSON member is repeated")
+	default:
+		return Claims{}, errors.New("the JSON is broken")
 	}
 }
 
-// SetClaims keeps claims as they were decoded by [DecodeObject]. The other fields
-// must be set already: a claim that they hold is not kept twice.
-func (id *Identity) SetClaims(claims map[string]any) error {
-	id.claims = &heldClaims{}
-	own, rest := id.fieldClaims(), map[string]any{}
-	for name, value := range claims {
-		if i := slices.IndexFunc(own[:], func(c fieldClaim) bool { return c.name == name && c.value == value }); i >= 0 {
-			id.claims.own |= 1 << i
-		} else {
-			rest[name] = value
+// NewClaims makes claims of what was decoded by [Claims.Map], or could have been.
+func NewClaims(decoded map[string]any) (Claims, error) {
+	var value any = decoded // the library encodes it without reflection
+	data, err := json.Marshal(&value)
+	if err != nil {
+		return Claims{}, err
+	}
+	return ReadClaims(data)
+}
+
+// Has tells whether there is a claim, if only null.
+func (c Claims) Has(name string) bool {
+	_, present := c.find(name)
+	return present
+}
+
+// Get decodes one claim: it is nil, a bool, a float64, a string, a []any or a
+// map[string]any.
+func (c Claims) Get(name string) (value any, present bool) {
+	text, present := c.find(name)
+	if !present {
+		return nil, false
+	}
+	return decode(text), true
+}
+
+// Text is a claim that is a string, else "".
+func (c Claims) Text(name string) string {
+	value, _ := c.Get(name)
+	s, _ := value.(string)
+	return s
+}
+
+// Texts is a claim that is an array of strings. They share the memory of the claims.
+func (c Claims) Texts(name string) (texts []string, ok bool) {
+	text, _ := c.find(name)
+	rest, isArray := strings.CutPrefix(text, "[")
+	for isArray {
+		rest = nextValue(rest)
+		if rest[0] != '"' {
+			return texts, rest == "]" // what was read ends there
+		}
+		end := 1
+		for ; rest[end] != '"'; end++ {
+			if rest[end] == '\\' {
+				end++
+			}
+		}
+		texts, rest = append(texts, unquote(rest[:end+1])), rest[end+1:]
+	}
+	return nil, false
+}
+
+// Map decodes all claims. The map is the caller's own; it is nil if there are none.
+func (c Claims) Map() map[string]any {
+	object, _ := decodeAny(c.text).(map[string]any)
+	return object
+}
+
+func (c Claims) find(name string) (text string, present bool) {
+	for i := range c.members {
+		if c.members[i].name == name {
+			return c.members[i].text, true
 		}
 	}
-	if len(rest) == 0 {
+	return "", false
+}
+
+// decode decodes JSON that was read already. What it returns holds on to nothing of it.
+func decode(text string) any {
+	switch jsontext.Value(text[:1]).Kind() {
+	case jsontext.KindString:
+		return strings.Clone(unquote(text))
+	case jsontext.KindNumber:
+		f, _ := strconv.ParseFloat(text, 64)
+		return f
+	case jsontext.KindTrue:
+		return true
+	case jsontext.KindFalse:
+		return false
+	case jsontext.KindNull:
 		return nil
+	default:
+		return decodeAny(text)
 	}
-	var value any = rest // the library encodes it without reflection
-	object, err := json.Marshal(&value)
-	id.claims.rest = string(object)
+}
+
+func decodeAny(text string) (value any) {
+	_ = json.Unmarshal([]byte(text), &value) // without reflection
+	return value
+}
+
+func unquote(text string) string {
+	if strings.IndexByte(text, '\\') < 0 {
+		return text[1 : len(text)-1]
+	}
+	s, _ := jsontext.AppendUnquote(nil, text)
+	return string(s)
+}
+
+var errTooDeep = errors.New("the JSON is nested too deeply")
+
+// claimReader reads claims of which it has the text already.
+type claimReader struct{ Claims }
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (r *claimReader) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	r.members = make([]claim, 0, 16)
+	for dec.PeekKind() != jsontext.KindEndObject {
+		quoted, err := r.value(dec)
+		if err != nil {
+			return err
+		}
+		text, err := r.value(dec)
+		if err != nil {
+			return err
+		}
+		r.members = append(r.members, claim{unquote(quoted), text})
+	}
+	_, err := dec.ReadToken()
 	return err
 }
 
-// Claims decodes the claims. The map is the caller's own.
-func (id *Identity) Claims() map[string]any {
-	claims, c := map[string]any{}, id.claims
-	if c == nil {
-		return claims
-	}
-	if c.rest != "" {
-		_ = json.Unmarshal([]byte(c.rest), &claims) // SetClaims has written it
-	}
-	for i, own := range id.fieldClaims() {
-		if c.own&(1<<i) != 0 {
-			claims[own.name] = own.value
-		}
-	}
-	return claims
-}
-
-type claimText struct{ name, text string }
-
-// ClaimText is a claim as text: a string, a number, a boolean or a list of strings,
-// separated by spaces. What has no such form, and what is not there, is empty. The
-// names must be few, such as those of a configuration: each is remembered.
-func (id *Identity) ClaimText(name string) string {
-	if id.claims == nil {
-		return ""
-	}
-	known := id.claims.asked.Load()
-	var texts []claimText
-	if known != nil {
-		texts = *known
-	}
-	for _, c := range texts {
-		if c.name == name {
-			return c.text
-		}
-	}
-	text := textOf(id.Claims()[name])
-	next := append(slices.Clip(texts), claimText{name, text})
-	id.claims.asked.CompareAndSwap(known, &next) // who comes second decodes again
-	return text
-}
-
-func textOf(claim any) string {
-	switch v := claim.(type) {
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			s, ok := e.(string)
-			if !ok {
-				return ""
+// value reads the name of a member, or its value.
+func (r *claimReader) value(dec *jsontext.Decoder) (text string, err error) {
+	outside, before := dec.StackDepth(), dec.InputOffset()
+	for more := true; more; more = dec.StackDepth() > outside {
+		token, err := dec.ReadToken()
+		switch {
+		case err != nil:
+			return "", err
+		case dec.StackDepth() > maxDepth:
+			return "", errTooDeep
+		case token.Kind() == jsontext.KindNumber:
+			if _, err := token.Float(); err != nil {
+				return "", err
 			}
-			parts[i] = s
 		}
-		return strings.Join(parts, " ")
-	default:
-		return ""
 	}
+	return nextValue(r.text[before:dec.InputOffset()]), nil
+}
+
+// nextValue skips what may stand between two values.
+func nextValue(text string) string {
+	i := 0
+	for i < len(text) && (text[i] <= ' ' || text[i] == ',' || text[i] == ':') {
+		i++
+	}
+	return text[i:]
 }

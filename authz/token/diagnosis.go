@@ -13,7 +13,7 @@ const (
 	CheckProvider   = "provider"   // a configured provider takes the token
 	CheckAlgorithm  = "algorithm"  // alg, and typ where it is asked for
 	CheckSetup      = "setup"      // the provider's configuration can judge a token at all
-	CheckShape      = "shape"      // the types of exp, nbf, iat and aud
+	CheckShape      = "shape"      // the types of exp, nbf, iat, iss and aud
 	CheckPurpose    = "purpose"    // an access token, not another one of the same provider
 	CheckIssuer     = "issuer"     // iss
 	CheckAudience   = "audience"   // aud
@@ -85,8 +85,11 @@ func (v *Validator) Diagnose(ctx context.Context, raw string) Diagnosis {
 func (d *Diagnosis) read(raw string) {
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, _, _ := strings.Cut(rest, ".")
-	d.Header, d.HeaderErr = decodePart("header", header)
-	d.Claims, d.ClaimsErr = decodePart("payload", payload)
+	var part Claims
+	part, d.HeaderErr = decodePart("header", header)
+	d.Header = part.Map()
+	part, d.ClaimsErr = decodePart("payload", payload)
+	d.Claims = part.Map()
 }
 
 func diagnose(ctx context.Context, v Verifier, t *Token) []Check {
@@ -98,18 +101,19 @@ func diagnose(ctx context.Context, v Verifier, t *Token) []Check {
 }
 
 // Diagnose holds claims against each of the rules, in the order of [Rules.Identity].
-func (r Rules) Diagnose(claims map[string]any) []Check {
-	checks := []Check{{CheckSetup, r.configured()}, {CheckShape, checkShape(claims)}, {CheckPurpose, checkPurpose(claims)}}
+func (r Rules) Diagnose(claims Claims) []Check {
+	registered, shape := claims.registered()
+	checks := []Check{{CheckSetup, r.configured()}, {CheckShape, shape}, {CheckPurpose, checkPurpose(claims)}}
 	if checks[0].Err == nil && checks[1].Err == nil { // else the validator takes them for absent
-		checks = append(checks, r.diagnoseClaims(claims)...)
+		checks = append(checks, diagnoseClaims(r.validate(registered, claims.Has("iss")))...)
 	}
 	names := Identity{}
 	_, scopes := r.scopes(claims)
 	return append(checks, Check{CheckNames, names.readNames(claims)}, Check{CheckScopes, scopes})
 }
 
-func (r Rules) diagnoseClaims(claims map[string]any) (checks []Check) {
-	err := r.validate(claims)
+// diagnoseClaims says of each claim what the validator says of all.
+func diagnoseClaims(err error) (checks []Check) {
 	known := false
 	for _, f := range claimFaults() {
 		c := Check{Name: f.check}

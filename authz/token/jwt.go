@@ -6,14 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
-
-// maxDepth bounds the nesting of JSON that others wrote: claims and provider
-// answers are nearly flat, and whoever walks them later may recurse.
-const maxDepth = 32
 
 // Token is a bearer token, parsed once for all who look at it. Make it with [Parse].
 type Token struct {
@@ -29,8 +22,8 @@ func Parse(raw string) *Token {
 	return t
 }
 
-// JWT is the token as [ParseJWT] reads it, or an *[InvalidError]. Its maps are
-// shared: nobody may change them.
+// JWT is the token as [ParseJWT] reads it, or an *[InvalidError]. Its header is shared:
+// nobody may change it.
 func (t *Token) JWT() (*JWT, error) { return t.jwt, t.notJWT }
 
 // Opaque tells whether nobody takes the token for a JWT, however leniently they
@@ -41,7 +34,7 @@ func (t *Token) Opaque() bool { return t.jwt == nil && !looksLikeJWT(t.Raw) }
 // Its signature has not been verified.
 type JWT struct {
 	joseHeader
-	Claims map[string]any
+	Claims Claims
 
 	SigningInput string // what the signature covers
 	Signature    []byte // never empty
@@ -104,9 +97,11 @@ func readHeader(part string) (h joseHeader, err error) {
 	if last := lastHeader.Load(); last != nil && last.part == part {
 		return last.joseHeader, nil
 	}
-	if h.Header, err = decodePart("header", part); err != nil {
+	object, err := decodePart("header", part)
+	if err != nil {
 		return h, err
 	}
+	h.Header = object.Map()
 	if err := h.read(); err != nil {
 		return h, err
 	}
@@ -154,14 +149,14 @@ func (t *JWT) IsAccessTokenType() bool {
 
 func has(m map[string]any, name string) bool { _, ok := m[name]; return ok }
 
-func decodePart(what, part string) (map[string]any, error) {
+func decodePart(what, part string) (Claims, error) {
 	data, err := decodeBase64(part)
 	if err != nil {
-		return nil, Invalidf("the %s of the JWT is not canonical base64url", what)
+		return Claims{}, Invalidf("the %s of the JWT is not canonical base64url", what)
 	}
-	object, err := DecodeObject(data)
+	object, err := ReadClaims(data)
 	if err != nil {
-		return nil, Invalidf("the %s of the JWT is not sound: %v", what, err)
+		return Claims{}, Invalidf("the %s of the JWT is not sound: %v", what, err)
 	}
 	return object, nil
 }
@@ -171,7 +166,7 @@ var errNotBase64 = errors.New("not canonical base64url")
 // decodeBase64 decodes unpadded base64url. The decoder of encoding/base64 skips
 // line breaks even when it is strict about trailing bits.
 func decodeBase64(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
+	if strings.Contains(s, "\r") || strings.Contains(s, "\n") {
 		return nil, errNotBase64
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
@@ -179,48 +174,6 @@ func decodeBase64(s string) ([]byte, error) {
 		return nil, errNotBase64
 	}
 	return data, nil
-}
-
-// DecodeObject decodes one JSON object strictly (RFC 7493): valid UTF-8, no
-// repeated member, nothing after it, at most 32 levels deep. Its error never
-// contains anything of the data.
-func DecodeObject(data []byte) (map[string]any, error) {
-	if k := jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind(); k != jsontext.KindBeginObject {
-		return nil, errors.New("it is not a JSON object")
-	}
-	var value any // the library decodes into it without reflection
-	err := json.Unmarshal(data, &value)
-	switch {
-	case err == nil && deeper(value, maxDepth):
-		return nil, errors.New("the JSON is nested too deeply")
-	case err == nil:
-		object, _ := value.(map[string]any)
-		return object, nil
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return nil, errors.New("a JSON member is repeated")
-	default:
-		return nil, errors.New("the JSON is broken")
-	}
-}
-
-// deeper tells whether a value is nested in more levels than these. To count them
-// while decoding would double its cost; the library has a bound of its own there.
-func deeper(value any, levels int) bool {
-	switch v := value.(type) {
-	case map[string]any:
-		for _, member := range v {
-			if levels == 0 || deeper(member, levels-1) {
-				return true
-			}
-		}
-	case []any:
-		for _, element := range v {
-			if levels == 0 || deeper(element, levels-1) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // looksLikeJWT tells whether a lenient reader could take the token for a JWT

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/tokentest"
 )
 
 // BenchmarkIdentityMemory reports what a cached identity costs, of a token with
@@ -19,11 +20,11 @@ func BenchmarkIdentityMemory(b *testing.B) {
 		Cache: token.NewCache(2_000_000), TTL: time.Hour,
 		Providers: []token.Provider{{Name: "perf", Issuer: rules.Issuer, Opaque: true, Verifier: &verifier{answer: func(context.Context, string) (*token.Identity, error) {
 			user++
-			return rules.Identity(map[string]any{
+			return rules.Identity(tokentest.Decoded(map[string]any{
 				"iss": rules.Issuer, "aud": "perf-api", "sub": fmt.Sprintf("user-%08d", user), "iat": float64(time.Now().Unix()),
 				"exp": float64(time.Now().Add(time.Hour).Unix()), "jti": fmt.Sprintf("%032x", user*7919+1), "client_id": "web-frontend",
 				"email": fmt.Sprintf("user-%08d@example.com", user), "scope": "openid profile read:users write:orders",
-			})
+			}))
 		}}}},
 	})
 	before := live()

@@ -2,8 +2,6 @@ package token
 
 import (
 	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -38,8 +36,9 @@ func DefaultScopeClaims() []string { return []string{"scope", "scp"} }
 
 // Identity checks the claims and makes an identity of them. The error is an
 // *[InvalidError].
-func (r Rules) Identity(claims map[string]any) (*Identity, error) {
-	if err := r.check(claims); err != nil {
+func (r Rules) Identity(claims Claims) (*Identity, error) {
+	registered, err := r.check(claims)
+	if err != nil {
 		return nil, err
 	}
 	id := &Identity{Provider: r.Provider, Issuer: r.Issuer}
@@ -47,7 +46,7 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 		return nil, err
 	}
 	// An address that the provider has not verified is whatever its user typed.
-	if verified, present := claims["email_verified"]; present && verified != true && verified != "true" {
+	if verified, present := claims.Get("email_verified"); present && verified != true && verified != "true" {
 		id.Email = ""
 	}
 	scopes, err := r.scopes(claims)
@@ -56,29 +55,27 @@ func (r Rules) Identity(claims map[string]any) (*Identity, error) {
 	}
 	id.Scopes = scopes
 	id.ClientID = unique.Make(id.ClientID).Value()
-	if exp, ok := claims["exp"].(float64); ok {
-		id.Expiry = time.Unix(int64(exp), 0)
+	if exp := registered.ExpiresAt; exp != nil {
+		id.Expiry = exp.Time
 	}
-	if err := id.SetClaims(claims); err != nil {
-		return nil, fmt.Errorf("claims that were decoded can't be encoded: %w", err)
-	}
+	id.SetClaims(claims)
 	return id, nil
 }
 
-func (r Rules) check(claims map[string]any) error {
+func (r Rules) check(claims Claims) (registered jwt.RegisteredClaims, err error) {
 	if err := r.configured(); err != nil {
-		return err
+		return registered, err
 	}
-	if err := checkShape(claims); err != nil {
-		return err
+	if registered, err = claims.registered(); err != nil {
+		return registered, err
 	}
 	if err := checkPurpose(claims); err != nil {
-		return err
+		return registered, err
 	}
-	if err := r.validate(claims); err != nil {
-		return &InvalidError{Reason: claimsReason(err)}
+	if err := r.validate(registered, claims.Has("iss")); err != nil {
+		return registered, &InvalidError{Reason: claimsReason(err)}
 	}
-	return nil
+	return registered, nil
 }
 
 func (r Rules) configured() error {
@@ -90,7 +87,7 @@ func (r Rules) configured() error {
 
 // validate holds exp, nbf, iat, iss and aud against the rules. The error holds those of
 // all that are wrong.
-func (r Rules) validate(claims map[string]any) error {
+func (r Rules) validate(registered jwt.RegisteredClaims, hasIssuer bool) error {
 	options := []jwt.ParserOption{jwt.WithLeeway(r.ClockSkew), jwt.WithIssuedAt()}
 	if r.Now != nil {
 		options = append(options, jwt.WithTimeFunc(r.Now))
@@ -98,13 +95,13 @@ func (r Rules) validate(claims map[string]any) error {
 	if !r.Optional {
 		options = append(options, jwt.WithExpirationRequired())
 	}
-	if !r.Optional || has(claims, "iss") {
+	if !r.Optional || hasIssuer {
 		options = append(options, jwt.WithIssuer(r.Issuer))
 	}
 	if len(r.Audiences) > 0 {
 		options = append(options, jwt.WithAudience(r.Audiences...))
 	}
-	return jwt.NewValidator(options...).Validate(jwt.MapClaims(claims))
+	return jwt.NewValidator(options...).Validate(registered)
 }
 
 // claimsReason says in words what the validator found, without its wrapping.
@@ -136,46 +133,61 @@ func claimFaults() []claimFault {
 	}
 }
 
-// checkShape refuses claims of a type that the validator would take for absent.
-func checkShape(claims map[string]any) error {
-	for _, name := range []string{"exp", "nbf", "iat"} {
-		if err := checkDate(claims, name); err != nil {
-			return err
+// registered decodes the claims that the validator looks at. It refuses claims of a type
+// that the validator would take for absent.
+func (c Claims) registered() (r jwt.RegisteredClaims, err error) {
+	for _, date := range [...]struct {
+		name string
+		to   **jwt.NumericDate
+	}{{"exp", &r.ExpiresAt}, {"nbf", &r.NotBefore}, {"iat", &r.IssuedAt}} {
+		if *date.to, err = c.date(date.name); err != nil {
+			return r, err
 		}
 	}
-	return checkAudienceShape(claims)
+	if r.Audience, err = c.audience(); err != nil {
+		return r, err
+	}
+	iss, present := c.Get("iss")
+	issuer, ok := iss.(string)
+	if present && !ok {
+		return r, Invalidf("iss is not a string")
+	}
+	r.Issuer = issuer
+	return r, nil
 }
 
-// checkDate refuses what is no NumericDate (RFC 7519 §2), or one that no clock
-// will ever show: the validator would take zero for absent.
-func checkDate(claims map[string]any, name string) error {
-	v, present := claims[name]
+// date decodes a NumericDate (RFC 7519 §2). It refuses one that no clock will ever show:
+// the validator would take zero for absent.
+func (c Claims) date(name string) (*jwt.NumericDate, error) {
+	v, present := c.Get(name)
 	if !present {
-		return nil
+		return nil, nil
 	}
 	date, ok := v.(float64)
 	if !ok {
-		return Invalidf("%s is not a number", name)
+		return nil, Invalidf("%s is not a number", name)
 	}
-	if math.IsNaN(date) || date < 0 || date > maxDate || name == "exp" && date < 1 {
-		return Invalidf("%s is not a date between 1970 and 9999", name)
+	if date < 0 || date > maxDate || name == "exp" && date < 1 {
+		return nil, Invalidf("%s is not a date between 1970 and 9999", name)
 	}
-	return nil
+	return jwt.NewNumericDate(time.Unix(int64(date), 0)), nil
 }
 
-// checkAudienceShape refuses an aud that is neither a string nor an array of
-// strings (RFC 7519 §4.1.3), which the validator would take for absent.
-func checkAudienceShape(claims map[string]any) error {
-	v, present := claims["aud"]
-	if _, ok := v.(string); ok || !present {
-		return nil
+// audience decodes aud, a string or an array of strings (RFC 7519 §4.1.3).
+func (c Claims) audience() (jwt.ClaimStrings, error) {
+	if list, ok := c.Texts("aud"); ok {
+		return list, nil
 	}
-	list, ok := v.([]any)
-	notString := func(a any) bool { _, ok := a.(string); return !ok }
-	if !ok || slices.ContainsFunc(list, notString) {
-		return Invalidf("aud is neither a string nor an array of strings")
+	aud, present := c.Get("aud")
+	text, ok := aud.(string)
+	switch {
+	case !present:
+		return nil, nil
+	case !ok:
+		return nil, Invalidf("aud is neither a string nor an array of strings")
+	default:
+		return jwt.ClaimStrings{text}, nil
 	}
-	return nil
 }
 
 // checkPurpose refuses tokens of the same provider, under the same keys, that
@@ -183,18 +195,17 @@ func checkAudienceShape(claims map[string]any) error {
 // of OpenID Connect Core §3.1.3.6 and §3.3.2.11, logout and security event
 // tokens by events (RFC 8417 §2.2). Keycloak (typ) and Cognito (token_use) say
 // it in claims of their own.
-func checkPurpose(claims map[string]any) error {
+func checkPurpose(claims Claims) error {
 	for _, name := range []string{"at_hash", "c_hash", "s_hash"} {
-		if has(claims, name) {
+		if claims.Has(name) {
 			return Invalidf("it is an ID token, not an access token (it has %s)", name)
 		}
 	}
-	if has(claims, "events") {
+	if claims.Has("events") {
 		return Invalidf("it is a logout or event token, not an access token (it has events)")
 	}
 	for _, name := range []string{"typ", "token_use"} {
-		kind, _ := claims[name].(string)
-		switch strings.ToLower(kind) {
+		switch strings.ToLower(claims.Text(name)) {
 		case "id", "refresh", "offline", "logout":
 			return Invalidf("it is not an access token (by its claim %s)", name)
 		}
@@ -203,7 +214,7 @@ func checkPurpose(claims map[string]any) error {
 }
 
 // readNames reads who the token stands for; client_id counts before azp.
-func (id *Identity) readNames(claims map[string]any) error {
+func (id *Identity) readNames(claims Claims) error {
 	for _, f := range []struct {
 		name string
 		to   *string
@@ -217,8 +228,8 @@ func (id *Identity) readNames(claims map[string]any) error {
 
 // readName reads an optional claim that names somebody. Such names become
 // headers and log fields, so controls of any kind make the token invalid.
-func readName(claims map[string]any, name string, to *string) error {
-	v, present := claims[name]
+func readName(claims Claims, name string, to *string) error {
+	v, present := claims.Get(name)
 	// Providers write null or "" for an e-mail address that a user does not have.
 	if !present || name != "sub" && (v == nil || v == "") {
 		return nil
@@ -243,29 +254,23 @@ func isControl(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unico
 // scopes reads the first scope claim that is present: a string with spaces
 // (RFC 8693 §4.2) or an array. A null is present: to skip it would turn what was
 // granted (scope) into what was only asked for (scp).
-func (r Rules) scopes(claims map[string]any) ([]string, error) {
+func (r Rules) scopes(claims Claims) ([]string, error) {
 	names := r.ScopeClaims
 	if len(names) == 0 {
 		names = DefaultScopeClaims()
 	}
-	i := slices.IndexFunc(names, func(name string) bool { return has(claims, name) })
+	i := slices.IndexFunc(names, func(name string) bool { return claims.Has(name) })
 	if i < 0 {
 		return nil, nil
 	}
-	var list []string
-	switch v := claims[names[i]].(type) {
-	case string:
-		list = strings.Split(v, " ")
-	case []any:
-		for _, a := range v {
-			s, ok := a.(string)
-			if !ok {
-				return nil, Invalidf("%s has an element that is not a string", names[i])
-			}
-			list = append(list, s)
+	list, ok := claims.Texts(names[i])
+	if !ok {
+		granted, _ := claims.Get(names[i])
+		text, ok := granted.(string)
+		if !ok {
+			return nil, Invalidf("%s is neither a string nor an array of strings", names[i])
 		}
-	default:
-		return nil, Invalidf("%s is neither a string nor an array of strings", names[i])
+		list = strings.Split(text, " ")
 	}
 	return cleanScopes(names[i], list)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/tokentest"
 )
 
 var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -39,7 +40,7 @@ func unix(t time.Time) float64 { return float64(t.Unix()) }
 
 func TestIdentity(t *testing.T) {
 	claims := with(map[string]any{"azp": "app", "email": "a@b.test"})
-	got, err := rules().Identity(claims)
+	got, err := rules().Identity(tokentest.Decoded(claims))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +80,6 @@ func TestClaimsThatDeny(t *testing.T) {
 		"exp beyond year 9999":        {m{"exp": 253402300800.0}, false},
 		"exp in milliseconds":         {m{"exp": unix(now) * 1000}, false},
 		"exp huge":                    {m{"exp": math.MaxFloat64}, false},
-		"exp infinite":                {m{"exp": math.Inf(1)}, false},
-		"exp not a number":            {m{"exp": math.NaN()}, false},
 		"exp fractional":              {m{"exp": unix(now) + 0.25}, true},
 		"exp an array":                {m{"exp": []any{unix(now)}}, false},
 		"EXP only":                    {m{"exp": nil, "EXP": unix(now.Add(time.Hour))}, false},
@@ -144,7 +143,7 @@ func TestClaimsThatDeny(t *testing.T) {
 				claims[name] = nil
 			}
 		}
-		id, err := rules().Identity(claims)
+		id, err := rules().Identity(tokentest.Decoded(claims))
 		if (err == nil) != c.good || (id != nil) != c.good {
 			t.Errorf("%s: got %v, %v; want good: %v", name, id, err, c.good)
 		}
@@ -189,7 +188,7 @@ func TestScopes(t *testing.T) {
 		maps.Copy(claims, c.claims)
 		r := rules()
 		r.ScopeClaims = c.names
-		id, err := r.Identity(claims)
+		id, err := r.Identity(tokentest.Decoded(claims))
 		mustBeInvalid(t, err)
 		if (err != nil) != c.bad {
 			t.Errorf("%s: error %v, want one: %v", name, err, c.bad)
@@ -213,7 +212,7 @@ func TestClientIDAndEmail(t *testing.T) {
 		"not verified":       {m{"email": "a@b.test", "email_verified": false}, "", ""},
 		"not verified, word": {m{"email": "a@b.test", "email_verified": "false"}, "", ""},
 	} {
-		id, err := rules().Identity(with(c.claims))
+		id, err := rules().Identity(tokentest.Decoded(with(c.claims)))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if id.ClientID != c.client || id.Email != c.email {
@@ -229,7 +228,7 @@ func TestRulesThatAreNotConfiguredDeny(t *testing.T) {
 		"no audience": {Issuer: "https://idp.test"},
 	} {
 		r.Now = func() time.Time { return now }
-		if id, err := r.Identity(with(nil)); err == nil {
+		if id, err := r.Identity(tokentest.Decoded(with(nil))); err == nil {
 			t.Errorf("%s: got %+v", name, id)
 		}
 	}
@@ -250,7 +249,7 @@ func TestOptionalClaims(t *testing.T) {
 		"any audience":    {m{"aud": "other"}, true},
 		"aud of no shape": {m{"aud": 7.0}, false},
 	} {
-		if _, err := r.Identity(with(c.changes)); (err == nil) != c.good {
+		if _, err := r.Identity(tokentest.Decoded(with(c.changes))); (err == nil) != c.good {
 			t.Errorf("%s: got %v, want good: %v", name, err, c.good)
 		}
 	}
@@ -268,7 +267,7 @@ func TestReasonsSayWhyWithoutTheToken(t *testing.T) {
 		"control":      {"sub": "canary\n"},
 		"not a string": {"sub": m{"canary": 1}},
 	} {
-		_, err := rules().Identity(with(changes))
+		_, err := rules().Identity(tokentest.Decoded(with(changes)))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("got %v, want something with %q", err, want)
 		}
@@ -289,17 +288,13 @@ func TestClaims(t *testing.T) {
 		"verified e-mail":        {"email": "a@b.test", "email_verified": true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			claims := with(changes)
-			want := maps.Clone(claims)
-			id, err := rules().Identity(claims)
+			want := with(changes)
+			id, err := rules().Identity(tokentest.Decoded(want))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, id.Claims()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
-			}
-			if diff := cmp.Diff(want, claims); diff != "" {
-				t.Errorf("Identity changed the claims: -want +got:\n%s", diff)
 			}
 		})
 	}

@@ -40,7 +40,11 @@ func TestScopesAreHeldOnce(t *testing.T) {
 // TestForgedScopesAreNotHeld: anybody can make up scopes, in tokens that nobody has signed.
 func TestForgedScopesAreNotHeld(t *testing.T) {
 	rules := Rules{Issuer: "i", Audiences: []string{"a"}}
-	id, err := rules.Identity(map[string]any{"iss": "i", "aud": "a", "exp": float64(time.Now().Unix() + 100), "scope": t.Name()})
+	claims, err := NewClaims(map[string]any{"iss": "i", "aud": "a", "exp": float64(time.Now().Unix() + 100), "scope": t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := rules.Identity(claims)
 	if err != nil || id.ScopeText() != t.Name() {
 		t.Fatal(id, err)
 	}

@@ -75,7 +75,7 @@ func decodeEntry(data []byte) (id *Identity, until time.Time, err error) {
 	if err := json.Unmarshal(data, &e, json.RejectUnknownMembers(true)); err != nil {
 		return nil, until, errors.New("it is not an entry")
 	}
-	claims, err := DecodeObject(e.Claims)
+	claims, err := ReadClaims(e.Claims)
 	scopes, notScopes := cleanScopes("scopes", e.Scopes)
 	switch {
 	case e.Version != entryVersion:
@@ -90,7 +90,8 @@ func decodeEntry(data []byte) (id *Identity, until time.Time, err error) {
 	}
 	id = &Identity{Issuer: e.Issuer, Subject: e.Subject, ClientID: unique.Make(e.ClientID).Value(), Email: e.Email, Expiry: e.Expiry, KeyID: e.KeyID}
 	id.Scopes = scopes
-	return id, e.Until, id.SetClaims(claims)
+	id.SetClaims(claims)
+	return id, e.Until, nil
 }
 
 // How a look into the store ended.

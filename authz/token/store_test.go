@@ -17,6 +17,7 @@ import (
 	"scopeward/authz/redis/redistest"
 	"scopeward/authz/token"
 	"scopeward/authz/token/shared"
+	"scopeward/authz/token/tokentest"
 )
 
 // replicas share a store: each has its own cache, verifier and clock.
@@ -72,10 +73,10 @@ func (r *replicas) lastLook() string {
 func person(t *testing.T, exp time.Time) *token.Identity {
 	t.Helper()
 	rules := token.Rules{Provider: "idp", Issuer: "https://idp.test", AnyAudience: true, Now: func() time.Time { return exp.Add(-time.Minute) }}
-	id, err := rules.Identity(map[string]any{
+	id, err := rules.Identity(tokentest.Decoded(map[string]any{
 		"iss": "https://idp.test", "sub": "alice", "email": "alice@example.com", "client_id": "web", "scope": "read write", "exp": float64(exp.Unix()),
 		"org_code": "o1", "big": 12345678901234567890.0, "nested": map[string]any{"a": []any{"ü", nil, true, 1.5}}, "empty": map[string]any{},
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

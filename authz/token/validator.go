@@ -154,7 +154,7 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 		led := false
 		done, err := v.fly(ctx, inline, key, func() outcome {
 			led = true
-			return v.work(ctx, key, parsed, admit)
+			return v.work(ctx, inline, key, parsed, admit)
 		})
 		switch {
 		case err != nil:
@@ -210,7 +210,7 @@ func (v *Validator) Known(raw string) (result Result, known bool, err error) {
 }
 
 // work is what one flight does.
-func (v *Validator) work(ctx context.Context, key [16]byte, parsed func() *Token, admit func() error) (o outcome) {
+func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed func() *Token, admit func() error) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			o = outcome{result: Result{Cache: CacheMiss}, err: v.panicked(p)}
@@ -231,13 +231,17 @@ func (v *Validator) work(ctx context.Context, key [16]byte, parsed func() *Token
 			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.opts.Timeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
+	if !inline {
+		bounded, cancel := context.WithTimeout(ctx, v.opts.Timeout)
+		defer cancel()
+		ctx = bounded
+	}
 	start := time.Now()
 	p, id, err := v.verify(ctx, t)
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
-	unavailable := (*UnavailableError)(nil)
-	if sick && !errors.As(err, &unavailable) { // it could be told nevertheless
+	_, unavailable := errors.AsType[*UnavailableError](err)
+	if sick && !unavailable { // it could be told nevertheless
 		if err := admit(); err != nil {
 			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
 		}
@@ -247,7 +251,7 @@ func (v *Validator) work(ctx context.Context, key [16]byte, parsed func() *Token
 	if err == nil && v.opts.Store != nil {
 		v.share(p, t.Raw, id)
 	}
-	if errors.As(err, &unavailable) {
+	if unavailable {
 		if result, ok := v.excuse(key); ok {
 			return outcome{result: result}
 		}
@@ -306,7 +310,7 @@ func (v *Validator) route(t *Token) (Provider, error) {
 		}
 		return Provider{}, err
 	}
-	iss, _ := jwt.Claims["iss"].(string)
+	iss := jwt.Claims.Text("iss")
 	for i := range v.opts.Providers {
 		if p := v.opts.Providers[i]; p.Issuer == iss && iss != "" {
 			return p, nil
@@ -317,7 +321,7 @@ func (v *Validator) route(t *Token) (Provider, error) {
 
 func (v *Validator) store(key string, id *Identity, err error) {
 	now := v.opts.Now()
-	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*InvalidError](err); ok {
 		if v.opts.MaxStale > 0 {
 			v.opts.Cache.valid.Set(key, accepted{}, 0) // what the provider refuses is not believed any more
 		}
@@ -351,18 +355,16 @@ func (v *Validator) panicked(p any) error {
 }
 
 func outcomeName(err error) string {
-	var invalid *InvalidError
-	var unavailable *UnavailableError
-	switch {
-	case err == nil:
+	if err == nil {
 		return "valid"
-	case errors.As(err, &invalid):
-		return "invalid"
-	case errors.As(err, &unavailable):
-		return "unavailable"
-	default:
-		return "error"
 	}
+	if _, invalid := errors.AsType[*InvalidError](err); invalid {
+		return "invalid"
+	}
+	if _, unavailable := errors.AsType[*UnavailableError](err); unavailable {
+		return "unavailable"
+	}
+	return "error"
 }
 
 // leaveEarly ends a context a tenth of its remaining time before its deadline,

@@ -196,7 +196,7 @@ func (o explainOptions) withToken(q explain.Question, claims map[string]any, std
 	notes := []string{"the token's claims are read WITHOUT VERIFICATION: neither its signature nor its issuer and audience are checked, and it is taken to be valid where nothing below says otherwise"}
 	jwt, err := t.JWT()
 	if err == nil {
-		issuer, _ := jwt.Claims["iss"].(string)
+		issuer := jwt.Claims.Text("iss")
 		if issuer == "" {
 			issuer = "any" // it is missing, which the rules will say
 		}
@@ -209,7 +209,7 @@ func (o explainOptions) withToken(q explain.Question, claims map[string]any, std
 		}
 		return q, notes, nil
 	}
-	own := maps.Clone(jwt.Claims)
+	own := jwt.Claims.Map()
 	maps.Copy(own, claims)
 	q.Token = policy.TokenValid
 	q.Identity, err = policy.NewIdentity(scopeList(o.scopes), own)

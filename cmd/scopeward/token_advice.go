@@ -20,7 +20,7 @@ func textOfCheck(name string) string {
 		token.CheckProvider:   "a configured provider issued it",
 		token.CheckAlgorithm:  "its signature algorithm is accepted",
 		token.CheckSetup:      "the configuration says which issuer and audience count",
-		token.CheckShape:      "exp, nbf, iat and aud have the right types",
+		token.CheckShape:      "exp, nbf, iat, iss and aud have the right types",
 		token.CheckPurpose:    "it is an access token, not an ID, refresh or logout token",
 		token.CheckIssuer:     "its issuer is the provider's",
 		token.CheckAudience:   "it is for this API",

@@ -150,7 +150,7 @@ func (i *inspector) assume(o inspectOptions, raw string) {
 	i.notes = append(i.notes, "nobody said whose tokens count, so issuer and audience are NOT CHECKED: give --config scopeward.yaml, or --issuer and --audience")
 	var issuer string
 	if t, err := token.ParseJWT(raw); err == nil {
-		issuer, _ = t.Claims["iss"].(string)
+		issuer = t.Claims.Text("iss")
 	}
 	rules := token.Rules{Issuer: issuer, AnyAudience: true, ClockSkew: 30 * time.Second}
 	p := token.Provider{Issuer: issuer, Verifier: unverified{rules}}

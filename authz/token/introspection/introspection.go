@@ -73,7 +73,11 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	if sub, ok := answer["sub"]; ok && own["sub"] != nil && own["sub"] != sub {
 		return nil, token.Invalidf("the provider states another subject than the token (sub)")
 	}
-	return v.opts.Rules.Identity(v.merge(own, answer))
+	stated, err := token.NewClaims(v.merge(own, answer))
+	if err != nil {
+		return nil, err
+	}
+	return v.opts.Rules.Identity(stated)
 }
 
 // Outage implements [token.Patient].
@@ -90,32 +94,31 @@ func (v *Verifier) fromJWT(given *token.Token) (map[string]any, error) {
 		return nil, err
 	}
 	rules := v.opts.Rules
-	if !has(t.Claims, "aud") {
+	if !t.Claims.Has("aud") {
 		rules.Audiences, rules.AnyAudience = nil, true // the answer may have it
 	}
 	if _, err := rules.Identity(t.Claims); err != nil {
 		return nil, err
 	}
-	return t.Claims, nil
+	return t.Claims.Map(), nil
 }
 
 // merge takes from the token what the answer does not state. Scopes come from
 // one of them only: a claim that ranks higher must not add to what was stated.
 func (v *Verifier) merge(own, answer map[string]any) map[string]any {
-	claims := maps.Clone(own)
-	if claims == nil {
+	if own == nil {
 		return answer
 	}
 	for _, name := range v.opts.Rules.ScopeClaims {
 		if has(answer, name) {
 			for _, name := range v.opts.Rules.ScopeClaims {
-				delete(claims, name)
+				delete(own, name)
 			}
 			break
 		}
 	}
-	maps.Copy(claims, answer)
-	return claims
+	maps.Copy(own, answer)
+	return own
 }
 
 func has(m map[string]any, name string) bool { _, ok := m[name]; return ok }
@@ -149,10 +152,11 @@ func read(resp *provider.Response) (map[string]any, error) {
 	default:
 		return nil, resp.Unavailable("the provider answers %d to an introspection", resp.Status)
 	}
-	answer, err := token.DecodeObject(resp.Body)
+	claims, err := token.ReadClaims(resp.Body)
 	if err != nil {
 		return nil, resp.Unavailable("the provider's answer cannot be read: %v", err)
 	}
+	answer := claims.Map()
 	active, ok := answer["active"].(bool)
 	switch kind, _ := answer["token_type"].(string); {
 	case !ok:

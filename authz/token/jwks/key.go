@@ -182,7 +182,7 @@ func parseKey(data []byte) (k key, err error) {
 		}
 	}()
 	// Refuses repeated members and deep nesting before they matter.
-	if _, err := token.DecodeObject(data); err != nil {
+	if _, err := token.ReadClaims(data); err != nil {
 		return key{}, err
 	}
 	var m members

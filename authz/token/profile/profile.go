@@ -59,7 +59,7 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	if id == nil {
 		return v.fromProfile(profile)
 	}
-	if id.Subject != text(profile, "sub") && id.Subject != text(profile, "id") {
+	if id.Subject != profile.Text("sub") && id.Subject != profile.Text("id") {
 		return nil, token.Invalidf("the profile is not that of the token's subject (sub)")
 	}
 	if id.Email == "" {
@@ -94,65 +94,64 @@ func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, error) {
 
 // fromProfile makes an identity for a token that is no JWT. Its scopes are those
 // that the profile itself states; most state none.
-func (v *Verifier) fromProfile(profile map[string]any) (*token.Identity, error) {
+func (v *Verifier) fromProfile(profile token.Claims) (*token.Identity, error) {
 	rules := v.rules
 	rules.Optional, rules.Audiences, rules.AnyAudience = true, nil, true
 	rules.ScopeClaims = []string{"scope"}
 	claims := map[string]any{}
 	for _, name := range []string{"sub", "email", "email_verified", "scope"} {
-		if value, ok := profile[name]; ok {
+		if value, ok := profile.Get(name); ok {
 			claims[name] = value
 		}
 	}
-	if text(profile, "sub") == "" {
-		claims["sub"] = profile["id"]
+	if profile.Text("sub") == "" {
+		claims["sub"], _ = profile.Get("id")
 	}
-	id, err := rules.Identity(claims)
+	stated, err := token.NewClaims(claims)
 	if err != nil {
 		return nil, err
 	}
-	return id, id.SetClaims(profile)
+	id, err := rules.Identity(stated)
+	if err != nil {
+		return nil, err
+	}
+	id.SetClaims(profile)
+	return id, nil
 }
 
 // ask gets the profile.
-func (v *Verifier) ask(ctx context.Context, raw string) (map[string]any, error) {
+func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
 	req, err := http.NewRequest(http.MethodGet, v.url, nil)
 	if err != nil {
-		return nil, &token.UnavailableError{Reason: "the URL of the profile is not valid"}
+		return token.Claims{}, &token.UnavailableError{Reason: "the URL of the profile is not valid"}
 	}
 	req.Header.Set("Authorization", "Bearer "+raw)
 	req.Header.Set("Accept", "application/json")
 	resp, err := v.client.Do(ctx, req)
 	if err != nil {
-		return nil, err
+		return token.Claims{}, err
 	}
 	return read(resp)
 }
 
 // read sorts the answer into the three outcomes.
-func read(resp *provider.Response) (map[string]any, error) {
-	body, bodyErr := token.DecodeObject(resp.Body)
+func read(resp *provider.Response) (token.Claims, error) {
+	body, bodyErr := token.ReadClaims(resp.Body)
 	switch status := resp.Status; {
 	case status == http.StatusOK && bodyErr != nil:
-		return nil, resp.Unavailable("the provider's profile cannot be read: %v", bodyErr)
-	case status == http.StatusOK && text(body, "sub") == "" && text(body, "id") == "":
-		return nil, resp.Unavailable("the provider's profile has neither sub nor id")
+		return token.Claims{}, resp.Unavailable("the provider's profile cannot be read: %v", bodyErr)
+	case status == http.StatusOK && body.Text("sub") == "" && body.Text("id") == "":
+		return token.Claims{}, resp.Unavailable("the provider's profile has neither sub nor id")
 	case status == http.StatusOK:
 		return body, nil
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return nil, token.Invalidf("the provider refuses it (%d)", status)
+		return token.Claims{}, token.Invalidf("the provider refuses it (%d)", status)
 	// RFC 6750 §3.1 has 401 for it, but not all providers follow.
-	case 400 <= status && status < 500 && text(body, "error") == "invalid_token":
-		return nil, token.Invalidf("the provider refuses it (%d, invalid_token)", status)
+	case 400 <= status && status < 500 && body.Text("error") == "invalid_token":
+		return token.Claims{}, token.Invalidf("the provider refuses it (%d, invalid_token)", status)
 	default:
-		return nil, resp.Unavailable("the provider answers %d instead of a profile", status)
+		return token.Claims{}, resp.Unavailable("the provider answers %d instead of a profile", status)
 	}
-}
-
-// text is a member that is a string, else "".
-func text(m map[string]any, name string) string {
-	s, _ := m[name].(string)
-	return s
 }
 
 func (v *Verifier) logUnavailable(err error) {

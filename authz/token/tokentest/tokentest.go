@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"scopeward/authz/token"
 )
 
 // The paths that the provider serves.
@@ -77,6 +79,15 @@ func (p *Provider) Claims(changes map[string]any) map[string]any {
 		"iss": p.URL, "aud": []string{Audience}, "sub": Subject, "scope": Scope,
 		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 	}, changes)
+}
+
+// Decoded makes claims of a map, in which everything has a form in JSON.
+func Decoded(claims map[string]any) token.Claims {
+	c, err := token.NewClaims(claims)
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 // Mint signs a token with the current key. Both maps change what a good token
