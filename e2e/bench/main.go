@@ -6,6 +6,7 @@
 //	go run ./e2e/bench -identities 1000000    what so many cached identities take, and the collector's pauses; these are
 //	                                          its own where the load leaves it a processor: taskset -c 1 go run … -server-cpu 0
 //	go run ./e2e/bench -reload 10000          how soon it is ready, and what reading so many rules again does to latency
+//	go run ./e2e/bench -cores 64              what so many processors lose by waiting for each other: simulated, not measured
 //	go run ./e2e/bench -server name=COMMAND   measures another server too; {port} and {jwks} stand in COMMAND
 //
 // All servers run at the same time, each behind an Envoy of its own, and are loaded one after the other in rounds that
@@ -41,6 +42,7 @@ type settings struct {
 	identities int
 	serverCPU  int
 	rules      int
+	cores      int
 	servers    []string
 }
 
@@ -61,6 +63,7 @@ func main() {
 		s.servers = append(s.servers, v)
 		return nil
 	})
+	flag.IntVar(&s.cores, "cores", 0, "simulate so many `processors`, and measure nothing")
 	noop := flag.String("noop", "", "run the server that allows everything on this `address`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -68,6 +71,10 @@ func main() {
 	err := func() error {
 		if *noop != "" {
 			return serveNoop(ctx, *noop)
+		}
+		if s.cores > 0 {
+			simulateCores(s.cores)
+			return nil
 		}
 		if s.identities > 0 {
 			return identities(ctx, s)
