@@ -34,8 +34,9 @@ type Options struct {
 	Now         func() time.Time // default time.Now
 	Logger      *slog.Logger     // default: discard
 
-	// Inline verifies tokens whose verifier is [Immediate] in the caller's goroutine. It
-	// is for where admit does not wait either; with a Store it changes nothing.
+	// Inline verifies tokens whose verifier is [Immediate] in the caller's goroutine, and
+	// sets them no Timeout. It is for where admit does not wait either; with a Store it
+	// changes nothing.
 	Inline bool
 
 	// Observe, if set, hears of each verification: the provider's name ("" if no
