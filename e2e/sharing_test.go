@@ -142,7 +142,11 @@ func TestOneLimitOverReplicas(t *testing.T) {
 // are at most one look-up of each.
 func TestHerdOverReplicas(t *testing.T) {
 	t.Parallel()
-	pair := startReplicas(t, tokentest.New(t), "profile", shared(redistest.Start(t), patient, 100))
+	idp, config := tokentest.New(t), shared(redistest.Start(t), patient, 100)
+	config["providers"] = []any{map[string]any{ // patient too: it shares this process with a thousand clients
+		"name": "idp", "issuer": idp.URL, "validation": "profile", "audiences": []string{tokentest.Audience}, "timeout": "4s",
+	}}
+	pair := startReplicas(t, idp, "profile", config)
 	token := pair[0].user("alice")
 	var wg sync.WaitGroup
 	for i := range 1000 {
