@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -61,13 +59,13 @@ func lost(processors int, alone time.Duration, visits []visit, way time.Duration
 	random := rand.New(rand.NewPCG(1, 1))
 	between := float64(alone) / float64(len(visits))
 	free := map[string]float64{} // when the line's last holder is done with it
-	var queue processorQueue
-	for range processors {
-		heap.Push(&queue, processor{at: random.Float64() * float64(alone)})
+	all := make([]processor, processors)
+	for i := range all {
+		all[i].at = random.Float64() * float64(alone)
 	}
 	var from float64
 	for done := 0; ; {
-		p := &queue[0]
+		p := earliest(all)
 		v := visits[p.next]
 		end := max(p.at, free[v.line]) + v.times*float64(way)
 		free[v.line] = end
@@ -81,7 +79,6 @@ func lost(processors int, alone time.Duration, visits []visit, way time.Duration
 			}
 		}
 		p.at = end + random.ExpFloat64()*between
-		heap.Fix(&queue, 0)
 	}
 }
 
@@ -91,11 +88,13 @@ type processor struct {
 	next int
 }
 
-// processorQueue has who comes next at its head.
-type processorQueue []processor
-
-func (q processorQueue) Len() int           { return len(q) }
-func (q processorQueue) Less(i, j int) bool { return cmp.Less(q[i].at, q[j].at) }
-func (q processorQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *processorQueue) Push(p any)        { *q = append(*q, p.(processor)) }
-func (q *processorQueue) Pop() any          { panic("nobody leaves") }
+// earliest is who comes next.
+func earliest(all []processor) *processor {
+	first := &all[0]
+	for i := range all {
+		if all[i].at < first.at {
+			first = &all[i]
+		}
+	}
+	return first
+}
