@@ -114,16 +114,12 @@ func (r Rules) Diagnose(claims Claims) []Check {
 
 // diagnoseClaims says of each claim what the validator says of all.
 func diagnoseClaims(err error) (checks []Check) {
-	known := false
 	for _, f := range claimFaults() {
 		c := Check{Name: f.check}
 		if errors.Is(err, f.err) {
-			c.Err, known = &InvalidError{Reason: f.reason}, true
+			c.Err = &InvalidError{Reason: f.reason}
 		}
 		checks = append(checks, c)
-	}
-	if err != nil && !known {
-		checks = append(checks, Check{CheckShape, &InvalidError{Reason: claimsReason(err)}})
 	}
 	return checks
 }

@@ -22,8 +22,7 @@ func Parse(raw string) *Token {
 	return t
 }
 
-// JWT is the token as [ParseJWT] reads it, or an *[InvalidError]. Its header is shared:
-// nobody may change it.
+// JWT is the token as [ParseJWT] reads it, or an *[InvalidError].
 func (t *Token) JWT() (*JWT, error) { return t.jwt, t.notJWT }
 
 // Opaque tells whether nobody takes the token for a JWT, however leniently they
@@ -42,7 +41,7 @@ type JWT struct {
 
 // joseHeader is the header of a JWT (RFC 7515 §4).
 type joseHeader struct {
-	Header map[string]any
+	Header Claims
 
 	Alg string // alg; never empty, never "none"
 	Kid string // kid; empty if absent
@@ -97,11 +96,9 @@ func readHeader(part string) (h joseHeader, err error) {
 	if last := lastHeader.Load(); last != nil && last.part == part {
 		return last.joseHeader, nil
 	}
-	object, err := decodePart("header", part)
-	if err != nil {
+	if h.Header, err = decodePart("header", part); err != nil {
 		return h, err
 	}
-	h.Header = object.Map()
 	if err := h.read(); err != nil {
 		return h, err
 	}
@@ -114,7 +111,7 @@ func (h *joseHeader) read() error {
 		name string
 		to   *string
 	}{{"alg", &h.Alg}, {"kid", &h.Kid}, {"typ", &h.Typ}} {
-		v, present := h.Header[f.name]
+		v, present := h.Header.Get(f.name)
 		s, ok := v.(string)
 		if present && !ok {
 			return Invalidf("%s in the JWT's header is not a string", f.name)
@@ -126,14 +123,14 @@ func (h *joseHeader) read() error {
 		return Invalidf("the JWT names no algorithm")
 	case strings.EqualFold(h.Alg, "none"):
 		return Invalidf("the JWT is not signed (alg none)")
-	case has(h.Header, "crit"):
+	case h.Header.Has("crit"):
 		return Invalidf("the JWT has critical extensions (crit), none of which is supported")
-	case has(h.Header, "b64"):
+	case h.Header.Has("b64"):
 		return Invalidf("the JWT has an unencoded payload (b64), which is not supported")
 	}
 	// RFC 9068 §2.1; JWT and no typ at all are what most providers send.
 	switch typ := strings.ToLower(h.Typ); {
-	case !has(h.Header, "typ"), typ == "jwt", typ == "at+jwt", typ == "application/at+jwt":
+	case !h.Header.Has("typ"), typ == "jwt", typ == "at+jwt", typ == "application/at+jwt":
 		return nil
 	default:
 		return Invalidf("the JWT is of a type (typ) that is not an access token")
@@ -146,8 +143,6 @@ func (t *JWT) IsAccessTokenType() bool {
 	typ := strings.ToLower(t.Typ)
 	return typ == "at+jwt" || typ == "application/at+jwt"
 }
-
-func has(m map[string]any, name string) bool { _, ok := m[name]; return ok }
 
 func decodePart(what, part string) (Claims, error) {
 	data, err := decodeBase64(part)

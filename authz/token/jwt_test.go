@@ -197,7 +197,7 @@ func FuzzJWT(f *testing.F) {
 		if again := parsed.SigningInput + "." + b64(string(parsed.Signature)); again != raw {
 			t.Fatalf("two spellings of one token: %q and %q", raw, again)
 		}
-		if strings.EqualFold(parsed.Alg, "none") || parsed.Header["crit"] != nil || len(parsed.Signature) == 0 {
+		if strings.EqualFold(parsed.Alg, "none") || parsed.Header.Has("crit") || len(parsed.Signature) == 0 {
 			t.Fatalf("accepted %q", raw)
 		}
 		id, err := rules.Identity(parsed.Claims)

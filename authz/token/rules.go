@@ -111,7 +111,7 @@ func claimsReason(err error) string {
 			return known.reason
 		}
 	}
-	return "one of exp, nbf, iat, iss and aud has a wrong type"
+	return "its claims are not valid" // a fault that the validator has learned since
 }
 
 // claimFault is what the validator finds wrong with one claim.
