@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/policy/strictyaml/schematest"
+	"scopeward/internal/testenv/schematest"
 )
 
 // schemas are those of the kinds that our manifests have: testdata/kubernetes/README.md says where they come from.

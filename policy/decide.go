@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Rule is one rule of a policy file, read only. The zero value denies.

@@ -9,7 +9,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // explain makes one line of each of CEL's issues, at its place in the file.

@@ -17,7 +17,7 @@ import (
 	celparser "cel.dev/cel-go/parser"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Part is a part of a condition with the value that it has for a request.

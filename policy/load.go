@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Load reads and compiles policy files, and those of directories: their *.yaml

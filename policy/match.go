@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Set is an immutable, compiled set of policies, safe for concurrent use. The

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"unicode"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // File is a policy file that has been read.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Pattern is one pattern of a rule, read only.

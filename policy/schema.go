@@ -1,6 +1,6 @@
 package policy
 
-import "scopeward/policy/strictyaml"
+import "scopeward/internal/strictyaml"
 
 // Patterns for the form of texts. Whether a text means anything is left to Parse.
 const (

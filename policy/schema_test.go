@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"scopeward/policy/strictyaml"
-	"scopeward/policy/strictyaml/schematest"
+	"scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/schematest"
 )
 
 func compileSchema(t testing.TB) (strictyaml.JSONSchema, *schematest.Validator) {

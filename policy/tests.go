@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Token is what a request of a test brings to show who it is.

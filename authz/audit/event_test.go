@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"scopeward/policy/strictyaml/schematest"
+	"scopeward/internal/testenv/schematest"
 )
 
 // TestAppend: an event is what encoding/json would make of it.

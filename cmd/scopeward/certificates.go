@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // certificates are what listen.tls names, read from the files. They don't change.

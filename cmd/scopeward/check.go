@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 func newCheck() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"scopeward/authz"
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Config is scopeward.yaml. Every duration is a Go duration string (30s, 5m);

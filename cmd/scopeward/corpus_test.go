@@ -26,8 +26,8 @@ import (
 	"scopeward/authz/audit"
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
-	"scopeward/policy/strictyaml"
-	"scopeward/policy/strictyaml/schematest"
+	"scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/schematest"
 )
 
 // TestCorpus runs the cases in process, in each mode; package e2e runs them through Envoy.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"scopeward/cmd/scopeward/doctor"
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // envoySource is where the configuration of an Envoy was read.

@@ -13,8 +13,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // TestDrainWaitsForAskers: a process that was told to end takes requests until

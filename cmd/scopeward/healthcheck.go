@@ -19,7 +19,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 func newHealthcheck() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // listenGRPC opens what Envoy asks.

@@ -36,7 +36,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 func main() {

@@ -8,8 +8,8 @@ import (
 
 	"scopeward/authz/token/provider"
 	"scopeward/cmd/scopeward/page"
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // pageState is the service at a glance.

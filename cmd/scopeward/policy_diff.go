@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/diff"
-	"scopeward/policy/strictyaml"
 )
 
 func newPolicyDiff() *cobra.Command {

@@ -14,9 +14,9 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/token"
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/explain"
-	"scopeward/policy/strictyaml"
 )
 
 // explainOptions are the flags of explain.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/openapi"
-	"scopeward/policy/strictyaml"
 )
 
 func newPolicyImport() *cobra.Command {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy/lint"
-	"scopeward/policy/strictyaml"
 )
 
 func newPolicyLint() *cobra.Command {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/replay"
-	"scopeward/policy/strictyaml"
 )
 
 func newPolicyReplay() *cobra.Command {

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/policytest"
-	"scopeward/policy/strictyaml"
 )
 
 func newPolicyTest() *cobra.Command {

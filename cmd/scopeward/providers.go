@@ -18,7 +18,7 @@ import (
 	"scopeward/authz/token/jwks"
 	"scopeward/authz/token/profile"
 	"scopeward/authz/token/provider"
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // identityProvider is a provider of the configuration, ready to be asked.

@@ -9,8 +9,8 @@ import (
 	"scopeward/authz"
 	"scopeward/authz/audit"
 	"scopeward/authz/token/shared"
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 func newSchema() *cobra.Command {

@@ -17,8 +17,8 @@ import (
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
-	"scopeward/policy/strictyaml"
-	"scopeward/policy/strictyaml/schematest"
+	"scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/schematest"
 )
 
 func compileSchema(t *testing.T) (strictyaml.JSONSchema, *schematest.Validator) {

@@ -17,8 +17,8 @@ import (
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // service is everything that serve runs.

@@ -7,7 +7,7 @@ import (
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/shared"
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // sharing is what replicas have in common. Two that are equal share alike.

@@ -11,9 +11,9 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/explain"
-	"scopeward/policy/strictyaml"
 )
 
 // What inspect finds out about a token.

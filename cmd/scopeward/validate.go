@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"scopeward/authz"
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // The ways to validate a token.

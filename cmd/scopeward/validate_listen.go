@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 func (v *validator) listen(l Listen) {

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"scopeward/authz/token/tokentest"
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Modes are the ways to validate a token.

@@ -17,8 +17,8 @@ import (
 	"slices"
 	"strings"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // Effect says whether something happens. The zero value is that it can't be

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // Explanation is what there is to say about a request, in the form of

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // Nearest is a pattern that does not match a request, and why.

@@ -5,8 +5,8 @@ import (
 
 	"cel.dev/cel-go/cel"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // document is a policy file as it is written: the rules with the places of

@@ -16,8 +16,8 @@ import (
 
 	"cel.dev/cel-go/cel"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // Finding is something in a policy file that is likely not what was meant.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // maxBytes bounds a document: the largest known public ones have 20 MB.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 // Finding is one difference between a document and a policy.

@@ -17,7 +17,7 @@ import (
 	"slices"
 	"strings"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Document is the part of an OpenAPI document that is about who may call what.

@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"io"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/strictyaml"
 )
 
 type jsonPlace struct {

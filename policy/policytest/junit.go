@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // The elements of JUnit's XML, as CI systems read it.

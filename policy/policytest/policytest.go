@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/explain"
-	"scopeward/policy/strictyaml"
 )
 
 // Report is what became of the tests of a set.

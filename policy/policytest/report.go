@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"scopeward/policy/strictyaml"
+	"scopeward/internal/strictyaml"
 )
 
 // Format is how a report is written.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "scopeward/policy/strictyaml"
-	"scopeward/policy/strictyaml/schematest"
+	. "scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/schematest"
 )
 
 // upper is text that reads itself.
