@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"scopeward/cmd/scopeward/doctor"
+	"scopeward/internal/doctor"
 )
 
 func newDoctor() *cobra.Command {

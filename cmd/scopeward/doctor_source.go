@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"scopeward/cmd/scopeward/doctor"
+	"scopeward/internal/doctor"
 	"scopeward/internal/strictyaml"
 )
 

@@ -95,7 +95,7 @@ func (f *fixture) where(t *testing.T) string {
 // bootstrap is envoy/minimal.yaml with the changes, and before them those of more.
 func (f *fixture) bootstrap(t *testing.T, more ...change) map[string]any {
 	t.Helper()
-	minimal, err := os.ReadFile("../../../envoy/minimal.yaml")
+	minimal, err := os.ReadFile("../../envoy/minimal.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

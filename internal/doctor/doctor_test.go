@@ -64,11 +64,11 @@ func TestGood(t *testing.T) {
 
 // TestOurBootstraps: they are how it should be.
 func TestOurBootstraps(t *testing.T) {
-	files, err := filepath.Glob("../../../envoy/*.yaml")
+	files, err := filepath.Glob("../../envoy/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
-	further, err := filepath.Glob("../../../envoy/*/envoy.yaml")
+	further, err := filepath.Glob("../../envoy/*/envoy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ any: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, type_url: host/a.B, 
 }
 
 func FuzzExamine(f *testing.F) {
-	files, err := filepath.Glob("../../../envoy/*.yaml")
+	files, err := filepath.Glob("../../envoy/*.yaml")
 	if err != nil || len(files) == 0 {
 		f.Fatal(files, err)
 	}
