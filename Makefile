@@ -51,7 +51,7 @@ test-web:
 	$(GO) test -tags web -count 1 -v -run '^TestWeb' ./e2e
 
 screenshot: test-web
-	cp bin/web/page.png cmd/scopeward/page/page.png
+	cp bin/web/page.png internal/admin/page/page.png
 
 # docker-compose.yaml in a real docker engine, which DOCKER_HOST names, else docker's
 # default; with the plugins compose and buildx.

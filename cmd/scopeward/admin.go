@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/cmd/scopeward/page"
+	"scopeward/internal/admin/page"
 )
 
 // newAdmin is the HTTP server of the admin listener.

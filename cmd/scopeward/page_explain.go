@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"scopeward/cmd/scopeward/page"
+	"scopeward/internal/admin/page"
 	"scopeward/policy/explain"
 )
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"scopeward/authz/token/provider"
-	"scopeward/cmd/scopeward/page"
+	"scopeward/internal/admin/page"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"scopeward/authz/token/tokentest"
-	"scopeward/cmd/scopeward/page"
 	"scopeward/e2e/corpus"
+	"scopeward/internal/admin/page"
 )
 
 const pagePolicy = `version: 1
