@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"scopeward/cmd/scopeward/login"
+	"scopeward/internal/login"
 )
 
 // loginOptions are the flags of login.
