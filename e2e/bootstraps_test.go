@@ -17,7 +17,7 @@ import (
 	"scopeward/e2e/corpus"
 	"scopeward/e2e/pki"
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // edge is a bootstrap of envoy/ that runs, with a Scopeward behind it.

@@ -10,7 +10,7 @@ import (
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // TestNoSecretsAnywhere: a marked token and the client secret go every way that a

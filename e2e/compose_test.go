@@ -20,7 +20,7 @@ import (
 	"scopeward/cmd/demo/idp"
 	"scopeward/e2e/pki"
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // composeService is what the tests look at in a service of docker-compose.yaml.

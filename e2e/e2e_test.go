@@ -22,7 +22,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // binaries are what the tests run: the product, as `go build` makes it, and Envoy.

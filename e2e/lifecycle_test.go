@@ -24,7 +24,7 @@ import (
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 const usersPolicy = `version: 1

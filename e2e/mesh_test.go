@@ -19,7 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // The mesh is one for these tests alone: they change its policies and change them back.

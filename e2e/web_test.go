@@ -13,7 +13,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	"scopeward/envoy/pypi"
+	"scopeward/internal/pypi"
 )
 
 func TestWebStream(t *testing.T) {

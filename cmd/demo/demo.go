@@ -20,7 +20,7 @@ import (
 
 	"scopeward/cmd/demo/idp"
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 //go:embed policy.yaml

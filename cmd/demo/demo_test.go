@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // built is the folder of the programs, with the race detector as all that is tested. It is

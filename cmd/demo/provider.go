@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"scopeward/cmd/demo/idp"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // The files by which the identity provider tells that it is ready, and how to ask it. Each holds one line.

@@ -23,7 +23,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"scopeward/e2e/pki"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // tlsService serves a configuration with this listen.tls on a port, until the

@@ -19,7 +19,7 @@ import (
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 	"scopeward/e2e/otlp"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // byName are the spans that have come.

@@ -26,7 +26,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // identities fills Scopeward's cache with so many identities, asks again for some, and says what memory that takes and how

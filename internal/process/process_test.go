@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/envoy/process"
+	"scopeward/internal/process"
 )
 
 func shell(t *testing.T, script string) *process.Process {
