@@ -16,14 +16,14 @@ import (
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 	"scopeward/e2e/pki"
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
 // edge is a bootstrap of envoy/ that runs, with a Scopeward behind it.
 type edge struct {
 	*system
-	envoy    *envoy.Process
+	envoy    *envoyrun.Process
 	upstream *upstream
 	ca       *pki.CA         // of all certificates
 	client   *volume         // Envoy's certificate
@@ -104,7 +104,7 @@ func startEdge(t *testing.T, file string) *edge {
 		t.Fatal(err)
 	}
 	e.configure(t, string(text))
-	if err := envoy.Validate(t.Context(), built.envoy, e.adapt(text)); err != nil {
+	if err := envoyrun.Validate(t.Context(), built.envoy, e.adapt(text)); err != nil {
 		t.Fatal(err)
 	}
 	e.scopeward = serve(t, "--config", e.config)
@@ -119,7 +119,7 @@ func startEdge(t *testing.T, file string) *edge {
 // startEnvoy runs Envoy by a file, which may have a cluster for the provider.
 func (e *edge) startEnvoy(t *testing.T, file string, withProvider bool) {
 	t.Helper()
-	boot := envoy.Local(e.upstream.Listener.Addr().String(), e.authz)
+	boot := envoyrun.Local(e.upstream.Listener.Addr().String(), e.authz)
 	boot.File = file
 	if withProvider {
 		boot.Clusters = map[string]string{"idp": overTLS(t, e.idp, e.ca)}
@@ -128,7 +128,7 @@ func (e *edge) startEnvoy(t *testing.T, file string, withProvider bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.envoy, err = envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: e.adapt(rendered), Log: e.log, Concurrency: 1}); err != nil {
+	if e.envoy, err = envoyrun.Start(t.Context(), envoyrun.Options{Path: built.envoy, Config: e.adapt(rendered), Log: e.log, Concurrency: 1}); err != nil {
 		t.Fatalf("%v\n%s", err, e.log)
 	}
 	running := e.envoy

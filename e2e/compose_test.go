@@ -19,7 +19,7 @@ import (
 	"scopeward/authz/redis/redistest"
 	"scopeward/cmd/demo/idp"
 	"scopeward/e2e/pki"
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -233,16 +233,16 @@ func TestComposeSystem(t *testing.T) {
 // startComposeEnvoy lets Envoy check the bootstrap of docker compose as it is, and runs it with other addresses.
 func startComposeEnvoy(t *testing.T, upstream, authz string, log io.Writer) (address string) {
 	t.Helper()
-	boot := envoy.Local(upstream, authz)
+	boot := envoyrun.Local(upstream, authz)
 	boot.File = "compose/envoy.yaml"
 	config, err := boot.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := envoy.Validate(t.Context(), built.envoy, readFile(t, "../envoy/"+boot.File)); err != nil {
+	if err := envoyrun.Validate(t.Context(), built.envoy, readFile(t, "../envoy/"+boot.File)); err != nil {
 		t.Error(err)
 	}
-	p, err := envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: config, Log: log})
+	p, err := envoyrun.Start(t.Context(), envoyrun.Options{Path: built.envoy, Config: config, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

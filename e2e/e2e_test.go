@@ -21,7 +21,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -46,7 +46,7 @@ func runTests(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "scopeward can't be built: %v\n%s", err, out)
 		return 1
 	}
-	if built.envoy, err = envoy.Find(context.Background(), os.Stderr); err != nil {
+	if built.envoy, err = envoyrun.Find(context.Background(), os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -172,13 +172,13 @@ func startEnvoy(t *testing.T, upstream string, targets []target) map[string]stri
 }
 
 // runEnvoy is startEnvoy, and gives the process as well.
-func runEnvoy(t *testing.T, upstream string, targets []target) (*envoy.Process, map[string]string) {
+func runEnvoy(t *testing.T, upstream string, targets []target) (*envoyrun.Process, map[string]string) {
 	t.Helper()
 	config, err := combine(upstream, targets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: config, Log: testLog{t}})
+	p, err := envoyrun.Start(t.Context(), envoyrun.Options{Path: built.envoy, Config: config, Log: testLog{t}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func combine(upstream string, targets []target) ([]byte, error) {
 	var all map[string]any
 	var listeners, clusters []any
 	for _, target := range targets {
-		b := envoy.Local(upstream, target.authz)
+		b := envoyrun.Local(upstream, target.authz)
 		b.Policy = target.policy
 		text, err := b.YAML()
 		if err != nil {

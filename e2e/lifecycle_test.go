@@ -23,7 +23,7 @@ import (
 
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -409,7 +409,7 @@ func TestMetadata(t *testing.T) {
 		field + `code)% ` + field + `rule)% ` + field + `subject)% ` + field + `scopes)%\n"}}}}]`
 	config = regexp.MustCompile(`( +)stat_prefix: public`).ReplaceAll(config, []byte("$0\n${1}"+accessLog))
 	var log process.Output
-	p, err := envoy.Start(t.Context(), envoy.Options{Path: built.envoy, Config: config, Log: &log})
+	p, err := envoyrun.Start(t.Context(), envoyrun.Options{Path: built.envoy, Config: config, Log: &log})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, config)
 	}

@@ -16,7 +16,7 @@ import (
 	"scopeward/authz/token/tokentest"
 	"scopeward/e2e/corpus"
 	"scopeward/e2e/pki"
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 )
 
 const (
@@ -257,7 +257,7 @@ func TestCertificateSwaps(t *testing.T) {
 }
 
 // envoyStat is the value of one of Envoy's counters.
-func envoyStat(t *testing.T, p *envoy.Process, name string) int {
+func envoyStat(t *testing.T, p *envoyrun.Process, name string) int {
 	t.Helper()
 	page, err := p.Admin(t.Context(), "/stats?filter="+regexp.QuoteMeta(name))
 	if err != nil {

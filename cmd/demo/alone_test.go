@@ -13,7 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 )
 
 // startAlone runs a command of the demo until the test ends, and returns when it is up.
@@ -41,7 +41,7 @@ func startAlone(t *testing.T, up func() error, run func(context.Context, []strin
 
 func freeAddress(t *testing.T, host string) string {
 	t.Helper()
-	port, err := envoy.FreePort()
+	port, err := envoyrun.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

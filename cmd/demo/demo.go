@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"scopeward/cmd/demo/idp"
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -52,7 +52,7 @@ type demo struct {
 	scopeward *process.Process
 	grpc      string // Scopeward's listeners, host:port
 	admin     string
-	envoy     *envoy.Process // nil with another Envoy
+	envoy     *envoyrun.Process // nil with another Envoy
 	tokens    tokens
 	spare     atomic.Pointer[string] // a token that was never used, for when the provider is broken
 	started   atomic.Bool
@@ -92,7 +92,7 @@ func (d *demo) start(ctx context.Context, o options) (command string, err error)
 	var binary string
 	group, starting := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { // the longest wait on a fresh machine, so beside all the rest
-		binary, err = envoy.Find(starting, d.screen)
+		binary, err = envoyrun.Find(starting, d.screen)
 		return err
 	})
 	group.Go(func() error { return d.startServices(starting, o) })
@@ -126,7 +126,7 @@ func (d *demo) control(ctx context.Context) (command string, err error) {
 }
 
 func freeLoopback() (string, error) {
-	port, err := envoy.FreePort()
+	port, err := envoyrun.FreePort()
 	return loopback(port), err
 }
 
@@ -237,11 +237,11 @@ func (d *demo) startEnvoy(ctx context.Context, binary string, port int) error {
 	if err != nil {
 		return err
 	}
-	config, err := envoy.Bootstrap{Listen: loopback(port), Admin: "127.0.0.1:0", Upstream: address, Authz: d.grpc}.YAML()
+	config, err := envoyrun.Bootstrap{Listen: loopback(port), Admin: "127.0.0.1:0", Upstream: address, Authz: d.grpc}.YAML()
 	if err != nil {
 		return err
 	}
-	if d.envoy, err = envoy.Start(ctx, envoy.Options{Path: binary, Config: config}); err != nil {
+	if d.envoy, err = envoyrun.Start(ctx, envoyrun.Options{Path: binary, Config: config}); err != nil {
 		return err
 	}
 	d.cleanup(d.stopper(d.envoy.Stop))
@@ -270,7 +270,7 @@ func (d *demo) choosePort(asked int) (int, error) {
 	if asked != 0 {
 		return 0, fmt.Errorf("port %d is taken (%w); choose another with --port, or leave it out and the demo finds a free one", asked, err)
 	}
-	free, err := envoy.FreePort()
+	free, err := envoyrun.FreePort()
 	if err == nil {
 		d.screen.say("Port %d is taken; Envoy listens on %d instead.", defaultPort, free)
 	}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -267,16 +267,16 @@ func breakProvider(t *testing.T, d *running) {
 
 // throughAnother: the demo behind an Envoy that is not its own.
 func throughAnother(t *testing.T, want int) {
-	path, err := envoy.Find(t.Context(), os.Stderr)
+	path, err := envoyrun.Find(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	authz, upstream := freeAddress(t, "127.0.0.1"), freeAddress(t, "127.0.0.1")
-	config, err := envoy.Local(upstream, authz).YAML()
+	config, err := envoyrun.Local(upstream, authz).YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := envoy.Start(t.Context(), envoy.Options{Path: path, Config: config})
+	other, err := envoyrun.Start(t.Context(), envoyrun.Options{Path: path, Config: config})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 )
 
 const usage = `Usage:
@@ -63,7 +63,7 @@ func command(ctx context.Context, args []string) error {
 		case "provider":
 			return providerCommand(ctx, args[1:], os.Stdout)
 		case "envoy": // so that the install can run while the rest is still being built
-			path, err := envoy.Find(ctx, os.Stderr)
+			path, err := envoyrun.Find(ctx, os.Stderr)
 			if err == nil {
 				fmt.Println(path)
 			}

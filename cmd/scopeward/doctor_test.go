@@ -17,16 +17,16 @@ import (
 
 	"google.golang.org/grpc"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 )
 
 // TestDoctorAsksEnvoy asks a real Envoy, and what is no admin interface of it.
 func TestDoctorAsksEnvoy(t *testing.T) {
-	path, err := envoy.Find(t.Context(), os.Stderr)
+	path, err := envoyrun.Find(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := envoy.Local("127.0.0.1:1", "127.0.0.1:1").YAML()
+	config, err := envoyrun.Local("127.0.0.1:1", "127.0.0.1:1").YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +73,9 @@ func TestDoctorAsksEnvoy(t *testing.T) {
 	}
 }
 
-func startEnvoy(t *testing.T, path string, config []byte) *envoy.Process {
+func startEnvoy(t *testing.T, path string, config []byte) *envoyrun.Process {
 	t.Helper()
-	p, err := envoy.Start(t.Context(), envoy.Options{Path: path, Config: config, Concurrency: 1})
+	p, err := envoyrun.Start(t.Context(), envoyrun.Options{Path: path, Config: config, Concurrency: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -41,7 +41,7 @@ func identities(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	port, err := envoy.FreePort()
+	port, err := envoyrun.FreePort()
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -99,11 +99,11 @@ type started struct {
 }
 
 func startReady(ctx context.Context, binary string, w *workload) (*started, error) {
-	port, err := envoy.FreePort()
+	port, err := envoyrun.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	admin, err := envoy.FreePort()
+	admin, err := envoyrun.FreePort()
 	if err != nil {
 		return nil, err
 	}

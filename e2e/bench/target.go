@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
 )
 
@@ -35,7 +35,7 @@ func start(ctx context.Context, w *workload, s settings) (targets []*target, sto
 			stops[i]()
 		}
 	}
-	path, err := envoy.Find(ctx, os.Stderr)
+	path, err := envoyrun.Find(ctx, os.Stderr)
 	if err != nil {
 		return nil, stop, err
 	}
@@ -44,7 +44,7 @@ func start(ctx context.Context, w *workload, s settings) (targets []*target, sto
 		return nil, stop, err
 	}
 	for _, c := range servers {
-		port, err := envoy.FreePort()
+		port, err := envoyrun.FreePort()
 		if err != nil {
 			return nil, stop, err
 		}
@@ -57,11 +57,11 @@ func start(ctx context.Context, w *workload, s settings) (targets []*target, sto
 		if err := t.listens(port); err != nil {
 			return nil, stop, err
 		}
-		config, err := envoy.Local(upstream.Listener.Addr().String(), fmt.Sprintf("127.0.0.1:%d", port)).YAML()
+		config, err := envoyrun.Local(upstream.Listener.Addr().String(), fmt.Sprintf("127.0.0.1:%d", port)).YAML()
 		if err != nil {
 			return nil, stop, err
 		}
-		proxy, err := envoy.Start(ctx, envoy.Options{Path: path, Config: config})
+		proxy, err := envoyrun.Start(ctx, envoyrun.Options{Path: path, Config: config})
 		if err != nil {
 			return nil, stop, err
 		}

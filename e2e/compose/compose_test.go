@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 )
 
 // project is the folder from which docker compose is run: a copy, for the tests edit the policy and have an .env.
@@ -35,7 +35,7 @@ func start(t *testing.T, profile, dotenv string, args ...string) *project {
 	needEngine(t)
 	p := &project{t: t, dir: t.TempDir(), profile: profile, ports: map[string]string{}}
 	for _, name := range []string{"PORT", "KINDE_PORT", "PROMETHEUS_PORT"} {
-		port, err := envoy.FreePort()
+		port, err := envoyrun.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,13 +13,13 @@ import (
 	"strings"
 	"testing"
 
-	"scopeward/envoy"
+	"scopeward/internal/envoyrun"
 )
 
 // TestInEnvoy: a real Envoy takes all cases; what is found in its own dump of them
 // is the same; and what is said to open does, with nobody in Scopeward's place.
 func TestInEnvoy(t *testing.T) {
-	path, err := envoy.Find(t.Context(), os.Stderr)
+	path, err := envoyrun.Find(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestInEnvoy(t *testing.T) {
 		t.Run(f.title(), func(t *testing.T) {
 			t.Parallel()
 			if f.Validate {
-				if err := envoy.Validate(t.Context(), path, marshal(t, document)); err != nil {
+				if err := envoyrun.Validate(t.Context(), path, marshal(t, document)); err != nil {
 					t.Fatalf("%v\n%s", err, marshal(t, document))
 				}
 				return
@@ -107,7 +107,7 @@ func (f *fixture) compare(t *testing.T, found []Finding) {
 }
 
 // try sends a request to the listener that the case is about.
-func (f *fixture) try(t *testing.T, p *envoy.Process, listener string) {
+func (f *fixture) try(t *testing.T, p *envoyrun.Process, listener string) {
 	t.Helper()
 	path := "/"
 	if name, opens, ok := strings.Cut(f.Opens, " "); ok {
@@ -135,9 +135,9 @@ func (f *fixture) try(t *testing.T, p *envoy.Process, listener string) {
 	}
 }
 
-func start(t *testing.T, path string, bootstrap []byte) *envoy.Process {
+func start(t *testing.T, path string, bootstrap []byte) *envoyrun.Process {
 	t.Helper()
-	p, err := envoy.Start(t.Context(), envoy.Options{Path: path, Config: bootstrap, Concurrency: 1})
+	p, err := envoyrun.Start(t.Context(), envoyrun.Options{Path: path, Config: bootstrap, Concurrency: 1})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, bootstrap)
 	}
@@ -145,7 +145,7 @@ func start(t *testing.T, path string, bootstrap []byte) *envoy.Process {
 	return p
 }
 
-func dump(t *testing.T, p *envoy.Process) []byte {
+func dump(t *testing.T, p *envoyrun.Process) []byte {
 	t.Helper()
 	data, err := p.Admin(t.Context(), "/config_dump")
 	if err != nil {
@@ -157,7 +157,7 @@ func dump(t *testing.T, p *envoy.Process) []byte {
 // TestFromControlPlane: listeners, routes, scopes, clusters and filters that come
 // by xDS are found in the dump of a real Envoy, and are missed in its bootstrap.
 func TestFromControlPlane(t *testing.T) {
-	path, err := envoy.Find(t.Context(), os.Stderr)
+	path, err := envoyrun.Find(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,7 @@
-// Package envoy holds Envoy configurations that plug Scopeward in, and finds and runs a real Envoy for the demo and the tests.
-package envoy
+// Package envoyrun finds, installs and runs a real Envoy for the demo, the tests and the benchmark, with the bootstraps of the folder envoy.
+package envoyrun
 
 import (
-	"embed"
 	"fmt"
 	"net"
 	"path"
@@ -10,10 +9,9 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
-)
 
-//go:embed *.yaml compose/envoy.yaml
-var files embed.FS
+	"scopeward"
+)
 
 // The names of the parts that every bootstrap here has, besides its admin interface.
 const (
@@ -22,10 +20,10 @@ const (
 	authzCluster    = "scopeward" // Scopeward
 )
 
-// Bootstrap says what differs from one of the bootstraps of this folder. Addresses are host:port, those of clusters also unix:///path. Port 0
+// Bootstrap says what differs from one of the bootstraps of the folder envoy. Addresses are host:port, those of clusters also unix:///path. Port 0
 // lets the system choose (ask [Process.Address]).
 type Bootstrap struct {
-	File     string // a file of this folder; minimal.yaml if empty
+	File     string // a file of that folder; minimal.yaml if empty
 	Listen   string // the listener for clients
 	Admin    string // Envoy's admin interface
 	Upstream string // the protected service
@@ -47,7 +45,7 @@ func (b Bootstrap) YAML() ([]byte, error) {
 	if b.File == "" {
 		b.File = "minimal.yaml"
 	}
-	text, err := files.ReadFile(path.Clean(b.File))
+	text, err := scopeward.Bootstraps.ReadFile(path.Join("envoy", b.File))
 	if err != nil {
 		return nil, fmt.Errorf("no bootstrap is named %s: %w", b.File, err)
 	}

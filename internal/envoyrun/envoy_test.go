@@ -1,4 +1,4 @@
-package envoy
+package envoyrun
 
 import (
 	"bytes"
@@ -99,11 +99,13 @@ func TestRenderingChangesAddressesOnly(t *testing.T) {
 		"mutual-tls.yaml":  {Authz: "scopeward.example.com:9191"},
 		"jwt-first.yaml":   {Clusters: map[string]string{"idp": "acme.kinde.com:443"}},
 	}
-	all, err := filepath.Glob("*.yaml")
+	const folder = "../../envoy"
+	all, err := filepath.Glob(folder + "/*.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range append(all, "") {
+	for _, path := range append(all, "") {
+		file := strings.TrimPrefix(path, folder+"/")
 		t.Run(file, func(t *testing.T) {
 			own := particular[file]
 			own.File = file
@@ -115,7 +117,7 @@ func TestRenderingChangesAddressesOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := os.ReadFile(cmp.Or(file, "minimal.yaml"))
+			text, err := os.ReadFile(cmp.Or(path, folder+"/minimal.yaml"))
 			if err != nil {
 				t.Fatal(err)
 			}
