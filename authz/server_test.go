@@ -18,7 +18,7 @@ import (
 
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 	"scopeward/policy"
 )
 

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestHostileTokens: what an attacker can make of a token is refused in every

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/pki"
+	"scopeward/internal/testenv/pki"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // tryAllHeaders: conditions see all headers of the client.

@@ -13,11 +13,11 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
-	"scopeward/e2e/pki"
 	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/pki"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // edge is a bootstrap of envoy/ that runs, with a Scopeward behind it.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestNoSecretsAnywhere: a marked token and the client secret go every way that a

@@ -16,11 +16,11 @@ import (
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/oauth2/clientcredentials"
 
-	"scopeward/authz/redis/redistest"
 	"scopeward/cmd/demo/idp"
-	"scopeward/e2e/pki"
 	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/pki"
+	"scopeward/internal/testenv/redistest"
 )
 
 // composeService is what the tests look at in a service of docker-compose.yaml.

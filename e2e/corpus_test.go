@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestCorpus runs the cases through a real Envoy, with a Scopeward for each; package main of

@@ -17,8 +17,8 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // providerFaults are the ways in which an endpoint can fail: it tells nothing of any

@@ -14,8 +14,8 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestFlood: a flood of distinct tokens that are worth nothing leaves memory bounded, here

@@ -21,10 +21,10 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
 	"scopeward/internal/envoyrun"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 const usersPolicy = `version: 1

@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/e2e/pki"
+	"scopeward/internal/testenv/pki"
 )
 
 // kustomizationFile has, beside its folder's manifests, what kubectl makes of them.

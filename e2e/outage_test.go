@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestOutage: while every provider is down, in one way after the other, those who are in

@@ -15,9 +15,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
-	"scopeward/e2e/pki"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/pki"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // overTLS serves a provider over TLS as well, with a certificate of a CA for

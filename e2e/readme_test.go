@@ -9,7 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"scopeward/e2e/pki"
+	"scopeward/internal/testenv/pki"
 )
 
 // fenced is a YAML block of the README whose first line names a file.

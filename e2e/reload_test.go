@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // replace edits a file as an editor does: a new file renamed over the old one.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
-	"scopeward/e2e/pki"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/pki"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // replicas makes an authorization cluster of Envoy's two Scopewards, whose health

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/authz/redis/redistest"
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/redistest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // Canaries must not be seen anywhere.

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // Three tests are short as a rule and long on demand: SOAK and OUTAGE are durations, FLOOD

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
-	"scopeward/e2e/pki"
 	"scopeward/internal/envoyrun"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/pki"
+	"scopeward/internal/testenv/tokentest"
 )
 
 const (

@@ -12,9 +12,9 @@ import (
 
 	"go.opentelemetry.io/proto/otlp/trace/v1"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
-	"scopeward/e2e/otlp"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/otlp"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestTraceFromEnvoy: Envoy, which traces, and Scopeward send their spans to one collector;

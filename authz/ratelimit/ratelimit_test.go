@@ -9,7 +9,7 @@ import (
 
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/redis"
-	"scopeward/authz/redis/redistest"
+	"scopeward/internal/testenv/redistest"
 )
 
 // limiters are the two kinds; each is made anew, with a clock of its own.

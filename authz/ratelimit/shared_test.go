@@ -7,7 +7,7 @@ import (
 
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/redis"
-	"scopeward/authz/redis/redistest"
+	"scopeward/internal/testenv/redistest"
 )
 
 // uses is how often of n times a limiter allows something.

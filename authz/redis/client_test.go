@@ -13,8 +13,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"scopeward/authz/redis"
-	"scopeward/authz/redis/redistest"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/redistest"
 )
 
 const password = "canary-hunter2"

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"scopeward/authz/token"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // BenchmarkIdentityMemory reports what a cached identity costs, of a token with

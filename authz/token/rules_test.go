@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"scopeward/authz/token"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 var now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"scopeward/authz/redis"
-	"scopeward/authz/redis/redistest"
 	"scopeward/authz/token"
 	"scopeward/authz/token/shared"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/redistest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // replicas share a store: each has its own cache, verifier and clock.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 func TestIsLoopback(t *testing.T) {

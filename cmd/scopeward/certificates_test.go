@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/e2e/pki"
+	"scopeward/internal/testenv/pki"
 )
 
 const tlsPolicy = "version: 1\nrules:\n  - match: /healthz\n    public: true\n"

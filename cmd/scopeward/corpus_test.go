@@ -24,10 +24,10 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/audit"
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
 	"scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/corpus"
 	"scopeward/internal/testenv/schematest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestCorpus runs the cases in process, in each mode; package e2e runs them through Envoy.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
 	"scopeward/internal/admin/page"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 const pagePolicy = `version: 1

@@ -15,10 +15,10 @@ import (
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/tools/txtar"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
 	"scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/corpus"
 	"scopeward/internal/testenv/schematest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 func compileSchema(t *testing.T) (strictyaml.JSONSchema, *schematest.Validator) {

@@ -22,8 +22,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
-	"scopeward/e2e/pki"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/pki"
 )
 
 // tlsService serves a configuration with this listen.tls on a port, until the

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestInspectAgreesWithCorpus: inspect says of a token what the corpus shows that the

@@ -16,10 +16,10 @@ import (
 
 	"go.opentelemetry.io/proto/otlp/trace/v1"
 
-	"scopeward/authz/token/tokentest"
-	"scopeward/e2e/corpus"
-	"scopeward/e2e/otlp"
 	"scopeward/internal/process"
+	"scopeward/internal/testenv/corpus"
+	"scopeward/internal/testenv/otlp"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // byName are the spans that have come.

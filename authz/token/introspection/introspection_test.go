@@ -16,7 +16,7 @@ import (
 	"scopeward/authz/token"
 	"scopeward/authz/token/introspection"
 	"scopeward/authz/token/provider"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 func options(idp *tokentest.Provider, audiences ...string) introspection.Options {

@@ -6,7 +6,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // TestDiagnosisAgrees: the first check that fails is why the token is refused, for each

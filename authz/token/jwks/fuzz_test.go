@@ -11,7 +11,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // FuzzToken signs any header and payload with the good key, and checks against a

@@ -20,7 +20,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 var allAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

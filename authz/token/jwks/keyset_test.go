@@ -18,7 +18,7 @@ import (
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
 	"scopeward/authz/token/provider"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // clock is a clock that tests turn.

@@ -15,7 +15,7 @@ import (
 	"scopeward/authz/token"
 	"scopeward/authz/token/profile"
 	"scopeward/authz/token/provider"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 func newVerifier(idp *tokentest.Provider, audiences ...string) *profile.Verifier {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"scopeward/authz/token/provider"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // patient is a client whose clock a test turns, and whose outcomes it sees.

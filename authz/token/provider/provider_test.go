@@ -14,7 +14,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 const canary = "canary-token"

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"scopeward/authz/redis"
-	"scopeward/authz/redis/redistest"
 	"scopeward/authz/token"
 	"scopeward/authz/token/shared"
+	"scopeward/internal/testenv/redistest"
 )
 
 const secretToken = "canary.token.value"

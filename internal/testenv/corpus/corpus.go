@@ -21,8 +21,8 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"scopeward/authz/token/tokentest"
 	"scopeward/internal/strictyaml"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // Modes are the ways to validate a token.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"scopeward/authz/token/tokentest"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // Token says how a token of a case differs from a good one.
