@@ -9,6 +9,7 @@ import (
 
 	"scopeward/authz/audit"
 	"scopeward/authz/token"
+	"scopeward/authz/wire"
 	"scopeward/policy"
 )
 
@@ -21,7 +22,7 @@ type Event struct {
 	asks    policy.Identity // the result's, as rules see it
 	verdict verdict
 	shadow  string // what the shadow policy would answer; empty if the same
-	reply   reply
+	reply   wire.Response
 	text    []byte // of the audit event
 	traceID string // of the span, or of its parent; empty without either
 }
@@ -38,11 +39,9 @@ func newEvent() *Event {
 
 // release gives the event back. Nothing of it may be used after.
 func (e *Event) release() {
-	attributes := e.request.attributes
-	attributes.reset()
-	clear(e.reply.set)
-	clear(e.reply.remove)
-	*e = Event{request: request{attributes: attributes}, reply: reply{set: e.reply.set[:0], remove: e.reply.remove[:0]}, text: e.text[:0]}
+	e.request.asked.Reset()
+	e.reply.Reset()
+	*e = Event{request: request{asked: e.request.asked}, reply: e.reply, text: e.text[:0]}
 	events.Put(e)
 }
 
@@ -72,7 +71,7 @@ func (e *Event) line(took time.Duration) audit.Event {
 		Host:       e.request.Host,
 		Path:       e.path(),
 		ClientIP:   e.request.ClientIP,
-		RequestID:  e.request.id,
+		RequestID:  e.request.asked.ID,
 		TraceID:    e.traceID,
 		Provider:   e.result.Provider,
 		Cache:      e.cache(),

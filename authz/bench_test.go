@@ -63,7 +63,7 @@ func BenchmarkStages(b *testing.B) {
 	event.match, _ = snapshot.Policy.Match("", &event.request.Request)
 	event.result, _ = snapshot.Validator.Validate(b.Context(), raw, nil)
 	event.verdict = verdict{code: codeAllow}
-	reply := snapshot.respond(event)
+	snapshot.respond(event)
 	for _, stage := range []struct {
 		name string
 		run  func()
@@ -75,8 +75,8 @@ func BenchmarkStages(b *testing.B) {
 		{"hash", func() { _ = sha256.Sum256([]byte(raw)) }},
 		{"cache hit", func() { _, _ = snapshot.Validator.Validate(b.Context(), raw, nil) }},
 		{"decide", func() { _ = event.judge(event.match, event.result.Identity) }},
-		{"respond", func() { _ = snapshot.respond(event) }},
-		{"marshal", func() { _, _ = proto.Marshal(reply.message()) }},
+		{"respond", func() { snapshot.respond(event) }},
+		{"marshal", func() { _, _ = proto.Marshal(event.reply.Message()) }},
 		{"record", func() { s.record(event, Sampling{}) }},
 	} {
 		b.Run(stage.name, func(b *testing.B) {

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"scopeward/authz/token"
+	"scopeward/authz/wire"
 )
 
 // Header is a header that an allowed request carries upstream. A client's own
@@ -72,7 +73,7 @@ func checkHeaderName(name string) error {
 // is configured and not set, and each spelling of the client's that some
 // servers read as one of them (x_auth_subject). A name is never in both lists,
 // for Envoy would remove it.
-func (s *Snapshot) identityHeaders(r *reply, e *Event) {
+func (s *Snapshot) identityHeaders(r *wire.Response, e *Event) {
 	id := e.result.Identity
 	for _, h := range s.Headers {
 		value := ""
@@ -82,14 +83,14 @@ func (s *Snapshot) identityHeaders(r *reply, e *Event) {
 		// A claim that could end the header line, or that a log reader
 		// could take for one, is not passed on.
 		if value == "" || strings.ContainsFunc(value, unicode.IsControl) {
-			r.remove = append(r.remove, h.name)
+			r.Remove = append(r.Remove, h.name)
 			continue
 		}
-		r.set = append(r.set, header{h.name, value})
+		r.Set = append(r.Set, wire.Header{Name: h.name, Value: value})
 	}
-	for _, h := range e.request.headers {
-		if strings.IndexByte(h.name, '_') >= 0 && s.shadowsHeader(h.name) {
-			r.remove = append(r.remove, h.name)
+	for _, h := range e.request.asked.Headers {
+		if strings.IndexByte(h.Name, '_') >= 0 && s.shadowsHeader(h.Name) {
+			r.Remove = append(r.Remove, h.Name)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"scopeward/authz/wire"
 	"scopeward/policy"
 )
 
@@ -80,14 +81,20 @@ func (m *Metadata) asked(r *request) bool {
 
 // respond answers in place of the upstream. The document is public, and the same for
 // everybody: scripts of all sites may read it (https://fetch.spec.whatwg.org/#http-cors-protocol).
-func (m *Metadata) respond(r *reply, method string) {
-	r.answer = codeMetadata.answer()
-	r.set = append(r.set, header{"access-control-allow-origin", "*"})
+func (m *Metadata) respond(r *wire.Response, method string) {
+	row := codeMetadata.answer()
+	r.GRPC, r.Status = row.grpc, row.status
+	r.Set = append(r.Set, wire.Header{Name: "access-control-allow-origin", Value: "*"})
 	if method == http.MethodOptions {
-		r.answer.status = http.StatusNoContent
-		r.set = append(r.set, header{"access-control-allow-methods", http.MethodGet}, header{"access-control-allow-headers", "*"}, header{"access-control-max-age", "3600"})
+		r.Status = http.StatusNoContent
+		r.Set = append(r.Set,
+			wire.Header{Name: "access-control-allow-methods", Value: http.MethodGet},
+			wire.Header{Name: "access-control-allow-headers", Value: "*"},
+			wire.Header{Name: "access-control-max-age", Value: "3600"})
 		return
 	}
-	r.body = m.body
-	r.set = append(r.set, header{"content-type", "application/json"}, header{"cache-control", "public, max-age=300"})
+	r.Body = m.body
+	r.Set = append(r.Set,
+		wire.Header{Name: "content-type", Value: "application/json"},
+		wire.Header{Name: "cache-control", Value: "public, max-age=300"})
 }

@@ -4,125 +4,50 @@ import (
 	"net/netip"
 	"strings"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-
+	"scopeward/authz/wire"
 	"scopeward/policy"
 )
 
-// attributes are what Scopeward reads of a CheckRequest (Envoy's
-// AttributeContext): all else is of no account.
-type attributes struct {
-	http               bool // whether there is an HTTP request at all
-	method, path, host string
-	id                 string
-	headers            []header // by lower-case name; of one name the last counts
-	rawHeaders         []header // encode_raw_headers: as they came; if any, instead of headers
-	peer               string   // the downstream address; "" for a Unix socket
-	policy             string   // context_extensions: policy
+// request is what Envoy asked, in the form that the rest of the service reads.
+type request struct {
+	asked          wire.Request // as Envoy wrote it
+	policy.Request              // canonical
 }
 
-type header struct{ name, value string }
-
-// readMessage reads a CheckRequest that has been decoded by the generated code.
-func (a *attributes) readMessage(in *authv3.CheckRequest) {
-	context := in.GetAttributes()
-	http := context.GetRequest().GetHttp()
-	a.http = http != nil
-	a.method, a.path, a.host, a.id = http.GetMethod(), http.GetPath(), http.GetHost(), http.GetId()
-	for name, value := range http.GetHeaders() {
-		a.headers = append(a.headers, header{name, value})
+// canonicalize makes the request of what was asked; JoinRaw has joined its headers. After
+// an error the request has what could be read, for the audit.
+func (r *request) canonicalize(trustedHops int) error {
+	if !r.asked.HTTP {
+		return &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
 	}
-	for _, h := range http.GetHeaderMap().GetHeaders() {
-		a.rawHeaders = append(a.rawHeaders, rawHeader(h.GetKey(), h.GetValue(), h.GetRawValue()))
+	if id := r.asked.Header("x-request-id"); id != "" {
+		r.asked.ID = id
 	}
-	a.peer = context.GetSource().GetAddress().GetSocketAddress().GetAddress()
-	a.policy = context.GetContextExtensions()["policy"]
-}
-
-// rawHeader is a header of encode_raw_headers, whose value is in either of two
-// fields.
-func rawHeader(name, value string, raw []byte) header {
-	if value == "" {
-		value = strings.ToValidUTF8(string(raw), "\uFFFD")
+	var err error
+	r.Request, err = policy.NewRequest(r.asked.Method, r.asked.Host, r.asked.Path)
+	if err != nil {
+		r.Method, r.Host = r.asked.Method, r.asked.Host
 	}
-	return header{strings.ToLower(name), value}
-}
-
-// reset makes a fresh one, which keeps its memory.
-func (a *attributes) reset() {
-	clear(a.headers)
-	clear(a.rawHeaders)
-	*a = attributes{headers: a.headers[:0], rawHeaders: a.rawHeaders[:0]}
-}
-
-// joinRaw joins headers of one name by commas, as Envoy does without
-// encode_raw_headers.
-func (a *attributes) joinRaw() {
-	if len(a.rawHeaders) == 0 {
-		return
+	r.ClientIP = r.asked.Peer
+	if trustedHops > 0 {
+		r.ClientIP = clientIP(r.asked.Peer, r.asked.Header("x-forwarded-for"), trustedHops)
 	}
-	places := map[string]int{}
-	a.headers = a.headers[:0]
-	for _, h := range a.rawHeaders {
-		if i, ok := places[h.name]; ok {
-			a.headers[i].value += "," + h.value
-			continue
-		}
-		places[h.name] = len(a.headers)
-		a.headers = append(a.headers, h)
-	}
-}
-
-// header returns the value of a header, "" if there is none.
-func (a *attributes) header(name string) string {
-	for i := len(a.headers) - 1; i >= 0; i-- {
-		if a.headers[i].name == name {
-			return a.headers[i].value
-		}
-	}
-	return ""
+	return err
 }
 
 // headerMap is what conditions see: all headers but the token.
-func (a *attributes) headerMap() map[string]string {
-	m := make(map[string]string, len(a.headers))
-	for _, h := range a.headers {
-		m[h.name] = h.value
+func (r *request) headerMap() map[string]string {
+	m := make(map[string]string, len(r.asked.Headers))
+	for _, h := range r.asked.Headers {
+		m[h.Name] = h.Value
 	}
 	delete(m, "authorization")
 	return m
 }
 
-// request is what Envoy asked, in the form that the rest of the service reads.
-type request struct {
-	attributes
-	policy.Request // canonical
-}
-
-// canonicalize makes the request of the attributes, of which joinRaw has joined the headers. After an error the request
-// has what could be read, for the audit.
-func (r *request) canonicalize(trustedHops int) error {
-	if !r.http {
-		return &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
-	}
-	if id := r.header("x-request-id"); id != "" {
-		r.id = id
-	}
-	var err error
-	r.Request, err = policy.NewRequest(r.method, r.host, r.path)
-	if err != nil {
-		r.Method, r.Host = r.method, r.host
-	}
-	r.ClientIP = r.peer
-	if trustedHops > 0 {
-		r.ClientIP = clientIP(r.peer, r.header("x-forwarded-for"), trustedHops)
-	}
-	return err
-}
-
 // find finds the rule that is about the request.
 func (r *request) find(set *policy.Set) (policy.Match, error) {
-	match, err := set.Match(r.attributes.policy, &r.Request)
+	match, err := set.Match(r.asked.Policy, &r.Request)
 	if r.Headers == nil && match.Uses("request.headers") {
 		r.Headers = r.headerMap()
 	}
@@ -131,7 +56,7 @@ func (r *request) find(set *policy.Set) (policy.Match, error) {
 
 // rawPath is for the audit of a path that was refused: without its query.
 func (r *request) rawPath() string {
-	path, _, _ := strings.Cut(r.path, "?")
+	path, _, _ := strings.Cut(r.asked.Path, "?")
 	return path
 }
 

@@ -43,8 +43,8 @@ func peer(address string) *authv3.AttributeContext_Peer {
 // newRequest makes a request of a CheckRequest.
 func newRequest(in *authv3.CheckRequest, trustedHops int) (request, error) {
 	var r request
-	r.readMessage(in)
-	r.joinRaw()
+	r.asked.Read(in)
+	r.asked.JoinRaw()
 	err := r.canonicalize(trustedHops)
 	return r, err
 }
@@ -73,7 +73,7 @@ func TestNewRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := []string{r.Method, r.Host, r.Path.String(), r.Query, r.ClientIP, r.policy, r.header("authorization"), r.id}
+			got := []string{r.Method, r.Host, r.Path.String(), r.Query, r.ClientIP, r.asked.Policy, r.asked.Header("authorization"), r.asked.ID}
 			want := []string{"GET", "api.example.com", "/users", "q=1", "198.51.100.1", "admin", "Bearer a,Bearer b", "id-1"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -3,19 +3,14 @@ package authz
 import (
 	"encoding/json"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/structpb"
 
-	"scopeward/authz/token"
+	"scopeward/authz/wire"
 )
 
 // answer is a row of the table of answers: what the client gets for a code.
@@ -58,53 +53,42 @@ func (c code) answer() answer {
 	}
 }
 
-// reply is what Envoy is to do. Its zero value denies.
-type reply struct {
-	allowed bool
-	answer  answer   // of a denial
-	body    string   // of a denial
-	set     []header // for the upstream, or for the client of a denial
-	remove  []string // from what goes upstream; never a name of set, for Envoy would remove it
-	code    string
-	rule    string
-	who     *token.Identity
-}
-
-// respond builds the reply for a verdict. Everything but an explicit codeAllow
+// respond builds the response for a verdict, in the event. Everything but an explicit codeAllow
 // is denied.
-func (s *Snapshot) respond(e *Event) reply {
-	r := reply{
-		code: e.verdict.code.String(), rule: e.match.Action(), who: e.result.Identity,
-		set: e.reply.set[:0], remove: e.reply.remove[:0], // the memory of the event's last request
+func (s *Snapshot) respond(e *Event) {
+	r := &e.reply
+	r.Reset()
+	r.Metadata = wire.Metadata{Code: e.verdict.code.String(), Rule: e.match.Action()}
+	if id := e.result.Identity; id != nil {
+		r.Metadata.Identified, r.Metadata.Subject, r.Metadata.Provider, r.Metadata.Scopes = true, id.Subject, id.Provider, id.Scopes
 	}
 	switch e.verdict.code {
 	case codeAllow:
-		s.allow(&r, e)
+		s.allow(r, e)
 	case codeMetadata:
-		s.Metadata.respond(&r, e.request.Method)
+		s.Metadata.respond(r, e.request.Method)
 	default:
-		s.deny(&r, e)
+		s.deny(r, e)
 	}
-	return r
 }
 
 // allow lets the request pass, with the identity's headers in place of the
 // client's own.
-func (s *Snapshot) allow(r *reply, e *Event) {
-	r.allowed = true
+func (s *Snapshot) allow(r *wire.Response, e *Event) {
+	r.Allowed = true
 	s.identityHeaders(r, e)
 }
 
 // deny refuses the request.
-func (s *Snapshot) deny(r *reply, e *Event) {
+func (s *Snapshot) deny(r *wire.Response, e *Event) {
 	d := s.denial(e.verdict)
-	r.answer, r.body = d.answer, d.body
-	r.set = append(r.set, header{"content-type", "application/json"})
+	r.GRPC, r.Status, r.Body = d.grpc, d.status, d.body
+	r.Set = append(r.Set, wire.Header{Name: "content-type", Value: "application/json"})
 	if d.challenge != "" {
-		r.set = append(r.set, header{"www-authenticate", d.challenge})
+		r.Set = append(r.Set, wire.Header{Name: "www-authenticate", Value: d.challenge})
 	}
-	if r.answer.retryAfter {
-		r.set = append(r.set, retryHeaders(e.verdict)...)
+	if d.retryAfter {
+		r.Set = append(r.Set, retryHeaders(e.verdict)...)
 	}
 }
 
@@ -142,58 +126,6 @@ func (s *Snapshot) denial(v verdict) denial {
 		d.challenge = s.challenge(v)
 	}
 	return d
-}
-
-// message is the reply as a CheckResponse; no other place builds one. A denial
-// always carries a DeniedResponse: without one it would be a bare 403, and
-// failure_mode_allow could open it.
-func (r *reply) message() *authv3.CheckResponse {
-	out := &authv3.CheckResponse{DynamicMetadata: r.metadata()}
-	set := make([]*corev3.HeaderValueOption, len(r.set))
-	for i, h := range r.set {
-		set[i] = &corev3.HeaderValueOption{
-			Header:       &corev3.HeaderValue{Key: h.name, Value: h.value},
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}
-	}
-	if r.allowed {
-		out.Status = &rpcstatus.Status{Code: int32(codes.OK)}
-		out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set, HeadersToRemove: slices.Clone(r.remove)}}
-		return out
-	}
-	a := r.denial()
-	out.Status = &rpcstatus.Status{Code: int32(a.grpc)}
-	out.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-		Status: &typev3.HttpStatus{Code: a.status}, Headers: set, Body: r.body,
-	}}
-	return out
-}
-
-// denial is the answer of a denial, also where it was forgotten.
-func (r *reply) denial() answer {
-	if r.answer.status == 0 || r.answer.grpc == codes.OK {
-		return internalError
-	}
-	return r.answer
-}
-
-// metadata is what Envoy's access log and later filters see under
-// envoy.filters.http.ext_authz.
-func (r *reply) metadata() *structpb.Struct {
-	fields := map[string]*structpb.Value{
-		"code": structpb.NewStringValue(r.code),
-		"rule": structpb.NewStringValue(r.rule),
-	}
-	if r.who != nil {
-		scopes := make([]*structpb.Value, len(r.who.Scopes))
-		for i, s := range r.who.Scopes {
-			scopes[i] = structpb.NewStringValue(s)
-		}
-		fields["subject"] = structpb.NewStringValue(r.who.Subject)
-		fields["scopes"] = structpb.NewListValue(&structpb.ListValue{Values: scopes})
-		fields["provider"] = structpb.NewStringValue(r.who.Provider)
-	}
-	return &structpb.Struct{Fields: fields}
 }
 
 // body is the JSON that the client gets.
@@ -243,21 +175,21 @@ const defaultRetryAfter = 5 * time.Second
 
 // retryHeaders tell the client when to try again: Retry-After (RFC 9110
 // section 10.2.3), and the RateLimit fields of the client's window.
-func retryHeaders(v verdict) []header {
+func retryHeaders(v verdict) []wire.Header {
 	if v.code != codeRateLimited {
 		wait := v.retryAfter
 		if wait <= 0 {
 			wait = defaultRetryAfter
 		}
-		return []header{{"retry-after", seconds(wait)}}
+		return []wire.Header{{Name: "retry-after", Value: seconds(wait)}}
 	}
 	limit := strconv.Itoa(v.limit.Limit)
-	return []header{
-		{"retry-after", seconds(v.limit.Reset)},
-		{"ratelimit-limit", limit},
-		{"ratelimit-remaining", strconv.Itoa(v.limit.Remaining)},
-		{"ratelimit-reset", seconds(v.limit.Reset)},
-		{"ratelimit-policy", limit + ";w=" + seconds(v.limit.Window)},
+	return []wire.Header{
+		{Name: "retry-after", Value: seconds(v.limit.Reset)},
+		{Name: "ratelimit-limit", Value: limit},
+		{Name: "ratelimit-remaining", Value: strconv.Itoa(v.limit.Remaining)},
+		{Name: "ratelimit-reset", Value: seconds(v.limit.Reset)},
+		{Name: "ratelimit-policy", Value: limit + ";w=" + seconds(v.limit.Window)},
 	}
 }
 

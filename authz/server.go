@@ -114,9 +114,9 @@ func (s *Server) Hurry() { s.hurry() }
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	event := newEvent()
 	defer event.release()
-	event.request.readMessage(in)
+	event.request.asked.Read(in)
 	s.answer(ctx, event)
-	return event.reply.message(), nil
+	return event.reply.Message(), nil
 }
 
 // answer goes the whole way of a request, and leaves the reply in the event.
@@ -124,7 +124,7 @@ func (s *Server) answer(ctx context.Context, event *Event) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	snapshot := s.snapshot.Load()
-	event.request.joinRaw()
+	event.request.asked.JoinRaw()
 	var parent string
 	parent, event.traceID = event.request.parent(ctx)
 	if s.tracer != nil {
@@ -134,7 +134,7 @@ func (s *Server) answer(ctx context.Context, event *Event) {
 	}
 	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
-	event.reply = snapshot.respond(event)
+	snapshot.respond(event)
 	snapshot.hits[event.match.Rule()].note(event.verdict)
 	s.record(event, snapshot.Sampling)
 }
@@ -177,7 +177,7 @@ func (s *Server) identify(ctx context.Context, snapshot *Snapshot, r *request) (
 			return token.Result{}, err
 		}
 	}
-	raw, err := token.FromAuthorization(r.header("authorization"))
+	raw, err := token.FromAuthorization(r.asked.Header("authorization"))
 	if err != nil {
 		return token.Result{}, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
+	"scopeward/authz/wire"
 	"scopeward/internal/testenv/tokentest"
 	"scopeward/policy"
 )
@@ -96,7 +97,10 @@ func check(t testing.TB, s *Server, in *authv3.CheckRequest) *authv3.CheckRespon
 	return response
 }
 
-func message(r reply) *authv3.CheckResponse { return r.message() }
+func responded(s *Snapshot, e *Event) *authv3.CheckResponse {
+	s.respond(e)
+	return e.reply.Message()
+}
 
 func statusOf(r *authv3.CheckResponse) int { return int(r.GetDeniedResponse().GetStatus().GetCode()) }
 
@@ -134,15 +138,15 @@ func TestPanicDenies(t *testing.T) {
 // TestZeroValuesDeny: what was forgotten never allows.
 func TestZeroValuesDeny(t *testing.T) {
 	var snapshot Snapshot
-	var forgotten reply
-	if response := forgotten.message(); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
+	var forgotten wire.Response
+	if response := forgotten.Message(); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
 		t.Errorf("the zero reply gives %v", response)
 	}
-	if response := message(snapshot.respond(&Event{})); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
+	if response := responded(&snapshot, &Event{}); response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK) {
 		t.Errorf("the zero verdict gives %v", response)
 	}
 	for c := range 256 {
-		response := message(snapshot.respond(&Event{verdict: verdict{code: code(c)}}))
+		response := responded(&snapshot, &Event{verdict: verdict{code: code(c)}})
 		if code(c) != codeAllow && (response.GetDeniedResponse() == nil || response.GetStatus().GetCode() == int32(codes.OK)) {
 			t.Errorf("code %d gives %v", c, response)
 		}
@@ -259,10 +263,10 @@ func TestNoSecretsInAudit(t *testing.T) {
 }
 
 func authorizationOf(in *authv3.CheckRequest) string {
-	var a attributes
-	a.readMessage(in)
-	a.joinRaw()
-	return a.header("authorization")
+	var r wire.Request
+	r.Read(in)
+	r.JoinRaw()
+	return r.Header("authorization")
 }
 
 // FuzzCheck: whatever the bytes of a CheckRequest, the answer is one that Envoy

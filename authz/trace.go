@@ -18,7 +18,7 @@ func (s *Server) Trace(t trace.Tracer) { s.tracer = t }
 func (s *Server) beginSpan(ctx context.Context, e *Event, traceparent string) (context.Context, trace.Span) {
 	if parent, ok := parseTraceparent(traceparent); ok {
 		// What can't be parsed is left out (W3C Trace Context §3.3.1).
-		parent.TraceState, _ = trace.ParseTraceState(e.request.header("tracestate"))
+		parent.TraceState, _ = trace.ParseTraceState(e.request.asked.Header("tracestate"))
 		ctx = trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(parent))
 	}
 	ctx, span := s.tracer.Start(ctx, "envoy.service.auth.v3.Authorization/Check", trace.WithSpanKind(trace.SpanKindServer))
@@ -34,8 +34,9 @@ func endSpan(span trace.Span, e *Event) {
 		return
 	}
 	status := 200
-	if !e.reply.allowed {
-		status = int(e.reply.denial().status)
+	if !e.reply.Allowed {
+		_, denied := e.reply.Denial()
+		status = int(denied)
 	}
 	span.SetAttributes(
 		attribute.String("rpc.system", "grpc"),
@@ -61,8 +62,8 @@ func endSpan(span trace.Span, e *Event) {
 // parent gives the valid traceparent that is nearest to the check, with its trace id,
 // "" if there is none: that of the request's headers, or, where that is missing or of
 // the same trace, that of the gRPC call, which is Envoy's own span.
-func (a *attributes) parent(ctx context.Context) (traceparent, id string) {
-	traceparent = a.header("traceparent")
+func (r *request) parent(ctx context.Context) (traceparent, id string) {
+	traceparent = r.asked.Header("traceparent")
 	id = traceID(traceparent)
 	if call := metadata.ValueFromIncomingContext(ctx, "traceparent"); len(call) == 1 {
 		if of := traceID(call[0]); of != "" && (id == "" || of == id) {

@@ -8,6 +8,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc/metadata"
+
+	"scopeward/authz/wire"
 )
 
 const (
@@ -52,9 +54,9 @@ func TestParent(t *testing.T) {
 		{parentA, nearerA, nearerA},
 		{parentA, parentB, parentA},
 	} {
-		a := attributes{headers: []header{{"traceparent", c.header}}}
+		r := request{asked: wire.Request{Headers: []wire.Header{{Name: "traceparent", Value: c.header}}}}
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("traceparent", c.call))
-		if got, id := a.parent(ctx); got != c.want || id != traceID(c.want) {
+		if got, id := r.parent(ctx); got != c.want || id != traceID(c.want) {
 			t.Errorf("header %q, call %q: got %q, want %q", c.header, c.call, got, c.want)
 		}
 	}
