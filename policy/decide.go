@@ -19,7 +19,7 @@ type Rule struct {
 	Policy    string   // the name of the policy that it belongs to, by the file's `name:`; empty: the default
 	Pos       strictyaml.Pos
 
-	condition    *condition
+	condition    *compiledCondition
 	when         strictyaml.Text // of the condition, for positions within
 	encodedSlash bool            // admitted by the rule's file
 

@@ -3,10 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"errors"
-	"math"
 	"reflect"
-	"strings"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -14,7 +11,6 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
-	celparser "cel.dev/cel-go/parser"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"scopeward/internal/strictyaml"
@@ -48,9 +44,8 @@ func (m Match) Explain(id *Identity) (Part, bool) {
 		return Part{}, false
 	}
 	c := m.rule.condition
-	native := c.ast.NativeRep()
 	x := explainer{
-		condition: c, rule: m.rule, info: native.SourceInfo(), state: interpreter.NewEvalState(),
+		condition: c, rule: m.rule, state: interpreter.NewEvalState(),
 		values: &activation{request: m.request, identity: id, wildcards: c.wildcards, values: m.values},
 	}
 	program, err := c.env.Program(c.ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptExhaustiveEval))
@@ -61,7 +56,7 @@ func (m Match) Explain(id *Identity) (Part, bool) {
 			x.state = details.State()
 		}
 	}
-	part := x.part(native.Expr())
+	part := x.part(c.read.Root())
 	if part.Err == errNotEvaluated && err != nil {
 		part.Err = c.redact(err) // it ended before a value was there
 	}
@@ -70,15 +65,14 @@ func (m Match) Explain(id *Identity) (Part, bool) {
 
 // explainer walks along a condition after its evaluation.
 type explainer struct {
-	condition *condition
+	condition *compiledCondition
 	rule      *Rule
-	info      *ast.SourceInfo
 	state     interpreter.EvalState
 	values    *activation
 }
 
 func (x *explainer) part(e ast.Expr) Part {
-	p := Part{Text: x.text(e), Pos: x.rule.when.At(x.start(e))}
+	p := Part{Text: x.condition.read.Source(e), Pos: x.rule.when.At(x.condition.read.Start(e))}
 	p.Value, p.Err = x.value(e)
 	for _, child := range x.operands(e, &p.Op) {
 		if p.Op != "" || isTelling(child) {
@@ -145,38 +139,6 @@ func isTelling(e ast.Expr) bool {
 		return false
 	}
 	return true
-}
-
-func (x *explainer) text(e ast.Expr) string {
-	text, err := celparser.Unparse(e, x.info, celparser.WrapOnColumn(math.MaxInt32))
-	if err != nil {
-		return x.condition.text
-	}
-	return oneLine(text)
-}
-
-// start gives the byte of the condition where an expression starts. CEL knows of
-// an expression only where its operator stands: the last dot, the parenthesis.
-func (x *explainer) start(e ast.Expr) int {
-	first := int32(math.MaxInt32)
-	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
-		if r, ok := x.info.GetOffsetRange(e.ID()); ok {
-			first = min(first, r.Start)
-		}
-	}))
-	text := x.condition.text
-	at := 0
-	for ; first > 0 && at < len(text); first-- {
-		_, size := utf8.DecodeRuneInString(text[at:])
-		at += size
-	}
-	if at < len(text) && (text[at] == '.' || text[at] == '(') {
-		name := strings.TrimRightFunc(text[:at], func(r rune) bool {
-			return r == '.' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-		})
-		at = len(name)
-	}
-	return at
 }
 
 func (x *explainer) value(e ast.Expr) (any, error) {

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"cel.dev/cel-go/cel"
+	"scopeward/policy/condition"
 )
 
 // Names gives the names that requests can ask for, sorted: those of `name:` keys
@@ -27,11 +27,10 @@ func (s *Set) Patterns(name string) []*Pattern {
 	})
 }
 
-// Condition gives the rule's `when`, compiled and type-checked, and the
-// environment that it was compiled in; nil if it has none. Read only.
-func (r *Rule) Condition() (*cel.Env, *cel.Ast) {
+// Condition gives the rule's `when`, compiled and type-checked; nil if it has none.
+func (r *Rule) Condition() *condition.Condition {
 	if r.condition == nil {
-		return nil, nil
+		return nil
 	}
-	return r.condition.env, r.condition.ast
+	return r.condition.read
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
@@ -14,6 +15,7 @@ import (
 	"cel.dev/cel-go/ext"
 
 	"scopeward/internal/strictyaml"
+	"scopeward/policy/condition"
 )
 
 const (
@@ -25,19 +27,21 @@ const (
 	maxCost = 100_000
 )
 
-// condition is a compiled `when`. It is safe for concurrent use.
-type condition struct {
+// compiledCondition is a compiled `when`. It is safe for concurrent use.
+type compiledCondition struct {
 	text      string
 	env       *cel.Env // that it was compiled in, and as what: for Match.Explain
 	ast       *cel.Ast
 	program   cel.Program
 	wildcards []string // the path variables, in the order of their values
 	uses      []string // the variables that it asks for
+	read      *condition.Condition
+	partial   func() (cel.Program, error) // program, for what is not known of a request
 }
 
 // holds evaluates the condition; values are those of its wildcards. Its errors
 // have no value in them that is not in the condition itself.
-func (c *condition) holds(r *Request, id *Identity, values []string) (bool, error) {
+func (c *compiledCondition) holds(r *Request, id *Identity, values []string) (bool, error) {
 	out, _, err := c.program.Eval(&activation{request: r, identity: id, wildcards: c.wildcards, values: values})
 	if err != nil {
 		return false, c.redact(err)
@@ -56,7 +60,7 @@ var valueInError = regexp.MustCompile("\"(?:\\\\.|[^\"\\\\])*\"|`[^`]*`|no such 
 
 // redact keeps out of an error what a request or token brought: it could be a
 // secret, as in int(request.headers["x-api-key"]).
-func (c *condition) redact(err error) error {
+func (c *compiledCondition) redact(err error) error {
 	return errors.New(valueInError.ReplaceAllStringFunc(oneLine(err.Error()), func(found string) string {
 		value, isKey := strings.CutPrefix(found, "no such key: ")
 		switch {
@@ -147,11 +151,11 @@ func variables() map[string]*cel.Type {
 type compiler struct {
 	base       *cel.Env
 	envs       map[string]*cel.Env
-	conditions map[string]*condition
+	conditions map[string]*compiledCondition
 }
 
 // compile checks a condition in which the wildcards are path variables.
-func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*condition, strictyaml.Problems) {
+func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*compiledCondition, strictyaml.Problems) {
 	names := strings.Join(wildcards, "/")
 	key := names + " " + when.Value
 	if known := c.conditions[key]; known != nil {
@@ -179,20 +183,15 @@ func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*condition
 	if err != nil {
 		return nil, strictyaml.Problems{{Pos: when.At(0), Message: "condition: " + oneLine(err.Error())}}
 	}
-	compiled := &condition{text: when.Value, env: env, ast: ast, program: program, wildcards: wildcards, uses: used(ast)}
+	read := condition.New(when.Value, env, ast)
+	compiled := &compiledCondition{
+		text: when.Value, env: env, ast: ast, program: program, wildcards: wildcards, uses: read.Variables(), read: read,
+		partial: sync.OnceValues(func() (cel.Program, error) {
+			return env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptPartialEval))
+		}),
+	}
 	c.conditions[key] = compiled
 	return compiled, nil
-}
-
-// used gives the variables that an expression names.
-func used(ast *cel.Ast) []string {
-	var names []string
-	for _, reference := range ast.NativeRep().ReferenceMap() {
-		if reference.Name != "" && !slices.Contains(names, reference.Name) {
-			names = append(names, reference.Name)
-		}
-	}
-	return names
 }
 
 func (c *compiler) env(names string, wildcards []string) (*cel.Env, error) {
@@ -213,7 +212,7 @@ func (c *compiler) env(names string, wildcards []string) (*cel.Env, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.base, c.envs, c.conditions = base, map[string]*cel.Env{}, map[string]*condition{}
+		c.base, c.envs, c.conditions = base, map[string]*cel.Env{}, map[string]*compiledCondition{}
 	}
 	options := make([]cel.EnvOption, len(wildcards))
 	for i, name := range wildcards {

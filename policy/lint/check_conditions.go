@@ -7,6 +7,8 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
+	"scopeward/policy/condition"
 )
 
 func neverSatisfied(g *group, report reporter) {
@@ -46,8 +48,8 @@ func (r *rule) methods() []string {
 		case "":
 			all = append(all, "", "GET", "HEAD")
 			if r.when != nil {
-				r.when.walk(func(e ast.Expr) {
-					if m, ok := constant(e); ok && m != "" && m == strings.ToUpper(m) {
+				r.when.Walk(func(e ast.Expr) {
+					if m, ok := condition.Text(e); ok && m != "" && m == strings.ToUpper(m) {
 						all = append(all, m)
 					}
 				})
@@ -118,14 +120,14 @@ func headerCase(g *group, report reporter) {
 		if r.when == nil {
 			continue
 		}
-		r.when.walk(func(e ast.Expr) {
+		r.when.Walk(func(e ast.Expr) {
 			name := e
-			if args := call(e, operators.Index); args != nil && dotted(args[0]) == "request.headers" {
+			if args := condition.Call(e, operators.Index); args != nil && condition.Name(args[0]) == "request.headers" {
 				name = args[1]
-			} else if args := call(e, operators.In); args != nil && dotted(args[1]) == "request.headers" {
+			} else if args := condition.Call(e, operators.In); args != nil && condition.Name(args[1]) == "request.headers" {
 				name = args[0]
 			}
-			if header, ok := constant(name); ok && name != e && header != strings.ToLower(header) {
+			if header, ok := condition.Text(name); ok && name != e && header != strings.ToLower(header) {
 				report(r, r.when.at(name), "header-case", fmt.Sprintf("header %q is never there: conditions see the names in lower case", header),
 					fmt.Sprintf("write %q", strings.ToLower(header)))
 			}
@@ -143,17 +145,17 @@ func emptyMatch(g *group, report reporter) {
 		if r.when == nil {
 			continue
 		}
-		r.when.walk(func(e ast.Expr) {
-			args := call(e, operators.Equals)
+		r.when.Walk(func(e ast.Expr) {
+			args := condition.Call(e, operators.Equals)
 			if args == nil {
 				return
 			}
-			ours, theirs := dotted(args[0]), args[1]
+			ours, theirs := condition.Name(args[0]), args[1]
 			if !slices.Contains(mayBeEmpty, ours) {
-				ours, theirs = dotted(args[1]), args[0]
+				ours, theirs = condition.Name(args[1]), args[0]
 			}
 			what := r.clientText(theirs)
-			if !slices.Contains(mayBeEmpty, ours) || what == "" || r.when.excludesEmpty(ours) || r.when.excludesEmpty(key(theirs)) {
+			if !slices.Contains(mayBeEmpty, ours) || what == "" || r.when.excludesEmpty(ours) || r.when.excludesEmpty(r.when.keys.Key(theirs)) {
 				return
 			}
 			report(r, r.when.at(theirs), "empty-match", fmt.Sprintf("%s may be empty, and %s is empty for tokens without it: both empty are equal", what, ours),
@@ -165,7 +167,7 @@ func emptyMatch(g *group, report reporter) {
 // clientText says what an expression is if clients choose it and may leave it
 // empty, else "".
 func (r *rule) clientText(e ast.Expr) string {
-	if wildcard, ok := strings.CutPrefix(dotted(e), "path."); ok {
+	if wildcard, ok := strings.CutPrefix(condition.Name(e), "path."); ok {
 		for _, path := range r.segments {
 			if slices.Contains(path, segment{rest, wildcard}) {
 				return fmt.Sprintf("{%s...}", wildcard)
@@ -173,8 +175,8 @@ func (r *rule) clientText(e ast.Expr) string {
 		}
 		return ""
 	}
-	for args := call(e, operators.Index); args != nil; args = call(args[0], operators.Index) {
-		switch dotted(args[0]) {
+	for args := condition.Call(e, operators.Index); args != nil; args = condition.Call(args[0], operators.Index) {
+		switch condition.Name(args[0]) {
 		case "request.headers":
 			return "a header"
 		case "request.query":
@@ -185,18 +187,18 @@ func (r *rule) clientText(e ast.Expr) string {
 }
 
 // excludesEmpty reports whether the condition compares a part with "" anywhere,
-// or asks for its size: a name as dotted gives it, or a key.
-func (c *condition) excludesEmpty(part string) bool {
-	is := func(e ast.Expr) bool { return dotted(e) == part || key(e) == part }
+// or asks for its size: a name as condition.Name gives it, or a key.
+func (w *when) excludesEmpty(part string) bool {
+	is := func(e ast.Expr) bool { return condition.Name(e) == part || w.keys.Key(e) == part }
 	found := false
-	c.walk(func(e ast.Expr) {
+	w.Walk(func(e ast.Expr) {
 		if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == "size" {
 			found = found || slices.ContainsFunc(e.AsCall().Args(), is) || e.AsCall().IsMemberFunction() && is(e.AsCall().Target())
 		}
 		for _, operator := range []string{operators.NotEquals, operators.Equals, operators.Greater} {
-			if args := call(e, operator); args != nil {
-				a, aOK := constant(args[0])
-				b, bOK := constant(args[1])
+			if args := condition.Call(e, operator); args != nil {
+				a, aOK := condition.Text(args[0])
+				b, bOK := condition.Text(args[1])
 				found = found || aOK && a == "" && is(args[1]) || bOK && b == "" && is(args[0])
 			}
 		}

@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/operators"
 
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
+	"scopeward/policy/condition"
 )
 
 // asksToken reports whether the rule is for those with a valid token.
@@ -145,11 +145,9 @@ func scopeTypo(g *group, report reporter) {
 				note(r, s.Value, s.Pos)
 			}
 			if r.when != nil {
-				r.when.walk(func(e ast.Expr) {
-					if args := call(e, operators.In); args != nil && dotted(args[1]) == "identity.scopes" {
-						if scope, ok := constant(args[0]); ok {
-							note(r, scope, r.when.at(args[0]))
-						}
+				r.when.Walk(func(e ast.Expr) {
+					if scope, ok := condition.Scope(e); ok {
+						note(r, scope, r.when.at(e))
 					}
 				})
 			}

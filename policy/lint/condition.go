@@ -1,127 +1,38 @@
 package lint
 
 import (
-	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 
 	"scopeward/internal/strictyaml"
+	"scopeward/policy/condition"
 )
 
-// condition is a `when` as a tree.
-type condition struct {
-	expr ast.Expr
-	ast  *ast.AST
+// when is the condition of a rule.
+type when struct {
+	*condition.Condition
+	keys condition.Keys
 	text strictyaml.Text
 }
 
-// newCondition parses the condition of r, nil if it can't be read.
-func newCondition(env *cel.Env, r *rule) *condition {
-	parsed, issues := env.Parse(r.When)
-	if issues.Err() != nil {
+// newWhen returns the condition of r, nil if it has none.
+func newWhen(r *rule) *when {
+	c := r.Condition()
+	if c == nil {
 		return nil
 	}
-	return &condition{expr: parsed.NativeRep().Expr(), ast: parsed.NativeRep(), text: r.written.When}
+	return &when{Condition: c, keys: condition.Keys{Condition: c}, text: r.written.When}
 }
 
 // at gives the place of an expression in the file.
-func (c *condition) at(e ast.Expr) strictyaml.Pos {
-	r, ok := c.ast.SourceInfo().GetOffsetRange(e.ID())
-	if !ok {
-		return c.text.Pos
-	}
-	at := 0
-	for range r.Start {
-		_, size := utf8.DecodeRuneInString(c.text.Value[at:])
-		at += size
-	}
-	return c.text.At(at)
-}
+func (w *when) at(e ast.Expr) strictyaml.Pos { return w.text.At(w.Start(e)) }
 
-// walk calls f for each expression.
-func (c *condition) walk(f func(ast.Expr)) {
-	ast.PreOrderVisit(c.expr, ast.NewExprVisitor(f))
-}
-
-// uses reports whether the condition has one of the names.
-func (c *condition) uses(names ...string) bool {
-	found := false
-	if c != nil {
-		c.walk(func(e ast.Expr) { found = found || slices.Contains(names, dotted(e)) })
-	}
-	return found
-}
-
-// dotted gives the name that an expression is, such as identity.subject, else "".
-func dotted(e ast.Expr) string {
-	switch e.Kind() {
-	case ast.IdentKind:
-		return e.AsIdent()
-	case ast.SelectKind:
-		if s := e.AsSelect(); !s.IsTestOnly() {
-			if prefix := dotted(s.Operand()); prefix != "" {
-				return prefix + "." + s.FieldName()
-			}
-		}
-	}
-	return ""
-}
-
-// call gives the arguments of a call of an operator, nil if it is none.
-func call(e ast.Expr, operator string) []ast.Expr {
-	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != operator || e.AsCall().IsMemberFunction() {
-		return nil
-	}
-	return e.AsCall().Args()
-}
-
-// constant gives the text of a literal.
-func constant(e ast.Expr) (string, bool) {
-	if e.Kind() != ast.LiteralKind {
-		return "", false
-	}
-	s, ok := e.AsLiteral().(types.String)
-	return string(s), ok
-}
-
-// key gives a text that two expressions have in common only if they are the same.
-func key(e ast.Expr) string {
-	all := func(exprs ...ast.Expr) string {
-		keys := make([]string, len(exprs))
-		for i, x := range exprs {
-			keys[i] = key(x)
-		}
-		return strings.Join(keys, ",")
-	}
-	switch e.Kind() {
-	case ast.LiteralKind:
-		return fmt.Sprintf("%s:%q", e.AsLiteral().Type().TypeName(), fmt.Sprint(e.AsLiteral().Value()))
-	case ast.IdentKind:
-		return e.AsIdent()
-	case ast.SelectKind:
-		s := e.AsSelect()
-		return fmt.Sprintf("%s.%s?%t", key(s.Operand()), s.FieldName(), s.IsTestOnly())
-	case ast.CallKind:
-		c := e.AsCall()
-		if c.IsMemberFunction() {
-			return fmt.Sprintf("%s.%s(%s)", key(c.Target()), c.FunctionName(), all(c.Args()...))
-		}
-		return fmt.Sprintf("%s(%s)", c.FunctionName(), all(c.Args()...))
-	case ast.ListKind:
-		return "[" + all(e.AsList().Elements()...) + "]"
-	case ast.ComprehensionKind:
-		c := e.AsComprehension()
-		return fmt.Sprintf("fold(%s,%s,%s,%s)", c.IterVar(), c.IterVar2(), c.AccuVar(), all(c.IterRange(), c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result()))
-	default: // its number is its own
-		return fmt.Sprintf("#%d", e.ID())
-	}
-}
+// uses reports whether the condition reads one of the names.
+func (w *when) uses(names ...string) bool { return w != nil && w.Uses(names...) }
 
 // outcomes is what a condition can come to, in the worst and the best case.
 // Errors during evaluation count as false.
@@ -133,9 +44,9 @@ const maxAtoms = 12
 // outcomes tries all combinations of truths that the parts of the condition can
 // have beside each other, under facts. It may take combinations for possible
 // that are not.
-func (c *condition) outcomes(f facts) outcomes {
-	s := &solver{facts: f, index: map[string]int{}}
-	holds := s.formula(c.expr)
+func (w *when) outcomes(f facts) outcomes {
+	s := &solver{keys: &w.keys, facts: f, index: map[string]int{}}
+	holds := s.formula(w.Root())
 	if len(s.atoms) > maxAtoms {
 		return outcomes{true, true}
 	}
@@ -166,6 +77,7 @@ type formula func(truths) bool
 // solver makes a formula of an expression, whose atoms are all that is not built
 // by !, &&, || and ?:.
 type solver struct {
+	keys  *condition.Keys
 	facts facts
 	atoms []atom
 	index map[string]int
@@ -216,7 +128,7 @@ func (s *solver) formula(e ast.Expr) formula {
 			return s.in(e, args[0], args[1])
 		}
 	}
-	return s.atom(atom{}, key(e))
+	return s.atom(atom{}, s.keys.Key(e))
 }
 
 func (s *solver) atom(a atom, key string) formula {
@@ -233,7 +145,7 @@ func (s *solver) equal(a, b ast.Expr) formula {
 	if a.Kind() == ast.LiteralKind {
 		a, b = b, a
 	}
-	left, right := key(a), key(b)
+	left, right := s.keys.Key(a), s.keys.Key(b)
 	if a.Kind() == ast.LiteralKind {
 		// 1 == 1.0 holds: only texts and values of one type are told apart here.
 		if left == right || a.AsLiteral().Type() == b.AsLiteral().Type() {
@@ -241,13 +153,13 @@ func (s *solver) equal(a, b ast.Expr) formula {
 		}
 		return s.atom(atom{}, left+"=="+right)
 	}
-	if text, ok := constant(b); ok {
-		if value, known := s.facts.equal(dotted(a), text); known {
+	if text, ok := condition.Text(b); ok {
+		if value, known := s.facts.equal(condition.Name(a), text); known {
 			return fixed(value)
 		}
 		return s.atom(atom{left, right}, left+"=="+right)
 	}
-	if left == right && dotted(a) != "" {
+	if left == right && condition.Name(a) != "" {
 		return fixed(true)
 	}
 	if left > right {
@@ -258,7 +170,7 @@ func (s *solver) equal(a, b ast.Expr) formula {
 
 // in reads `element in list`: a list that is written out is a row of ==.
 func (s *solver) in(e, element, list ast.Expr) formula {
-	if scope, ok := constant(element); ok && dotted(list) == "identity.scopes" {
+	if scope, ok := condition.Text(element); ok && condition.Name(list) == "identity.scopes" {
 		switch {
 		case slices.Contains(s.facts.scopes, scope):
 			return fixed(true)
@@ -267,7 +179,7 @@ func (s *solver) in(e, element, list ast.Expr) formula {
 		}
 	}
 	if list.Kind() != ast.ListKind || list.AsList().Size() > maxAtoms || len(list.AsList().OptionalIndices()) > 0 {
-		return s.atom(atom{}, key(e))
+		return s.atom(atom{}, s.keys.Key(e))
 	}
 	any := fixed(false)
 	for _, member := range list.AsList().Elements() {

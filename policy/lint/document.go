@@ -3,8 +3,6 @@ package lint
 import (
 	"slices"
 
-	"cel.dev/cel-go/cel"
-
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )
@@ -25,7 +23,7 @@ type rule struct {
 	*policy.Rule
 	written  ruleYAML
 	document *document
-	when     *condition // nil without `when`
+	when     *when // nil without `when`
 	segments [][]segment
 }
 
@@ -54,7 +52,7 @@ type testYAML struct {
 
 // newDocument reads a file that policy.Parse has taken; compiled starts with
 // its rules.
-func newDocument(f policy.File, compiled []*policy.Rule, env *cel.Env) *document {
+func newDocument(f policy.File, compiled []*policy.Rule) *document {
 	var in fileYAML
 	strictyaml.Decode(f.Name, f.Data, &in)
 	d := &document{file: f.Name, policy: in.Name.Value, start: strictyaml.Pos{File: f.Name, Line: 1, Column: 1}, tests: in.Tests.Value}
@@ -63,9 +61,7 @@ func newDocument(f policy.File, compiled []*policy.Rule, env *cel.Env) *document
 	}
 	for i, written := range in.Rules {
 		r := &rule{Rule: compiled[i], written: written.Value, document: d}
-		if r.When != "" {
-			r.when = newCondition(env, r)
-		}
+		r.when = newWhen(r)
 		for _, p := range r.Patterns {
 			r.segments = append(r.segments, segments(p.Path))
 		}

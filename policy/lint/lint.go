@@ -14,8 +14,6 @@ import (
 	"cmp"
 	"slices"
 
-	"cel.dev/cel-go/cel"
-
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )
@@ -120,17 +118,13 @@ func Lint(files ...policy.File) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	env, err := cel.NewEnv() // to parse, which needs no declarations
-	if err != nil {
-		return nil, err
-	}
 	var (
 		documents []*document
 		findings  []Finding
 	)
 	rules := set.Rules()
 	for _, f := range files {
-		d := newDocument(f, rules, env)
+		d := newDocument(f, rules)
 		rules = rules[len(d.rules):]
 		documents = append(documents, d)
 	}

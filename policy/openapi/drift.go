@@ -231,7 +231,7 @@ func weaker(op *Operation, match policy.Match) string {
 	}
 	for _, scopes := range failing {
 		passes, certain := witness(match, scopes)
-		if !certain && !mayAllow(match.Rule(), scopes) {
+		if !certain && !mayAllow(match, scopes) {
 			continue
 		}
 		words := "a token without scopes"
@@ -284,7 +284,7 @@ func reasons(op *Operation) string {
 
 // universe are all scopes that the requirement and the rule know.
 func universe(need Requirement, r *policy.Rule) []string {
-	all := slices.Concat(append(slices.Clone(need.Alternatives), r.Scopes, r.AnyScopes, scopesOf(r.When))...)
+	all := slices.Concat(append(slices.Clone(need.Alternatives), r.Scopes, r.AnyScopes, scopesOf(r))...)
 	slices.Sort(all)
 	return slices.Compact(all)
 }

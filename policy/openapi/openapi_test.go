@@ -557,3 +557,37 @@ func TestWeaker(t *testing.T) {
 		}
 	}
 }
+
+// TestMayAllow: a condition decides only by what it says of scopes, however it says so.
+func TestMayAllow(t *testing.T) {
+	for _, test := range []struct {
+		when   string
+		scopes []string
+		want   bool
+	}{
+		{`"r" in .identity.scopes`, nil, false},
+		{`"r" in identity.scopes && identity.claims.org == "x"`, []string{"r"}, true},
+		{`"r" in identity.scopes && identity.claims.org == "x"`, []string{"w"}, false},
+		{`!("w" in identity.scopes)`, []string{"w"}, true}, // a token without it
+		{`!("w" in identity.scopes) && "r" in identity.scopes`, []string{"w"}, false},
+		{`size(identity.scopes) == 0`, []string{"w"}, true},
+		{`path.id == identity.subject`, nil, true},
+		{`false && path.id == identity.subject`, nil, false},
+	} {
+		set, err := policy.Parse(policy.File{Name: "p.yaml", Data: fmt.Appendf(nil, "version: 1\nrules:\n  - {match: '/{id}', when: %q}\n", test.when)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := policy.NewRequest("GET", "", "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		match, err := set.Match("", &request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mayAllow(match, test.scopes); got != test.want {
+			t.Errorf("%s with %q: got %t", test.when, test.scopes, got)
+		}
+	}
+}

@@ -4,21 +4,14 @@ import (
 	"slices"
 	"strings"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-
 	"scopeward/policy"
 )
 
 // side is one of the two policies.
 type side struct {
-	set   *policy.Set
-	name  string
-	needs map[*policy.Rule]needs
+	set  *policy.Set
+	name string
 }
-
-// needs is what a rule's condition asks about, beyond what every log knows.
-type needs struct{ unknown, query, ip bool }
 
 // verdict is what a policy says about an entry.
 type verdict struct {
@@ -79,7 +72,7 @@ func (s *side) decide(e *entry) verdict {
 	}
 	switch e.caller {
 	case somebody:
-		v.outcome = s.known(e, match)
+		v.outcome = known(e, match)
 	case nobody:
 		v.outcome = withoutToken(e, match)
 	default:
@@ -112,59 +105,38 @@ func withoutToken(e *entry, match policy.Match) string {
 }
 
 // known decides for a caller whose token was valid.
-func (s *side) known(e *entry, match policy.Match) string {
-	d := match.Decide(&e.identity)
-	if d.Code == policy.InsufficientScope {
-		return "insufficient_scope"
-	}
-	if match.Access() == policy.AccessToken {
-		if n := s.needsOf(match.Rule()); n.unknown || n.query && !e.hasQuery || n.ip && !e.hasIP {
-			return condition
-		}
-	}
-	if d.Code == policy.Allowed {
+func known(e *entry, match policy.Match) string {
+	d, certain := match.DecidePartly(&e.identity, e.knows)
+	switch {
+	case !certain:
+		return condition
+	case d.Code == policy.Allowed:
 		return allow
+	case d.Code == policy.InsufficientScope:
+		return "insufficient_scope"
+	default:
+		return "access_denied"
 	}
-	return "access_denied"
 }
 
-func (s *side) needsOf(r *policy.Rule) needs {
-	n, ok := s.needs[r]
-	if !ok {
-		n = read(r.When)
-		s.needs[r] = n
+// knows reports whether the log knows what a condition asks for.
+func (e *entry) knows(variable string) bool {
+	switch variable {
+	case "identity.scopes", "request.method", "request.path":
+		return true
+	case "identity.subject":
+		return e.identity.Subject != ""
+	case "identity.provider":
+		return e.identity.Provider != ""
+	case "request.host":
+		return e.host != ""
+	case "request.query":
+		return e.hasQuery
+	case "request.client_ip":
+		return e.hasIP
+	default: // claims, headers, and what logs do not have
+		return strings.HasPrefix(variable, "path.")
 	}
-	return n
-}
-
-// read finds what a condition asks about. What it can't read needs everything.
-func read(when string) needs {
-	var n needs
-	if when == "" {
-		return n
-	}
-	env, err := cel.NewEnv()
-	if err != nil {
-		return needs{unknown: true}
-	}
-	parsed, issues := env.Parse(when)
-	if issues.Err() != nil {
-		return needs{unknown: true}
-	}
-	ast.PreOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.SelectKind || e.AsSelect().Operand().Kind() != ast.IdentKind {
-			return
-		}
-		switch e.AsSelect().Operand().AsIdent() + "." + e.AsSelect().FieldName() {
-		case "identity.claims", "identity.email", "identity.client_id", "identity.issuer", "request.headers":
-			n.unknown = true
-		case "request.query":
-			n.query = true
-		case "request.client_ip":
-			n.ip = true
-		}
-	}))
-	return n
 }
 
 // compare tells what changes for the request.

@@ -98,8 +98,8 @@ func Run(ctx context.Context, log io.Reader, before, after *policy.Set, options 
 	}
 	r := &run{
 		report: &Report{}, groups: map[groupKey]*Group{},
-		before: &side{set: before, name: options.Name, needs: map[*policy.Rule]needs{}},
-		after:  &side{set: after, name: options.Name, needs: map[*policy.Rule]needs{}},
+		before: &side{set: before, name: options.Name},
+		after:  &side{set: after, name: options.Name},
 	}
 	for {
 		line, err := lines.next()

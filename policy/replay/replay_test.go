@@ -162,6 +162,56 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestWhatConditionsAsk: a condition counts as decided only if what the log knows decides
+// it, however the condition spells what it asks for.
+func TestWhatConditionsAsk(t *testing.T) {
+	tests := map[string]struct{ when, outcome string }{
+		"a claim":                           {`identity.claims.plan == "pro"`, condition},
+		"a claim, from the root of names":   {`.identity.claims.plan == "pro"`, condition},
+		"a claim as an index":               {`identity.claims["plan"] == "pro"`, condition},
+		"whether there is a claim":          {`has(identity.claims.plan)`, condition},
+		"whether there is one, by its name": {`"plan" in identity.claims`, condition},
+		"the claims as a whole":             {`size(identity.claims) > 3`, condition},
+		"a claim in a macro":                {`["plan"].exists(p, p in .identity.claims)`, condition},
+		"a claim as a macro's range":        {`identity.claims.roles.exists(r, r == "x")`, condition},
+		"a header":                          {`request.headers["x"] == "y"`, condition},
+		"a header, from the root of names":  {`.request.headers["x"] == "y"`, condition},
+		"whether there is a header":         {`"x" in request.headers`, condition},
+		"the header's field":                {`has(request.headers.x)`, condition},
+		"an e-mail address":                 {`.identity.email == "a"`, condition},
+		"an issuer":                         {`identity.issuer.startsWith("https://")`, condition},
+		"the query, which no event has":     {`.request.query.q[0] == "x"`, condition},
+		"a subject":                         {`identity.subject == "u"`, allow},
+		"another subject":                   {`.identity.subject == "v"`, "access_denied"},
+		"a macro's variable called so":      {`[{"claims": "a"}].exists(identity, identity.claims == "a")`, allow},
+		"a claim behind such a variable":    {`["a"].exists(identity, identity == "a" && .identity.claims.plan == "pro")`, condition},
+		"a subject behind such a variable":  {`["u"].exists(identity, identity == .identity.subject)`, allow},
+		"what is known decides":             {`"b" in identity.scopes || identity.claims.admin == true`, allow},
+		"what is known denies":              {`"c" in identity.scopes && identity.claims.admin == true`, "access_denied"},
+		"what is known does not decide":     {`"b" in identity.scopes && identity.claims.admin == true`, condition},
+		"what is unknown may cost too much": {`identity.scopes == ["b"] || identity.claims.l.exists(x, identity.claims.l.exists(y, x == y))`, condition},
+		"the path and the host":             {`request.path == "/c" && request.host == "api.example.com" && request.method == "GET"`, allow},
+		"the client":                        {`request.client_ip == "192.0.2.1"`, allow},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			old := parse(t, fmt.Sprintf("version: 1\nrules:\n  - {match: /c, when: %q}\n", test.when))
+			e, err := parser{}.parse([]byte(audit("allow", "GET", "/c", "kinde", "u", "b")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (&side{set: old}).decide(&e).outcome; got != test.outcome {
+				t.Errorf("%s: got %s, want %s", test.when, got, test.outcome)
+			}
+		})
+	}
+	for _, when := range []string{`identity["claims"].plan == "pro"`, `request.headers[?"x"].orValue("") == "y"`, `request.headers.?x.hasValue()`} {
+		if _, err := policy.Parse(policy.File{Name: "p.yaml", Data: fmt.Appendf(nil, "version: 1\nrules:\n  - {match: /c, when: %q}\n", when)}); err == nil {
+			t.Errorf("%s is a condition now: add it to the tests above", when)
+		}
+	}
+}
+
 func TestGroups(t *testing.T) {
 	log := strings.Join([]string{
 		audit("allow", "GET", "/any", "kinde", "u", "b"),
