@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"scopeward/authz/audit"
 	"scopeward/authz/token"
 	"scopeward/authz/wire"
@@ -15,25 +17,29 @@ import (
 
 // Event is what is known of one decision.
 type Event struct {
-	start   time.Time
-	request request
-	match   policy.Match
-	result  token.Result
-	asks    policy.Identity // the result's, as rules see it
-	verdict verdict
-	shadow  string // what the shadow policy would answer; empty if the same
-	reply   wire.Response
-	text    []byte // of the audit event
-	traceID string // of the span, or of its parent; empty without either
+	start    time.Time
+	snapshot *Snapshot
+	caller   string // the traceparent of the call itself; see parent
+	span     trace.Span
+	request  request
+	counted  bool // against the rate limit of every request
+	match    policy.Match
+	result   token.Result
+	asks     policy.Identity // the result's, as rules see it
+	verdict  verdict
+	shadow   string // what the shadow policy would answer; empty if the same
+	reply    wire.Response
+	text     []byte // of the audit event
+	traceID  string // of the span, or of its parent; empty without either
 }
 
 // events keeps the memory of events that are over: the lists of headers are
 // most of what a request allocates.
 var events = sync.Pool{New: func() any { return new(Event) }}
 
-func newEvent() *Event {
+func newEvent(caller string) *Event {
 	e := events.Get().(*Event)
-	e.start = time.Now()
+	e.start, e.caller = time.Now(), caller
 	return e
 }
 
@@ -119,7 +125,8 @@ func (e *Event) sampled(by Sampling) (share float64, recorded bool) {
 }
 
 // record writes the event to the audit and counts it.
-func (s *Server) record(e *Event, sampling Sampling) {
+func (s *Server) record(e *Event) {
+	sampling := e.snapshot.Sampling
 	took := time.Since(e.start)
 	s.metrics.decided(e, took)
 	if e.verdict.err != nil {

@@ -58,7 +58,7 @@ func BenchmarkStages(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	event := &Event{}
+	event := &Event{snapshot: snapshot}
 	event.request, _ = newRequest(browserRequest(raw), 0)
 	event.match, _ = snapshot.Policy.Match("", &event.request.Request)
 	event.result, _ = snapshot.Validator.Validate(b.Context(), raw, nil)
@@ -77,7 +77,7 @@ func BenchmarkStages(b *testing.B) {
 		{"decide", func() { _ = event.judge(event.match, event.result.Identity) }},
 		{"respond", func() { snapshot.respond(event) }},
 		{"marshal", func() { _, _ = proto.Marshal(event.reply.Message()) }},
-		{"record", func() { s.record(event, Sampling{}) }},
+		{"record", func() { s.record(event) }},
 	} {
 		b.Run(stage.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -99,7 +99,7 @@ func BenchmarkCodec(b *testing.B) {
 	c := codec{}
 	b.ReportAllocs()
 	for b.Loop() {
-		event := newEvent()
+		event := newEvent("")
 		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(wire)}, event); err != nil {
 			b.Fatal(err)
 		}

@@ -16,7 +16,7 @@ func (s *Server) Register(g *grpc.Server) {
 	desc := authv3.Authorization_ServiceDesc
 	desc.HandlerType = (*any)(nil)
 	desc.Methods = []grpc.MethodDesc{{MethodName: "Check", Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		event := newEvent()
+		event := newEvent(callTraceparent(ctx))
 		if err := decode(event); err != nil {
 			event.release()
 			return nil, err

@@ -47,7 +47,7 @@ func TestAllocations(t *testing.T) {
 		}
 		codec, data := codec{}, mem.BufferSlice{mem.SliceBuffer(wire)}
 		check := func() {
-			event := newEvent()
+			event := newEvent("")
 			if err := codec.Unmarshal(data, event); err != nil {
 				t.Fatal(err)
 			}

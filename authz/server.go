@@ -61,6 +61,8 @@ type Limit struct {
 	// EveryRequest counts each request that needs a token; otherwise only
 	// those whose token is not in the cache.
 	EveryRequest bool
+	// Waits says that the Limiter asks another process, so that a request waits for it.
+	Waits bool
 }
 
 // Server implements authv3.AuthorizationServer.
@@ -112,7 +114,7 @@ func (s *Server) Hurry() { s.hurry() }
 // Check answers one request. It never returns a gRPC error: Envoy would turn
 // one into a plain 403, or into an allow under failure_mode_allow.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	event := newEvent()
+	event := newEvent(callTraceparent(ctx))
 	defer event.release()
 	event.request.asked.Read(in)
 	s.answer(ctx, event)
@@ -121,83 +123,144 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 
 // answer goes the whole way of a request, and leaves the reply in the event.
 func (s *Server) answer(ctx context.Context, event *Event) {
+	if !s.begin(ctx, event) {
+		s.resume(ctx, event)
+	}
+}
+
+// begin goes the way of a request until it would have to wait for anything, and reports
+// whether it came to the end. If not, resume goes on, perhaps in another goroutine.
+func (s *Server) begin(ctx context.Context, event *Event) (answered bool) {
 	s.inFlight.Add(1)
-	defer s.inFlight.Add(-1)
-	snapshot := s.snapshot.Load()
+	event.snapshot = s.snapshot.Load()
 	event.request.asked.JoinRaw()
 	var parent string
-	parent, event.traceID = event.request.parent(ctx)
+	parent, event.traceID = event.request.parent(event.caller)
 	if s.tracer != nil {
-		var span trace.Span
-		ctx, span = s.beginSpan(ctx, event, parent)
-		defer endSpan(span, event)
+		event.span = s.beginSpan(ctx, event, parent)
 	}
-	event.verdict = s.decide(ctx, snapshot, event).enforced(event.match.Rule())
+	if !s.decide(ctx, event) {
+		return false
+	}
+	s.finish(event)
+	return true
+}
+
+// resume goes the rest of the way, and waits for what it has to.
+func (s *Server) resume(ctx context.Context, event *Event) {
+	if event.span != nil {
+		ctx = trace.ContextWithSpan(ctx, event.span)
+	}
+	s.authenticate(ctx, event, true)
+	s.finish(event)
+}
+
+// finish makes the reply of a verdict, and records it.
+func (s *Server) finish(event *Event) {
+	defer s.inFlight.Add(-1)
+	if event.span != nil {
+		defer endSpan(event.span, event)
+	}
+	snapshot := event.snapshot
+	event.verdict = event.verdict.enforced(event.match.Rule())
 	event.shadow = s.shadow(snapshot, event)
 	snapshot.respond(event)
 	snapshot.hits[event.match.Rule()].note(event.verdict)
-	s.record(event, snapshot.Sampling)
+	s.record(event)
 }
 
-// decide is the request's way up to the verdict. It notes what it learns in
-// the event as it goes, so that a denial is recorded with all that was known.
-func (s *Server) decide(ctx context.Context, snapshot *Snapshot, event *Event) (v verdict) {
-	defer s.denyOnPanic(&v)
+// decide is the request's way up to the verdict, or to where it would have to wait: then
+// it returns false. It notes what it learns in the event as it goes, so that a denial is
+// recorded with all that was known.
+func (s *Server) decide(ctx context.Context, event *Event) (decided bool) {
+	decided = true // also after a panic
+	defer s.denyOnPanic(&event.verdict)
 
 	var err error
 	if err = s.hopeless(ctx); err != nil {
-		return denied(err)
+		event.verdict = denied(err)
+		return true
 	}
-	if err = event.request.canonicalize(snapshot.TrustedHops); err != nil {
-		return denied(err)
+	if err = event.request.canonicalize(event.snapshot.TrustedHops); err != nil {
+		event.verdict = denied(err)
+		return true
 	}
-	if snapshot.Metadata.asked(&event.request) {
-		return verdict{code: codeMetadata}
+	if event.snapshot.Metadata.asked(&event.request) {
+		event.verdict = verdict{code: codeMetadata}
+		return true
 	}
-	if event.match, err = event.request.find(snapshot.Policy); err != nil {
-		return denied(err)
+	if event.match, err = event.request.find(event.snapshot.Policy); err != nil {
+		event.verdict = denied(err)
+		return true
 	}
 	switch event.match.Access() {
 	case policy.AccessPublic:
-		return verdict{code: codeAllow}
+		event.verdict = verdict{code: codeAllow}
 	case policy.AccessToken:
-		if event.result, err = s.identify(ctx, snapshot, &event.request); err != nil {
-			return denied(err)
-		}
-		return event.judge(event.match, event.result.Identity)
+		return s.authenticate(ctx, event, false)
 	default:
-		return judged(event.match.Decide(nil))
+		event.verdict = judged(event.match.Decide(nil))
 	}
+	return true
 }
 
-// identify finds out who asks: from the bearer token, within the rate limit.
-func (s *Server) identify(ctx context.Context, snapshot *Snapshot, r *request) (token.Result, error) {
-	if snapshot.Limit.EveryRequest {
-		if err := snapshot.Limit.admit(r.ClientIP); err != nil {
-			return token.Result{}, err
+// authenticate finds out who asks, and judges them. It returns false if it would have to
+// wait and may not.
+func (s *Server) authenticate(ctx context.Context, event *Event, mayWait bool) (decided bool) {
+	decided = true // also after a panic
+	defer s.denyOnPanic(&event.verdict)
+
+	identified, err := s.identify(ctx, event, mayWait)
+	switch {
+	case err != nil:
+		event.verdict = denied(err)
+	case !identified:
+		return false
+	default:
+		event.verdict = event.judge(event.match, event.result.Identity)
+	}
+	return true
+}
+
+// identify finds out who asks: from the bearer token, within the rate limit. It returns
+// false without an error if it would have to wait and may not; called again, it goes on.
+func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (identified bool, err error) {
+	client, limit := event.request.ClientIP, event.snapshot.Limit // the work may outlive the request
+	if limit.EveryRequest && !event.counted {
+		if limit.Waits && !mayWait {
+			return false, nil
+		}
+		event.counted = true
+		if err := limit.admit(client); err != nil {
+			return false, err
 		}
 	}
-	raw, err := token.FromAuthorization(r.asked.Header("authorization"))
+	raw, err := token.FromAuthorization(event.request.asked.Header("authorization"))
 	if err != nil {
-		return token.Result{}, err
+		return false, err
 	}
 	// Most tokens are known; only others may meet the limit.
-	if result, known, err := snapshot.Validator.Known(raw); known {
-		return result, err
+	if result, known, err := event.snapshot.Validator.Known(raw); known {
+		event.result = result
+		return true, err
+	}
+	if !mayWait {
+		return false, nil
 	}
 	if s.shedding.validation() {
-		return token.Result{Cache: token.CacheNone}, s.refuse("validation")
+		event.result = token.Result{Cache: token.CacheNone}
+		return false, s.refuse("validation")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	client, limit := r.ClientIP, snapshot.Limit // the work may outlive the request
-	return snapshot.Validator.Validate(ctx, raw, func() error {
+	event.result, err = event.snapshot.Validator.Validate(ctx, raw, func() error {
 		if limit.EveryRequest {
 			return nil
 		}
 		return limit.admit(client)
 	})
+	return true, err
 }
 
 // admit asks whether this client may have a token validated. One without an IP

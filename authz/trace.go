@@ -15,15 +15,15 @@ func (s *Server) Trace(t trace.Tracer) { s.tracer = t }
 
 // beginSpan begins the span of a check. It continues the trace of a traceparent that is
 // valid.
-func (s *Server) beginSpan(ctx context.Context, e *Event, traceparent string) (context.Context, trace.Span) {
+func (s *Server) beginSpan(ctx context.Context, e *Event, traceparent string) trace.Span {
 	if parent, ok := parseTraceparent(traceparent); ok {
 		// What can't be parsed is left out (W3C Trace Context §3.3.1).
 		parent.TraceState, _ = trace.ParseTraceState(e.request.asked.Header("tracestate"))
 		ctx = trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(parent))
 	}
-	ctx, span := s.tracer.Start(ctx, "envoy.service.auth.v3.Authorization/Check", trace.WithSpanKind(trace.SpanKindServer))
+	_, span := s.tracer.Start(ctx, "envoy.service.auth.v3.Authorization/Check", trace.WithSpanKind(trace.SpanKindServer))
 	e.traceID = span.SpanContext().TraceID().String()
-	return ctx, span
+	return span
 }
 
 // endSpan ends the span of a check, and tells by it what the audit event tells, but
@@ -59,16 +59,22 @@ func endSpan(span trace.Span, e *Event) {
 	}
 }
 
+// callTraceparent is the traceparent of a gRPC call, "" if there is not exactly one.
+func callTraceparent(ctx context.Context) string {
+	if call := metadata.ValueFromIncomingContext(ctx, "traceparent"); len(call) == 1 {
+		return call[0]
+	}
+	return ""
+}
+
 // parent gives the valid traceparent that is nearest to the check, with its trace id,
 // "" if there is none: that of the request's headers, or, where that is missing or of
 // the same trace, that of the gRPC call, which is Envoy's own span.
-func (r *request) parent(ctx context.Context) (traceparent, id string) {
+func (r *request) parent(caller string) (traceparent, id string) {
 	traceparent = r.asked.Header("traceparent")
 	id = traceID(traceparent)
-	if call := metadata.ValueFromIncomingContext(ctx, "traceparent"); len(call) == 1 {
-		if of := traceID(call[0]); of != "" && (id == "" || of == id) {
-			return call[0], of
-		}
+	if of := traceID(caller); of != "" && (id == "" || of == id) {
+		return caller, of
 	}
 	if id == "" {
 		return "", ""

@@ -56,7 +56,7 @@ func TestParent(t *testing.T) {
 	} {
 		r := request{asked: wire.Request{Headers: []wire.Header{{Name: "traceparent", Value: c.header}}}}
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("traceparent", c.call))
-		if got, id := r.parent(ctx); got != c.want || id != traceID(c.want) {
+		if got, id := r.parent(callTraceparent(ctx)); got != c.want || id != traceID(c.want) {
 			t.Errorf("header %q, call %q: got %q, want %q", c.header, c.call, got, c.want)
 		}
 	}

@@ -229,7 +229,7 @@ func newLimit(r RateLimit, shared *connection) authz.Limit {
 	case r.Count.Value == "off":
 		return authz.Limit{}
 	case shared != nil:
-		limit.Limiter = ratelimit.NewShared(shared.Client, opts)
+		limit.Limiter, limit.Waits = ratelimit.NewShared(shared.Client, opts), true
 	default:
 		limit.Limiter = ratelimit.NewMemory(opts)
 	}
