@@ -113,7 +113,7 @@ func TestMutualTLS(t *testing.T) {
 		reason  string // in the log and the metric; "" if it gets answers
 	}{
 		{"right", tlsCluster(trusting(own, clientPair(t, ca))), ""},
-		{"readme", readmeTLS(t, dir), ""},
+		{"readme", documentedTLS(t, dir), ""},
 		{"dns", tlsCluster(trusting(own, ca.Issue(t, pki.Leaf{Names: []string{"other-envoy.example.com"}}))), ""},
 		{"none", tlsCluster(trusting(own)), "no_certificate"},
 		{"stranger", tlsCluster(trusting(own, clientPair(t, stranger))), "untrusted"},

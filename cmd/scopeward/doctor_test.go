@@ -164,20 +164,15 @@ func acceptor(t *testing.T, do func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// TestDoctorReadme: what the README shows is what is printed.
-func TestDoctorReadme(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, bootstrap, _ := strings.Cut(string(readme), "```yaml\n# envoy.yaml\n")
-	bootstrap, _, _ = strings.Cut(bootstrap, "```")
-	_, want, ok := strings.Cut(string(readme), "```console\n$ scopeward doctor -\n")
+// TestDoctorPage checks that docs/doctor.md shows what is printed.
+func TestDoctorPage(t *testing.T) {
+	bootstrap := string(readFile(t, "../../envoy/minimal.yaml"))
+	_, want, ok := strings.Cut(string(readFile(t, "../../docs/doctor.md")), "```console\n$ scopeward doctor -\n")
 	want, _, _ = strings.Cut(want, "```")
-	if bootstrap == "" || !ok {
-		t.Fatal("the README shows no bootstrap, or no findings")
+	if !ok {
+		t.Fatal("the page shows no findings")
 	}
-	broken := strings.NewReplacer("failure_mode_allow: false", "failure_mode_allow: true", "127.0.0.1, port_value: 9191", "scopeward, port_value: 9191").Replace("# envoy.yaml\n" + bootstrap)
+	broken := strings.NewReplacer("failure_mode_allow: false", "failure_mode_allow: true", "127.0.0.1, port_value: 9191", "scopeward, port_value: 9191").Replace(bootstrap)
 	command := newRoot()
 	var stdout bytes.Buffer
 	command.SetArgs([]string{"doctor", "-"})

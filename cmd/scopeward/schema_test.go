@@ -79,11 +79,12 @@ func goodConfigurations(t *testing.T) map[string][]byte {
 		good[name] = section(t, "check_good.txtar", name)
 	}
 	block := regexp.MustCompile("(?s)```yaml\n(# scopeward.yaml.*?)```")
-	for i, match := range block.FindAllSubmatch(readFile(t, "../../README.md"), -1) {
-		good["README "+string(rune('1'+i))] = match[1]
-	}
-	if len(good) == 3 {
-		t.Error("the README has no configuration")
+	for _, page := range []string{"README.md", "docs/configuration.md"} {
+		match := block.FindSubmatch(readFile(t, "../../"+page))
+		if match == nil {
+			t.Fatalf("%s has no configuration", page)
+		}
+		good[page] = match[1]
 	}
 	var demo bytes.Buffer
 	if err := template.Must(template.ParseFiles("../demo/scopeward.yaml.tmpl")).Execute(&demo, map[string]string{
