@@ -44,7 +44,10 @@ func MetadataURL(identifier string) (string, error) {
 
 // Metadata is the document of a resource, and where it is asked for. Its zero value is
 // asked for nowhere.
-type Metadata struct{ host, path, body string }
+type Metadata struct {
+	host, body string
+	path       policy.Path
+}
 
 // NewMetadata makes the document of a resource.
 func NewMetadata(r Resource) (Metadata, error) {
@@ -67,13 +70,13 @@ func NewMetadata(r Resource) (Metadata, error) {
 	if err := enc.Encode(r); err != nil {
 		return Metadata{}, err
 	}
-	return Metadata{host: asked.Host, path: asked.Path.String(), body: body.String()}, nil
+	return Metadata{host: asked.Host, path: asked.Path, body: body.String()}, nil
 }
 
 // asked tells whether a request is for the document, or what a browser asks before it
 // (a CORS preflight). Other methods are for the policy.
 func (m *Metadata) asked(r *request) bool {
-	if m.path == "" || r.Path.String() != m.path || r.Host != m.host {
+	if m.path == (policy.Path{}) || r.Path != m.path || r.Host != m.host {
 		return false
 	}
 	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions

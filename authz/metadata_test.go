@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"scopeward/policy"
 )
 
 // TestMetadataURL: the well-known path stands before that of the identifier (RFC 9728 section 3.1).
@@ -29,14 +31,18 @@ func TestMetadataURL(t *testing.T) {
 
 // TestMetadataDocument: what is published, and of what it consists.
 func TestMetadataDocument(t *testing.T) {
+	asked, err := policy.NewRequest("GET", "api.acme.dev", "/.well-known/oauth-protected-resource/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	m, err := NewMetadata(Resource{
 		Identifier: "https://API.acme.dev:8443/v1", AuthorizationServers: []string{"https://acme.kinde.com"}, Scopes: []string{"a", "b"}, Name: "<A & B>", Documentation: "https://docs.acme.dev",
 	})
 	want := Metadata{
-		host: "api.acme.dev", path: "/.well-known/oauth-protected-resource/v1",
+		host: "api.acme.dev", path: asked.Path,
 		body: `{"resource":"https://API.acme.dev:8443/v1","authorization_servers":["https://acme.kinde.com"],"scopes_supported":["a","b"],"bearer_methods_supported":["header"],"resource_name":"<A & B>","resource_documentation":"https://docs.acme.dev"}` + "\n",
 	}
-	if diff := cmp.Diff(want, m, cmp.AllowUnexported(Metadata{})); diff != "" || err != nil {
+	if diff := cmp.Diff(want, m, cmp.AllowUnexported(Metadata{}, policy.Path{})); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}
 	if _, err := NewMetadata(Resource{Identifier: "https://api.acme.dev/a//b"}); err == nil {

@@ -19,9 +19,9 @@ type Rule struct {
 	Policy    string   // the name of the policy that it belongs to, by the file's `name:`; empty: the default
 	Pos       strictyaml.Pos
 
-	condition    *compiledCondition
-	when         strictyaml.Text // of the condition, for positions within
-	encodedSlash bool            // admitted by the rule's file
+	condition *compiledCondition
+	when      strictyaml.Text // of the condition, for positions within
+	admits    pathForms       // by the rule's file
 
 	// What the answers need, made at load.
 	required          []string

@@ -29,24 +29,40 @@ func (s *Set) Rules() []*Rule { return s.rules }
 
 // AdmitsEncodedSlash reports whether the file of any rule admits %2F in paths.
 func (s *Set) AdmitsEncodedSlash() bool {
-	return slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.encodedSlash })
+	return slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.admits.encodedSlash })
+}
+
+// AdmitsEscapedUnreserved reports whether the file of any rule admits paths such as
+// /%61dmin, which Envoy's routes take for another path than /admin.
+func (s *Set) AdmitsEscapedUnreserved() bool {
+	return slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.admits.escapedUnreserved })
 }
 
 // Match finds the rule for r in the policy called name; "" is the default
 // policy: the rules of all files without a `name:` key. A policy that does not
 // exist has no rules. r must stay as it is while the Match is in use. The error
-// is a *RequestError: for an encoded slash where the matching rule does not
-// admit it.
+// is a *RequestError: for a form of path that the matching rule's file does not
+// admit.
 func (s *Set) Match(name string, r *Request) (Match, error) {
 	var m Match
 	if s != nil {
 		m = s.tables[name].match(r)
 	}
-	if r.Path.encodedSlash && (m.rule == nil || !m.rule.encodedSlash || !m.pattern.admitsSlashes(r.Path)) {
+	var admits pathForms
+	if m.rule != nil {
+		admits = m.rule.admits
+	}
+	switch {
+	case r.Path.encodedSlash && (!admits.encodedSlash || !m.pattern.admitsSlashes(r.Path)):
 		return Match{}, &RequestError{"the path has an escaped slash (%2f)"}
+	case r.Path.escapedUnreserved && !admits.escapedUnreserved:
+		return Match{}, &RequestError{"the path escapes a character that needs no escape (%61 for a)"}
 	}
 	return m, nil
 }
+
+// pathForms are the forms of paths that are refused unless the policy file admits them.
+type pathForms struct{ encodedSlash, escapedUnreserved bool }
 
 // Match is the rule that a request meets. The zero value is no rule, and denies.
 type Match struct {

@@ -33,7 +33,7 @@ type fileYAML struct {
 }
 
 type pathsYAML struct {
-	Allow []string `yaml:"allow" enum:"encoded_slash" default:"[]" doc:"Forms of paths that are refused otherwise (400 invalid_path). encoded_slash: %2F within one {segment}."`
+	Allow []string `yaml:"allow" enum:"encoded_slash|escaped_unreserved" default:"[]" doc:"Forms of paths that are refused otherwise (400 invalid_path). encoded_slash: %2F within one {segment}. escaped_unreserved: escapes of letters, digits, - _ and ~ (/%7Euser), for clients that can't help it; Envoy's routes don't decode them, so none of its routes may differ by path."`
 }
 
 // ruleYAML is public, denied, or asks for a token and what its conditions say.
@@ -194,11 +194,14 @@ func (p *parser) file(f File) {
 	if in.Rules.Pos.Line != 0 && len(in.Rules.Value) == 0 {
 		p.problem(in.Rules.Pos, "rules is empty: a policy without a rule denies everything")
 	}
-	encodedSlash := slices.Contains(in.Paths.Allow, "encoded_slash")
+	admits := pathForms{
+		encodedSlash:      slices.Contains(in.Paths.Allow, "encoded_slash"),
+		escapedUnreserved: slices.Contains(in.Paths.Allow, "escaped_unreserved"),
+	}
 	for i, r := range in.Rules.Value {
 		strictyaml.GiveTurn(i)
 		rule := p.rule(r)
-		rule.encodedSlash, rule.Policy = encodedSlash, out.requested()
+		rule.admits, rule.Policy = admits, out.requested()
 		out.rules = append(out.rules, rule)
 	}
 	for _, t := range in.Tests.Value {

@@ -14,6 +14,11 @@ type Path struct {
 	// encodedSlash: the path has %2F, which stays so in canonical. Nothing else
 	// there is an escape, so %2F can't be mistaken.
 	encodedSlash bool
+
+	// escapedUnreserved: the path escapes a character that needs no escape, as in
+	// /%61dmin. Whoever compares paths as they came, as Envoy's routes do, takes it for
+	// another path than /admin.
+	escapedUnreserved bool
 }
 
 // String gives the path, decoded once; an encoded slash is %2F.
@@ -48,7 +53,7 @@ func newPath(raw string) (Path, error) {
 	if isPlain(raw) {
 		return Path{canonical: raw}, checkSegments(raw, "")
 	}
-	decoded, err := decode(raw)
+	decoded, escaped, err := decode(raw)
 	if err != nil {
 		return Path{}, err
 	}
@@ -59,7 +64,7 @@ func newPath(raw string) (Path, error) {
 		return Path{}, err
 	}
 	canonical := strings.ReplaceAll(decoded, keptSlash, encodedSlash)
-	return Path{canonical: canonical, encodedSlash: len(canonical) != len(decoded)}, nil
+	return Path{canonical: canonical, encodedSlash: len(canonical) != len(decoded), escapedUnreserved: escaped}, nil
 }
 
 // isPlain reports whether a raw path has only characters that need no look at
@@ -76,8 +81,9 @@ func isPlain(raw string) bool {
 // keptSlash stands for %2F while a path is decoded: controls are refused.
 const keptSlash = "\x00"
 
-// decode resolves the escapes of a raw path, once.
-func decode(raw string) (string, error) {
+// decode resolves the escapes of a raw path, once, and reports whether one of them was
+// for a character that needs none.
+func decode(raw string) (decoded string, escapedUnreserved bool, _ error) {
 	var out strings.Builder
 	out.Grow(len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -85,29 +91,30 @@ func decode(raw string) (string, error) {
 		escaped := c == '%'
 		if escaped {
 			if !isEscape(raw[i:]) {
-				return "", &RequestError{"the path has an invalid percent-escape"}
+				return "", false, &RequestError{"the path has an invalid percent-escape"}
 			}
 			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
 			i += 2
 		}
 		switch {
 		case c < ' ' || c == 0x7f:
-			return "", &RequestError{"the path has a control character"}
+			return "", false, &RequestError{"the path has a control character"}
 		case c == '\\':
-			return "", &RequestError{"the path has a backslash"}
+			return "", false, &RequestError{"the path has a backslash"}
 		case c == ' ' && !escaped:
-			return "", &RequestError{"the path has a space that is not escaped"}
+			return "", false, &RequestError{"the path has a space that is not escaped"}
 		case c == '#' && !escaped:
-			return "", &RequestError{"the path has a fragment"}
+			return "", false, &RequestError{"the path has a fragment"}
 		case c == '.' && escaped:
-			return "", &RequestError{"the path has an escaped dot (%2e)"}
+			return "", false, &RequestError{"the path has an escaped dot (%2e)"}
 		case c == '/' && escaped:
 			out.WriteString(keptSlash)
 		default:
+			escapedUnreserved = escapedUnreserved || escaped && isUnreserved(c)
 			out.WriteByte(c)
 		}
 	}
-	return out.String(), nil
+	return out.String(), escapedUnreserved, nil
 }
 
 func checkDecoded(decoded string) error {
@@ -153,6 +160,11 @@ func checkSegments(path, separator string) error {
 // isEscape reports whether s starts with a percent-escape.
 func isEscape(s string) bool {
 	return len(s) >= 3 && s[0] == '%' && isHex(s[1]) && isHex(s[2])
+}
+
+// isUnreserved reports whether c means the same with and without an escape (RFC 3986 §2.3).
+func isUnreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
 }
 
 func isHex(c byte) bool {

@@ -82,7 +82,6 @@ func TestNewRequestHost(t *testing.T) {
 		"example.com":             "example.com",
 		"Example.COM":             "example.com",
 		"example.com:8080":        "example.com",
-		"example.com:":            "example.com",
 		"example.com.":            "example.com",
 		"EXAMPLE.com.:443":        "example.com",
 		"localhost":               "localhost",
@@ -105,7 +104,7 @@ func TestNewRequestHost(t *testing.T) {
 
 func TestNewRequestRefusesHost(t *testing.T) {
 	for _, host := range []string{
-		".", "..", "a..b", ".a", "a..", ":80", "a:b", "a:80:90", "a:123456", "a:-1", "a:+1", "user@example.com", "user:pass@example.com",
+		".", "..", "...", "..:80", "a..b", ".a", "a..", "a..:80", "a...", "A..", "a.:", "a:", "127.0.0.1..", "[::1].", "[::1]..", "[::1]:", ":", ".:80", "a. ", "a.,b", ":80", "a:b", "a:80:90", "a:123456", "a:-1", "a:+1", "user@example.com", "user:pass@example.com",
 		"example.com@evil", "example.com/", "example.com\\", "a b", "a\t", "a,b", "a%2eb", "a\x00", "bücher.example", "a\u3002b", "*.example.com",
 		"::1", "[::1", "[::1]x", "[::1]80", "[::1%25eth0]", "[fe80::1%eth0]", "[127.0.0.1]", "[]", "[::1]]", "{x}", "a?b", "a#b", "a;b",
 		strings.Repeat("a", 254), "\u212a.example", // Kelvin sign: its lower case is k
@@ -183,6 +182,7 @@ func FuzzPath(f *testing.F) {
 			}
 		}
 		again, err := newPath(p.escaped())
+		p.escapedUnreserved = false // escaped writes what needs no escape as it is
 		if err != nil || again != p {
 			t.Fatalf("%q: %q written as %q is read as %q, %v", raw, canonical, p.escaped(), again, err)
 		}
@@ -227,7 +227,7 @@ rules:
 		}
 		m, err := set.Match("", &r)
 		if err != nil {
-			if !r.Path.encodedSlash {
+			if !r.Path.encodedSlash && !r.Path.escapedUnreserved {
 				t.Fatalf("%q: %v", r, err)
 			}
 			return

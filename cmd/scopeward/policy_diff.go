@@ -31,7 +31,7 @@ The exit status is 1 if anything opens or may, 0 if not, and 2 for wrong usage.
 --output json gives: opens (bool), old_version, new_version, summary (a count for each kind), incomplete
 (policies that overlap too much to be compared), and changes, each with: kind (opens, changes, may_differ,
 closes), opens (bool), policy (a name; none: the default), requests (patterns), example, encoded_slash
-(bool), old and new (the rule: name, file, line, column, needs; null: no rule), opens_for, closes_for
+and escaped_unreserved (bool), old and new (the rule: name, file, line, column, needs; null: no rule), opens_for, closes_for
 (who, in words).`,
 		Example: `  scopeward policy diff old/policy.yaml policy.yaml
   git show main:policy.yaml > /tmp/main.yaml && scopeward policy diff /tmp/main.yaml policy.yaml --output markdown`,

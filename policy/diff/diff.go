@@ -60,14 +60,15 @@ func (k Kind) Opens() bool { return k != Closes }
 
 // Change is one change of what some requests need.
 type Change struct {
-	Kind         Kind
-	Policy       string // its name; "" is the default policy
-	Requests     []string
-	Example      string // METHOD https://HOST/PATH
-	EncodedSlash bool   // it is about paths with an escaped slash only
-	Old, New     *policy.Rule
-	OpensFor     []string // in words
-	ClosesFor    []string
+	Kind              Kind
+	Policy            string // its name; "" is the default policy
+	Requests          []string
+	Example           string // METHOD https://HOST/PATH
+	EncodedSlash      bool   // it is about paths with an escaped slash only
+	EscapedUnreserved bool   // it is about paths that escape what needs no escape only
+	Old, New          *policy.Rule
+	OpensFor          []string // in words
+	ClosesFor         []string
 }
 
 // Report is what differs between two policies.
@@ -225,7 +226,7 @@ func (e effects) kind() (Kind, bool) {
 func (c *comparison) policy(name string, found map[pair]*meeting) {
 	type group struct {
 		old, new *policy.Rule
-		slash    bool
+		form     form
 		key      [2]string
 	}
 	type entry struct {
@@ -245,10 +246,10 @@ func (c *comparison) policy(name string, found map[pair]*meeting) {
 		if !changes {
 			continue
 		}
-		g := group{m.old.Rule(), m.new.Rule(), m.example.slash, [2]string{old.key, new.key}}
+		g := group{m.old.Rule(), m.new.Rule(), m.example.form, [2]string{old.key, new.key}}
 		x := groups[g]
 		if x == nil {
-			x = &entry{&Change{Kind: kind, Policy: name, EncodedSlash: m.example.slash, Old: g.old, New: g.new, OpensFor: people(e.in), ClosesFor: people(e.out)}, m.example}
+			x = &entry{&Change{Kind: kind, Policy: name, EncodedSlash: m.example.form == withSlash, EscapedUnreserved: m.example.form == withEscape, Old: g.old, New: g.new, OpensFor: people(e.in), ClosesFor: people(e.out)}, m.example}
 			groups[g] = x
 		} else if m.example.less(x.example) {
 			x.example = m.example

@@ -23,6 +23,9 @@ func lines(r *Report) []string {
 		if c.EncodedSlash {
 			line += " slash"
 		}
+		if c.EscapedUnreserved {
+			line += " escaped"
+		}
 		if len(c.OpensFor) > 0 {
 			line += " +[" + strings.Join(c.OpensFor, "; ") + "]"
 		}
@@ -106,6 +109,10 @@ func TestCompare(t *testing.T) {
 			[]string{"opens /f/{n} slash +[a token with scope r]"}},
 		{"encoded slashes no longer admitted", "paths: {allow: [encoded_slash]}\n" + rules(`{match: "/f/{n}", scopes: [r]}`), rules(`{match: "/f/{n}", scopes: [r]}`),
 			[]string{"closes /f/{n} slash -[a token with scope r]"}},
+		{"escapes admitted", rules(`{match: "/f/{n}", scopes: [r]}`, `{match: /, deny: true}`), "paths: {allow: [escaped_unreserved]}\n" + rules(`{match: "/f/{n}", scopes: [r]}`, `{match: /, deny: true}`),
+			[]string{"opens /f/{n} escaped +[a token with scope r]"}},
+		{"escapes no longer admitted", "paths: {allow: [escaped_unreserved]}\n" + rules(`{match: "/f/{n}", scopes: [r]}`), rules(`{match: "/f/{n}", scopes: [r]}`),
+			[]string{"closes /f/{n} escaped -[a token with scope r]"}},
 		{"encoded slashes admitted where nothing lets in", rules(`{match: "/f/{n}", deny: true}`), "paths: {allow: [encoded_slash]}\n" + rules(`{match: "/f/{n}", deny: true}`), nil},
 
 		{"a named policy appears", rules(`{match: /a}`), "name: x\n" + rules(`{match: /a}`), []string{"opens /a in x +[any valid token]", "closes /a -[any valid token]"}},

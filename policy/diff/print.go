@@ -78,6 +78,9 @@ func (c Change) notes() []string {
 	if c.EncodedSlash {
 		notes = append(notes, "where a segment has an encoded slash (%2F)")
 	}
+	if c.EscapedUnreserved {
+		notes = append(notes, "where the path escapes a character that needs no escape (%61 for a)")
+	}
 	return notes
 }
 
@@ -168,16 +171,17 @@ type ruleJSON struct {
 }
 
 type changeJSON struct {
-	Kind         string    `json:"kind"`
-	Opens        bool      `json:"opens"`
-	Policy       string    `json:"policy,omitempty"`
-	Requests     []string  `json:"requests"`
-	Example      string    `json:"example"`
-	EncodedSlash bool      `json:"encoded_slash,omitempty"`
-	Old          *ruleJSON `json:"old"` // null: no rule
-	New          *ruleJSON `json:"new"`
-	OpensFor     []string  `json:"opens_for"`
-	ClosesFor    []string  `json:"closes_for"`
+	Kind              string    `json:"kind"`
+	Opens             bool      `json:"opens"`
+	Policy            string    `json:"policy,omitempty"`
+	Requests          []string  `json:"requests"`
+	Example           string    `json:"example"`
+	EncodedSlash      bool      `json:"encoded_slash,omitempty"`
+	EscapedUnreserved bool      `json:"escaped_unreserved,omitempty"`
+	Old               *ruleJSON `json:"old"` // null: no rule
+	New               *ruleJSON `json:"new"`
+	OpensFor          []string  `json:"opens_for"`
+	ClosesFor         []string  `json:"closes_for"`
 }
 
 // JSON writes the report for machines.
@@ -185,7 +189,7 @@ func (r *Report) JSON(w io.Writer) error {
 	changes := []changeJSON{}
 	for _, c := range r.Changes {
 		changes = append(changes, changeJSON{
-			Kind: c.Kind.String(), Opens: c.Kind.Opens(), Policy: c.Policy, Requests: c.Requests, Example: c.Example, EncodedSlash: c.EncodedSlash,
+			Kind: c.Kind.String(), Opens: c.Kind.Opens(), Policy: c.Policy, Requests: c.Requests, Example: c.Example, EncodedSlash: c.EncodedSlash, EscapedUnreserved: c.EscapedUnreserved,
 			Old: newRuleJSON(c.Old), New: newRuleJSON(c.New), OpensFor: list(c.OpensFor), ClosesFor: list(c.ClosesFor),
 		})
 	}

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -73,6 +74,7 @@ type explorer struct {
 	segment  string // likewise
 	reach    []int  // by the number of segments up to the last literal: the longest such source
 	slashes  bool   // try escaped slashes
+	escapes  bool   // try an escape of a character that needs none
 	admitted bool   // an escaped slash was admitted
 	work     budget
 	unknown  bool // a request could not be made
@@ -90,13 +92,22 @@ type meeting struct {
 
 type example struct {
 	method, host, target string
-	slash                bool // the target has an escaped slash
+	form                 form
 }
 
-// less prefers examples without an escaped slash, and short ones.
+// form is what the target has that policy files admit by paths.allow.
+type form uint8
+
+const (
+	asItIs form = iota
+	withSlash
+	withEscape
+)
+
+// less prefers plain examples, and short ones.
 func (e example) less(other example) bool {
-	if e.slash != other.slash {
-		return other.slash
+	if e.form != other.form {
+		return e.form < other.form
 	}
 	a, b := e.method+" "+e.host+e.target, other.method+" "+other.host+other.target
 	return len(a) < len(b) || len(a) == len(b) && a < b
@@ -107,7 +118,7 @@ func (e example) less(other example) bool {
 func explore(old, new *policy.Set, name string, work int) (found map[pair]*meeting, complete bool) {
 	olds, news := sources(old.Patterns(name)), sources(new.Patterns(name))
 	all := slices.Concat(olds, news)
-	x := &explorer{old: old, new: new, name: name, slashes: true, work: budget{left: work}, found: map[pair]*meeting{}}
+	x := &explorer{old: old, new: new, name: name, slashes: true, escapes: old.AdmitsEscapedUnreserved() || new.AdmitsEscapedUnreserved(), work: budget{left: work}, found: map[pair]*meeting{}}
 	x.choose(all)
 	everything := &source{end: more}
 	for _, s := range all {
@@ -214,15 +225,33 @@ func (x *explorer) path(e example, a, b *source, n int, trailing bool) {
 	}
 	e.target = "/" + strings.Join(segments, "/")
 	x.request(e)
+	if x.escapes && e.target != "/" {
+		escaped := e
+		escaped.form, escaped.target = withEscape, escapeFirst(e.target)
+		x.request(escaped)
+	}
 	if !x.slashes {
 		return
 	}
 	for _, i := range wild {
 		segments[i] = x.segment + "%2F" + x.segment
-		e.slash, e.target = true, "/"+strings.Join(segments, "/")
+		e.form, e.target = withSlash, "/"+strings.Join(segments, "/")
 		x.request(e)
 		segments[i] = x.segment
 	}
+}
+
+// escapeFirst escapes the first letter or digit of a path that is none of an escape.
+func escapeFirst(path string) string {
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '%':
+			i += 2
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
+			return fmt.Sprintf("%s%%%02X%s", path[:i], c, path[i+1:])
+		}
+	}
+	return path
 }
 
 // request asks both policies.
@@ -242,7 +271,7 @@ func (x *explorer) request(e example) {
 	if p.old == nil && p.new == nil {
 		return
 	}
-	x.admitted = x.admitted || e.slash
+	x.admitted = x.admitted || e.form == withSlash
 	switch known := x.found[p]; {
 	case known == nil && !x.work.spend(pairWork):
 	case known == nil || e.less(known.example):

@@ -157,8 +157,11 @@ func escapeControls(s string) string {
 func isInvisible(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
 func plainPath(reason string) string {
-	if strings.Contains(reason, "escaped slash") {
+	switch {
+	case strings.Contains(reason, "escaped slash"):
 		return "a path without %2F; paths: {allow: [encoded_slash]} in the policy file admits it within one {segment}"
+	case strings.Contains(reason, "needs no escape"):
+		return "a path with letters, digits, - _ and ~ as they are; paths: {allow: [escaped_unreserved]} in the policy file admits their escapes"
 	}
 	return "a request that no two programs read differently: " + reason
 }
