@@ -126,6 +126,14 @@ func tryPerRoute(t *testing.T, e *edge) {
 		e.wantAnswer(t, 403, `"insufficient_scope"`, "/users", "Host: "+host, e.bearer(nil))
 		e.wantAnswer(t, 403, `"access_denied"`, "/public", "Host: "+host)
 	}
+	// No spelling of a path or a host is another one's to Envoy's routes only.
+	for _, target := range []string{"/%61dmin", "/adm%69n", "/a%64min/", "/%61dmin/users", "/admin%2Dx"} {
+		e.wantAnswer(t, 400, `"invalid_path"`, target, e.bearer(map[string]any{"scope": "admin read:users"}))
+	}
+	for _, host := range []string{"partners.example.com..", "partners.example.com..:80", "partners.example.com...", "partners.example.com.:", "partners.example.com:"} {
+		e.wantAnswer(t, 400, `"invalid_path"`, "/users", "Host: "+host, e.bearer(map[string]any{"scope": "partner read:users"}))
+	}
+	e.wantAnswer(t, 400, `"invalid_path"`, "http://partners.example.com../users", e.bearer(map[string]any{"scope": "partner read:users"}))
 }
 
 // tryProbe: the load balancer's probe passes, whatever becomes of Scopeward.

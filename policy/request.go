@@ -69,6 +69,7 @@ func canonicalHost(host string) (string, error) {
 	} else {
 		name, port, hasPort = strings.Cut(host, ":")
 	}
+	// Envoy takes no empty port off a host when it looks for the virtual host.
 	if hasPort && !isPort(port) {
 		return "", &RequestError{"the port of the host is not a number"}
 	}
@@ -89,6 +90,9 @@ func canonicalIPv6(literal string) (string, error) {
 // canonicalName checks the form of a registered name or IPv4 address. Names of
 // other scripts come in their ASCII form (RFC 5891), underscores are in use.
 func canonicalName(name string) (string, error) {
+	if strings.HasSuffix(name, "..") { // one of which Envoy may have taken off
+		return "", &RequestError{"the host ends in more than one dot"}
+	}
 	name = strings.TrimSuffix(name, ".")
 	if len(name) > 253 {
 		return "", &RequestError{"the host is too long"}
@@ -119,7 +123,7 @@ func isPort(s string) bool {
 			return false
 		}
 	}
-	return len(s) <= 5
+	return s != "" && len(s) <= 5
 }
 
 // isToken reports whether s is a token (RFC 9110 §5.6.2).
