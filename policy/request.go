@@ -13,7 +13,7 @@ type Request struct {
 	Path     Path
 	Query    string            // raw, without the question mark
 	Headers  map[string]string // by lower-case name
-	ClientIP string
+	ClientIP string            // empty: not known, and an error of a condition that asks for it
 }
 
 // RequestError says in words why a request is ambiguous, or is none. Its answer

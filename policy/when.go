@@ -109,6 +109,9 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case "request.path":
 		return a.request.Path.canonical, true
 	case "request.client_ip":
+		if a.request.ClientIP == "" {
+			return types.NewErr("the client's address is not known"), true
+		}
 		return a.request.ClientIP, true
 	case "request.headers":
 		return a.request.Headers, true

@@ -86,10 +86,35 @@ rules:
   - match: /
     when: >-
       identity.subject == "" && size(identity.scopes) == 0 && size(identity.claims) == 0 && !has(identity.claims.x) &&
-      size(request.headers) == 0 && size(request.query) == 0 && request.client_ip == ""
+      size(request.headers) == 0 && size(request.query) == 0
 `)
 	if got := answer(set, "GET - / sub="); got != "allowed /" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestConditionWithoutClient: a client that isn't known is inside of nothing and outside of nothing.
+func TestConditionWithoutClient(t *testing.T) {
+	set := mustParse(t, `
+version: 1
+rules:
+  - {match: /equal, when: 'request.client_ip == ""'}
+  - {match: /unequal, when: 'request.client_ip != "10.0.0.1"'}
+  - {match: /not, when: '!request.client_ip.startsWith("10.")'}
+  - {match: /size, when: 'size(request.client_ip) == 0'}
+`)
+	for _, path := range []string{"/equal", "/unequal", "/not", "/size"} {
+		r, err := NewRequest("GET", "", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		match, err := set.Match("", &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := match.Decide(&Identity{}); d.Code != AccessDenied || d.Err == nil {
+			t.Errorf("%s: got %v", path, d)
+		}
 	}
 }
 
