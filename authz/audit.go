@@ -88,6 +88,9 @@ func (e *Event) line(took time.Duration) audit.Event {
 	if e.verdict.wouldBe != 0 {
 		l.WouldBe = e.verdict.wouldBe.String()
 	}
+	if l.ClientIP == "" {
+		l.Peer = e.request.asked.Peer
+	}
 	if rule := e.match.Rule(); rule != nil {
 		l.Rule = rule.Place()
 	}
@@ -124,12 +127,18 @@ func (e *Event) sampled(by Sampling) (share float64, recorded bool) {
 	return by.share, rand.Float64() < by.share
 }
 
+// told reports whether the log knows the fault already: that the client isn't known has
+// been said once, with what to do about it.
+func (e *Event) told() bool {
+	return e.request.unsatisfied != satisfied && e.match.Uses("request.client_ip")
+}
+
 // record writes the event to the audit and counts it.
 func (s *Server) record(e *Event) {
 	sampling := e.snapshot.Sampling
 	took := time.Since(e.start)
 	s.metrics.decided(e, took)
-	if e.verdict.err != nil {
+	if e.verdict.err != nil && !e.told() {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}

@@ -59,7 +59,7 @@ func BenchmarkStages(b *testing.B) {
 		b.Fatal(err)
 	}
 	event := &Event{snapshot: snapshot}
-	event.request, _ = newRequest(browserRequest(raw), 0)
+	event.request, _ = newRequest(browserRequest(raw), Hops{})
 	event.match, _ = snapshot.Policy.Match("", &event.request.Request)
 	event.result, _ = snapshot.Validator.Validate(b.Context(), raw, nil)
 	event.verdict = verdict{code: codeAllow}
@@ -69,7 +69,7 @@ func BenchmarkStages(b *testing.B) {
 		run  func()
 	}{
 		{"unmarshal", func() { _ = proto.Unmarshal(wire, &authv3.CheckRequest{}) }},
-		{"request", func() { _, _ = newRequest(in, 0) }},
+		{"request", func() { _, _ = newRequest(in, Hops{}) }},
 		{"match", func() { _, _ = snapshot.Policy.Match("", &event.request.Request) }},
 		{"credential", func() { _, _ = token.FromAuthorization("Bearer " + raw) }},
 		{"hash", func() { _ = sha256.Sum256([]byte(raw)) }},

@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"net/netip"
 	"strings"
 
 	"scopeward/authz/wire"
@@ -11,12 +10,13 @@ import (
 // request is what Envoy asked, in the form that the rest of the service reads.
 type request struct {
 	asked          wire.Request // as Envoy wrote it
-	policy.Request              // canonical
+	policy.Request              // canonical; ClientIP is empty where nobody knows the client
+	unsatisfied    unsatisfied
 }
 
 // canonicalize makes the request of what was asked; JoinRaw has joined its headers. After
 // an error the request has what could be read, for the audit.
-func (r *request) canonicalize(trustedHops int) error {
+func (r *request) canonicalize(hops Hops) error {
 	if !r.asked.HTTP {
 		return &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
 	}
@@ -28,11 +28,23 @@ func (r *request) canonicalize(trustedHops int) error {
 	if err != nil {
 		r.Method, r.Host = r.asked.Method, r.asked.Host
 	}
-	r.ClientIP = r.asked.Peer
-	if trustedHops > 0 {
-		r.ClientIP = clientIP(r.asked.Peer, r.asked.Header("x-forwarded-for"), trustedHops)
+	if strings.Contains(r.asked.Peer, ":") { // IPv4 addresses have one spelling
+		r.asked.Peer = canonicalAddress(r.asked.Peer)
+	}
+	r.ClientIP, r.unsatisfied = r.asked.Peer, satisfied
+	if hops.Trusted > 0 {
+		r.ClientIP, r.unsatisfied = hops.client(r.asked.Peer, r.asked.Header("x-forwarded-for"))
 	}
 	return err
+}
+
+// charged is the address that the rate limit counts: the client's, or that of the
+// connection where the client's is not known.
+func (r *request) charged() string {
+	if r.ClientIP == "" {
+		return r.asked.Peer
+	}
+	return r.ClientIP
 }
 
 // headerMap is what conditions see: all headers but the token.
@@ -58,30 +70,4 @@ func (r *request) find(set *policy.Set) (policy.Match, error) {
 func (r *request) rawPath() string {
 	path, _, _ := strings.Cut(r.asked.Path, "?")
 	return path
-}
-
-// clientIP is the downstream address that Envoy reports, or, behind
-// trustedHops proxies that append to X-Forwarded-For, the address that the
-// outermost of them saw. What lies further left in the header is the client's
-// own word and never counts.
-func clientIP(downstream, forwardedFor string, trustedHops int) string {
-	if trustedHops <= 0 || forwardedFor == "" {
-		return downstream
-	}
-	hops := strings.Split(forwardedFor, ",")
-	for i := range hops {
-		hops[i] = strings.TrimSpace(hops[i])
-	}
-	// With use_remote_address Envoy has appended the downstream address itself.
-	if n := len(hops); n > 1 && hops[n-1] == downstream {
-		hops = hops[:n-1]
-	}
-	if len(hops) < trustedHops {
-		return downstream
-	}
-	client, err := netip.ParseAddr(hops[len(hops)-trustedHops])
-	if err != nil {
-		return downstream
-	}
-	return client.String()
 }

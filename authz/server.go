@@ -44,9 +44,8 @@ type Snapshot struct {
 	ResourceMetadata string
 	// Metadata is answered to who asks for it, before the policy.
 	Metadata Metadata
-	// TrustedHops is the number of proxies in front of Envoy whose
-	// X-Forwarded-For entries are believed. 0 believes none.
-	TrustedHops int
+	// Hops says how to find the client behind proxies.
+	Hops Hops
 	// Sampling is which requests get an audit event.
 	Sampling Sampling
 
@@ -75,6 +74,7 @@ type Server struct {
 	recent   audit.Recent
 	tracer   trace.Tracer // nil: nothing is traced
 
+	notices  notices
 	shedding shedding
 	inFlight atomic.Int64
 	hurried  context.Context // ends when no request may wait for a provider any more
@@ -181,10 +181,11 @@ func (s *Server) decide(ctx context.Context, event *Event) (decided bool) {
 		event.verdict = denied(err)
 		return true
 	}
-	if err = event.request.canonicalize(event.snapshot.TrustedHops); err != nil {
+	if err = event.request.canonicalize(event.snapshot.Hops); err != nil {
 		event.verdict = denied(err)
 		return true
 	}
+	s.tellUnsatisfied(event.request.unsatisfied)
 	if event.snapshot.Metadata.asked(&event.request) {
 		event.verdict = verdict{code: codeMetadata}
 		return true
@@ -225,7 +226,7 @@ func (s *Server) authenticate(ctx context.Context, event *Event, mayWait bool) (
 // identify finds out who asks: from the bearer token, within the rate limit. It returns
 // false without an error if it would have to wait and may not; called again, it goes on.
 func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (identified bool, err error) {
-	client, limit := event.request.ClientIP, event.snapshot.Limit // the work may outlive the request
+	client, limit := event.request.charged(), event.snapshot.Limit // the work may outlive the request
 	if limit.EveryRequest && !event.counted {
 		if limit.Waits && !mayWait {
 			return false, nil

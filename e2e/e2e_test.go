@@ -160,6 +160,7 @@ type target struct {
 	name, authz, policy string
 	cluster             func(map[string]any) // changes the authorization cluster; optional
 	manager             func(map[string]any) // changes the HTTP connection manager; optional
+	listener            func(map[string]any) // changes the listener; optional
 	more                []any                // clusters that these changes need; optional
 }
 
@@ -222,6 +223,9 @@ func combine(upstream string, targets []target) ([]byte, error) {
 			if target.manager != nil {
 				chain := l.(map[string]any)["filter_chains"].([]any)[0].(map[string]any)
 				target.manager(chain["filters"].([]any)[0].(map[string]any)["typed_config"].(map[string]any))
+			}
+			if target.listener != nil {
+				target.listener(l.(map[string]any))
 			}
 			l.(map[string]any)["name"] = target.name
 			listeners = append(listeners, l)

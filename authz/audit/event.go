@@ -25,7 +25,8 @@ type Event struct {
 	Method     string    `json:"method" yaml:"method,required" doc:"The request's method."`
 	Host       string    `json:"host" yaml:"host,required" doc:"The request's host, in lower case and without port."`
 	Path       string    `json:"path" yaml:"path,required" doc:"The request's path, decoded and without its query; as it came where it is ambiguous."`
-	ClientIP   string    `json:"clientIp" yaml:"clientIp,required" doc:"The client's address, by rate_limit.trusted_hops; empty on a Unix socket."`
+	ClientIP   string    `json:"clientIp" yaml:"clientIp,required" doc:"The client's address, by rate_limit.trusted_hops; empty on a Unix socket, and where X-Forwarded-For does not tell it."`
+	Peer       string    `json:"peer,omitempty" yaml:"peer" doc:"The address that connected to Envoy, where clientIp is empty: of a proxy, as a rule. The rate limit counts it then." examples:"['127.0.0.1']"`
 	RequestID  string    `json:"requestId" yaml:"requestId,required" doc:"Envoy's x-request-id."`
 	Provider   string    `json:"provider" yaml:"provider,required" doc:"The name of the identity provider that the token belongs to; empty where none was looked at."`
 	Cache      string    `json:"cache" yaml:"cache,required" enum:"hit|miss|stale|none" doc:"Whether the identity cache knew the token: hit, miss, stale (believed since the provider can't be asked), or none (it was not looked at)."`
@@ -78,7 +79,7 @@ func (e *Event) Append(b []byte) []byte {
 	b = appendText(b, "provider", e.Provider)
 	b = appendText(b, "cache", e.Cache)
 	b = appendNumber(b, "durationMs", e.DurationMS)
-	for _, optional := range []struct{ name, value string }{{"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}} {
+	for _, optional := range []struct{ name, value string }{{"peer", e.Peer}, {"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}} {
 		if optional.value != "" {
 			b = appendText(b, optional.name, optional.value)
 		}

@@ -47,7 +47,7 @@ func (r *Recent) Add(e *Event) {
 		return
 	}
 	kept := *e
-	for _, text := range []*string{&kept.Action, &kept.UserID, &kept.Method, &kept.Host, &kept.Path, &kept.ClientIP, &kept.RequestID, &kept.Reason} {
+	for _, text := range []*string{&kept.Action, &kept.UserID, &kept.Method, &kept.Host, &kept.Path, &kept.ClientIP, &kept.Peer, &kept.RequestID, &kept.Reason} {
 		if len(*text) > longest {
 			*text = (*text)[:longest] + "…"
 		}
@@ -56,7 +56,7 @@ func (r *Recent) Add(e *Event) {
 		JSON: strings.TrimSuffix(string(kept.Append(nil)), "\n"),
 		code: kept.Code, rule: strings.Clone(kept.Rule),
 		text: strings.ToLower(strings.Join(append([]string{kept.Action, kept.UserID, kept.Code, kept.Method + " " + kept.Host + kept.Path,
-			kept.ClientIP, kept.RequestID, kept.Provider, kept.Reason}, kept.Scopes...), "\n")),
+			kept.ClientIP, kept.Peer, kept.RequestID, kept.Provider, kept.Reason}, kept.Scopes...), "\n")),
 	}
 	n.Number = r.newest.Add(1)
 	for slot := &r.ring[n.Number%recent]; ; {

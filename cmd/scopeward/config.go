@@ -123,11 +123,12 @@ type Cache struct {
 
 // RateLimit bounds the token validations of one client IP.
 type RateLimit struct {
-	Max         *strictyaml.Located[int]           `yaml:"max" default:"100" doc:"How many may be in one window."`
-	Window      *strictyaml.Located[time.Duration] `yaml:"window" default:"15m" doc:"The length of a window, at least 1s."`
-	Count       located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
-	TrustedHops strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy add the client's address to X-Forwarded-For."`
-	Redis       strictyaml.Located[secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
+	Max          *strictyaml.Located[int]           `yaml:"max" default:"100" doc:"How many may be in one window."`
+	Window       *strictyaml.Located[time.Duration] `yaml:"window" default:"15m" doc:"The length of a window, at least 1s."`
+	Count        located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
+	TrustedHops  strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy append to X-Forwarded-For. Where its entries are fewer, or don't tell an address, conditions on request.client_ip deny, and the limit counts whoever connected to Envoy."`
+	EnvoyAppends located                            `yaml:"envoy_appends" default:"auto" doc:"Whether Envoy appends the last entry of X-Forwarded-For, for trusted_hops. auto: where that entry is the address that connected to Envoy; behind a proxy on loopback, nobody is known. always: with use_remote_address. never: without it, or with skip_xff_append."`
+	Redis        strictyaml.Located[secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
 }
 
 // Resource is what is published of the API.

@@ -153,6 +153,7 @@ func (RateLimit) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("trusted_hops")["minimum"] = 0
 	orReference(s.Property("redis"), strictyaml.JSONSchema{"pattern": redisPattern})
 	orReference(s.Property("count"), oneOf(counts))
+	orReference(s.Property("envoy_appends"), oneOf(appends))
 }
 
 func (Resource) AmendSchema(s strictyaml.JSONSchema) {

@@ -181,7 +181,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 		Realm:            string(c.Realm.Value),
 		ResourceMetadata: string(c.ResourceMetadata.Value),
 		Metadata:         next.metadata(),
-		TrustedHops:      c.RateLimit.TrustedHops.Value,
+		Hops:             c.RateLimit.hops(),
 		Sampling:         authz.Sample(c.Audit.Sample.Value),
 	}
 	if old := s.state.Load(); inForce != nil && sameText(old.config.RateLimit, c.RateLimit) && old.sharing.limits == next.sharing.limits {
@@ -220,6 +220,11 @@ func disabledIfZero(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+func (r RateLimit) hops() authz.Hops {
+	appends := map[text]authz.EnvoyAppends{"auto": authz.AppendsAuto, "always": authz.AppendsAlways, "never": authz.AppendsNever}
+	return authz.Hops{Trusted: r.TrustedHops.Value, Appends: appends[r.EnvoyAppends.Value]}
 }
 
 func newLimit(r RateLimit, shared *connection) authz.Limit {

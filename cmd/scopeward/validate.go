@@ -29,6 +29,7 @@ var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 var (
 	validations = []string{validateJWKS, validateProfile, validateJWKSProfile, validateIntrospection}
 	counts      = []string{"validations", "requests", "off"}
+	appends     = []string{"auto", "always", "never"}
 	logLevels   = []string{"debug", "info", "warn", "error"}
 	logFormats  = []string{"json", "text"}
 )
@@ -49,6 +50,7 @@ func (c *Config) setDefaults() {
 	setPointer(&c.RateLimit.Max, 100)
 	setPointer(&c.RateLimit.Window, 15*time.Minute)
 	setDefault(&c.RateLimit.Count, "validations")
+	setDefault(&c.RateLimit.EnvoyAppends, "auto")
 	setDefault(&c.Realm, "api")
 	if c.Resource != nil {
 		if address, err := authz.MetadataURL(string(c.Resource.Value.Identifier.Value)); err == nil {
@@ -224,6 +226,10 @@ func (v *validator) rateLimit(r RateLimit) {
 	}
 	if r.TrustedHops.Value < 0 {
 		v.add(r.TrustedHops.Pos, "rate_limit.trusted_hops can't be negative")
+	}
+	v.oneOf("rate_limit.envoy_appends", r.EnvoyAppends, appends...)
+	if r.EnvoyAppends.Value != "auto" && r.TrustedHops.Value == 0 {
+		v.add(r.EnvoyAppends.Pos, "rate_limit.envoy_appends has no effect without trusted_hops: set trusted_hops to the number of proxies in front of Envoy, or remove it")
 	}
 }
 
