@@ -71,6 +71,9 @@ func (s *service) readiness() readiness {
 	if _, err := s.reloads.last(); err != nil {
 		r.Reasons = append(r.Reasons, "the files on disk are broken, what was last good serves on: "+err.Error())
 	}
+	for _, reason := range s.watcher.Trouble() {
+		r.Reasons = append(r.Reasons, "changed files are noticed some seconds late: "+reason)
+	}
 	if s.tls != nil {
 		r.Reasons = append(r.Reasons, s.tls.why(time.Now())...)
 	}

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/fsnotify/fsnotify"
 )
 
 // TestAuditDestinations: events go to standard output, to a file or nowhere, and with
@@ -47,31 +45,6 @@ func TestAuditDestinations(t *testing.T) {
 		shown := strings.Contains(stdout.String(), "  ALLOWED  ")
 		if (stdout.String() == event) != c.stdout || inFile != c.file || shown != c.shown || stdout.Len() > 0 && !c.stdout && !c.shown {
 			t.Errorf("%s, pretty %v: in the file %v, on standard output %q", c.to, c.pretty, inFile, &stdout)
-		}
-	}
-}
-
-// TestMatters: a log that grows beside the files is no change of them.
-func TestMatters(t *testing.T) {
-	watched := []string{"/etc/scopeward/scopeward.yaml", "/etc/scopeward/policies", "tls.crt"}
-	for _, c := range []struct {
-		op   fsnotify.Op
-		name string
-		want bool
-	}{
-		{fsnotify.Write, "/etc/scopeward/audit.log", false},
-		{fsnotify.Write, "/etc/scopeward/policies/audit.log", false},
-		{fsnotify.Write, "./audit.log", false},
-		{fsnotify.Write, "/etc/scopeward/other.yaml", false},
-		{fsnotify.Write, "/etc/scopeward/scopeward.yaml", true},
-		{fsnotify.Write, "/etc/scopeward/policies/a.yml", true},
-		{fsnotify.Write, "./tls.crt", true},
-		{fsnotify.Create, "/etc/scopeward/..data", true},
-		{fsnotify.Rename, "/etc/scopeward/audit.log", true},
-		{fsnotify.Chmod, "/etc/scopeward", true},
-	} {
-		if got := matters(fsnotify.Event{Name: c.name, Op: c.op}, watched); got != c.want {
-			t.Errorf("%s of %s: %v", c.op, c.name, got)
 		}
 	}
 }

@@ -121,7 +121,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	for _, r := range s.state.Load().sharing.connections() {
 		r.start(ctx, group.Go)
 	}
-	group.Go(func() error { return s.watch(ctx, group.Go) })
+	group.Go(func() error { s.watch(ctx, group.Go); return nil })
 	if s.auditFile != nil {
 		group.Go(func() error { s.auditFile.reopenOnHangup(ctx, s.audit.Wake); return nil })
 	}

@@ -17,6 +17,7 @@ import (
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
+	"scopeward/internal/filewatch"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )
@@ -34,6 +35,7 @@ type service struct {
 	server    *authz.Server
 	state     atomic.Pointer[state]
 	reloads   reloads
+	watcher   *filewatch.Watcher
 	tls       *transport // nil: plaintext
 	procs     *processors
 	draining  atomic.Bool
@@ -104,6 +106,7 @@ func loadRules(o options) (files, error) {
 // newService wires the parts together; it starts nothing. audit may be nil.
 func newService(o options, f files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
 	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, started: time.Now(), procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
+	s.watcher = filewatch.New(filewatch.Options{Paths: s.watched, Logger: log})
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.certs != nil {
 		s.tls = newTransport(f.certs, newRefusals(s.registry, log))

@@ -2,25 +2,17 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"scopeward/internal/strictyaml"
 )
-
-// settle is how long the folders must be quiet before the files are read: an
-// editor writes a file in several steps.
-const settle = 50 * time.Millisecond
 
 // newKeysPatience is how long a reload waits for the keys of a new provider, so
 // that its first tokens don't get 503.
@@ -66,79 +58,22 @@ func (r *reloads) needRestart() []string {
 	return r.restart
 }
 
-// watch reads the files again when they change, and on SIGHUP, until ctx ends. It
-// watches folders, not files: editors replace a file by renaming another over
-// it, and Kubernetes swaps a symlink to a folder. run is for what a reload starts.
-func (s *service) watch(ctx context.Context, run func(func() error)) error {
+// watch reads the files again when they change, and on SIGHUP, until ctx ends. run is for
+// what a reload starts.
+func (s *service) watch(ctx context.Context, run func(func() error)) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("configuration and policy can't be watched: %w", err)
-	}
-	defer watcher.Close()
-	// What changed between the first reading and the watch is not lost.
-	quiet := time.NewTimer(0)
-	defer quiet.Stop()
-	asked := false // by SIGHUP: then the outcome is said, also if it is the same as before
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case event := <-watcher.Events:
-			if matters(event, s.watched()) {
-				quiet.Reset(settle)
-			}
-		case err := <-watcher.Errors:
-			s.log.Warn("a change of a file may have been missed; SIGHUP reads all again", slog.Any("error", err))
-			quiet.Reset(settle)
-		case <-hangup:
+	s.watcher.Run(ctx, hangup, func(asked bool) bool {
+		if asked {
 			s.log.Info("reading the files again, as SIGHUP asks")
-			asked = true
-			quiet.Reset(0)
-		case <-quiet.C:
-			// Before reading: what changes while it is read is read again. A folder
-			// that was replaced is watched anew.
-			watched := folders(s.watched())
-			for _, dir := range watched {
-				if err := watcher.Add(dir); err != nil {
-					s.log.Warn("a folder can't be watched; SIGHUP reads its files again", slog.String("folder", dir), slog.Any("error", err))
-				}
-			}
-			s.reload(ctx, run, asked)
-			if s.tls != nil {
-				s.tls.reload(s.state.Load().config, s.log, asked)
-			}
-			asked = false
-			if !slices.Equal(watched, folders(s.watched())) { // the files now name others
-				quiet.Reset(0)
-			}
 		}
-	}
-}
-
-// matters tells whether the files have to be read again. A file beside them that only
-// grows, such as a log, would otherwise keep the folder from ever being quiet.
-func matters(event fsnotify.Event, watched []string) bool {
-	if event.Op != fsnotify.Write {
-		return true // a name stands for another file, a link leads elsewhere, somebody may read
-	}
-	name := filepath.Clean(event.Name)
-	ext := filepath.Ext(name)
-	is := func(path string) bool {
-		return path == name || path == filepath.Dir(name) && (ext == ".yaml" || ext == ".yml") // in a folder of policies
-	}
-	for _, path := range watched {
-		if is(filepath.Clean(path)) {
-			return true
+		whole := s.reload(ctx, run, asked)
+		if s.tls != nil {
+			s.tls.reload(s.state.Load().config, s.log, asked)
 		}
-		if target, err := filepath.EvalSymlinks(path); err == nil && is(target) {
-			return true
-		}
-	}
-	return false
+		return whole
+	})
 }
 
 // watched are the files and folders that matter.
@@ -174,37 +109,18 @@ func (s *service) watched() []string {
 	return paths
 }
 
-// folders are the folders whose changes matter: of the paths as written, and of
-// the files that symlinks among them lead to.
-func folders(paths []string) []string {
-	seen := map[string]bool{}
-	var folders []string
-	add := func(path string) {
-		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			path = filepath.Dir(path)
-		}
-		if !seen[path] {
-			seen[path] = true
-			folders = append(folders, path)
-		}
-	}
-	for _, path := range paths {
-		add(path)
-		if target, err := filepath.EvalSymlinks(path); err == nil {
-			add(target)
-		}
-	}
-	return folders
-}
-
 // reload brings the files into force, or keeps what was last good and says why.
 // The identities of providers that stay the same stay cached; decisions never are.
-func (s *service) reload(ctx context.Context, run func(func() error), asked bool) {
+// It returns false, and does nothing, if the files changed while they were read.
+func (s *service) reload(ctx context.Context, run func(func() error), asked bool) (whole bool) {
 	defer s.procs.all()()
 	f, err := loadRules(s.options)
 	var next *state
 	if err == nil {
 		next, err = s.prepare(f)
+	}
+	if !s.watcher.Unchanged() {
+		return false
 	}
 	now := time.Now()
 	_, failed := s.reloads.last()
@@ -213,7 +129,7 @@ func (s *service) reload(ctx context.Context, run func(func() error), asked bool
 			s.log.Error("the files are broken; what was last good serves on", slog.Any("error", err))
 		}
 		s.reloads.note(err, now)
-		return
+		return true
 	}
 	old := s.state.Load()
 	restart := needRestart(old.config, f.config)
@@ -225,12 +141,13 @@ func (s *service) reload(ctx context.Context, run func(func() error), asked bool
 		case asked:
 			s.log.Info("the files have not changed", slog.String("policy", f.policy.Version()))
 		}
-		return
+		return true
 	}
 	s.swap(ctx, run, old, next)
 	for _, setting := range restart {
 		s.log.Warn("a changed setting needs a restart", slog.String("setting", setting))
 	}
+	return true
 }
 
 // swap makes next what is in force.
