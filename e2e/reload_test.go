@@ -89,7 +89,7 @@ func TestAnotherFolder(t *testing.T) {
 // TestSecretRotation: a secret's file that changes is read again.
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
-	s := start(t, "introspection", nil)
+	s := start(t, "introspection", map[string]any{"rate_limit": map[string]any{"count": "off"}})
 	secret := filepath.Join(s.dir, "secret")
 	replace(t, secret, tokentest.ClientSecret, "wrong")
 	fresh := func(n int) string { return s.idp.Mint(map[string]any{"sub": fmt.Sprint("user", n)}, nil) }
