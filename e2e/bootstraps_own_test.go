@@ -110,7 +110,10 @@ func (e *edge) tryAccessLog(t *testing.T) {
 func tryPerRoute(t *testing.T, e *edge) {
 	tryProbe(t, e)
 	// Only this path is open, and it carries no identity and no token.
-	e.wantIdentity(t, nil, 0, "/livez", "X-Auth-Subject: root", "x_auth_subject: root", "X-Auth-Scopes: a", "x_auth_scopes: a", "X-Auth-Email: a", "x_auth_email: a")
+	e.wantIdentity(t, nil, 0, "/livez", "X-Auth-Subject: root", "X-Auth-Scopes: a", "X-Auth-Email: a")
+	for _, name := range []string{"x_auth_subject", "X-Auth_Subject", "x_auth-subject", "x-auth_scopes", "x_auth-email"} {
+		e.wantIdentity(t, nil, 400, "/livez", name+": root")
+	}
 	e.wantAnswer(t, 200, "upstream", "/livez", e.bearer(nil))
 	if seen := e.upstream.headers("/livez"); seen.Get("Authorization") != "" {
 		t.Error("a token reached the service past Scopeward")
@@ -121,7 +124,7 @@ func tryPerRoute(t *testing.T, e *edge) {
 	e.wantAnswer(t, 200, "upstream", "/admin", e.bearer(map[string]any{"scope": "admin"}))
 	e.wantAnswer(t, 403, "insufficient_scope", "/admin", e.bearer(nil))
 	e.wantAnswer(t, 403, "access_denied", "/admin/users", e.bearer(map[string]any{"scope": "admin"}))
-	for _, host := range []string{"partners.example.com", "PARTNERS.example.com", "partners.example.com:8080", "partners.example.com.", "partners.example.com.:8080"} {
+	for _, host := range []string{"partners.example.com", "PARTNERS.example.com", "partners.example.com:8080", "partners.example.com.", "partners.example.com.:8080", "PARTNERS.example.com."} {
 		e.wantAnswer(t, 200, "upstream", "/users", "Host: "+host, e.bearer(map[string]any{"scope": "partner"}))
 		e.wantAnswer(t, 403, `"insufficient_scope"`, "/users", "Host: "+host, e.bearer(nil))
 		e.wantAnswer(t, 403, `"access_denied"`, "/public", "Host: "+host)
@@ -134,6 +137,13 @@ func tryPerRoute(t *testing.T, e *edge) {
 		e.wantAnswer(t, 400, `"invalid_path"`, "/users", "Host: "+host, e.bearer(map[string]any{"scope": "partner read:users"}))
 	}
 	e.wantAnswer(t, 400, `"invalid_path"`, "http://partners.example.com../users", e.bearer(map[string]any{"scope": "partner read:users"}))
+	// What could be spelt so that the client chooses the policy.
+	for _, target := range []string{"/ADMIN", "/Admin/users", "/admin;x=1", "/admin/", "/administer"} {
+		e.wantAnswer(t, 403, `"access_denied"`, target, e.bearer(map[string]any{"scope": "admin"}))
+		if seen := e.upstream.headers(target); seen != nil {
+			t.Errorf("%s reached the service", target)
+		}
+	}
 }
 
 // tryProbe: the load balancer's probe passes, whatever becomes of Scopeward.

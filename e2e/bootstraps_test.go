@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"os"
@@ -45,7 +46,7 @@ func TestBootstraps(t *testing.T) {
 	tests := map[string]bootstrapTest{
 		"minimal.yaml":     {try: tryAllHeaders},
 		"production.yaml":  {try: tryProduction, underscores: http.StatusBadRequest},
-		"per-route.yaml":   {try: tryPerRoute, whileDown: tryProbe},
+		"per-route.yaml":   {try: tryPerRoute, whileDown: tryProbe, underscores: http.StatusBadRequest},
 		"unix-socket.yaml": {try: tryUnixSocket},
 		"mutual-tls.yaml":  {try: tryMutualTLS},
 		"jwt-first.yaml":   {try: tryJWTFirst},
@@ -66,6 +67,7 @@ func TestBootstraps(t *testing.T) {
 			e := startEdge(t, name)
 			e.tryAnswers(t)
 			e.tryAmbiguousPaths(t)
+			e.tryRawPaths(t)
 			e.trySpoofing(t, test.underscores)
 			e.tryDoctor(t)
 			test.try(t, e)
@@ -236,6 +238,19 @@ func (e *edge) tryAnswers(t *testing.T) {
 func (e *edge) tryAmbiguousPaths(t *testing.T) {
 	for _, target := range []string{"//users", "/public/../users", "/%2e%2e/users", "/public/%2E%2e/users", "/public%2Fusers", "/public%5c..", "/./users", `/public\users`} {
 		e.wantAnswer(t, 400, `"invalid_path"`, target, e.bearer(nil))
+	}
+}
+
+// tryRawPaths: HTTP/2 carries any byte, and Envoy shows Scopeward another one for
+// what is not UTF-8, so such a path gets no further.
+func (e *edge) tryRawPaths(t *testing.T) {
+	for _, target := range []string{"/public\xff", "/public?a=\xff", "/public?a=\xc3\xa9", "/livez?\x80"} {
+		if status := askHTTP2(t, strings.TrimPrefix(e.url, "http://"), target, e.idp.Mint(nil, nil)); status != "403" || e.upstream.headers(hex.EncodeToString([]byte(target))) != nil {
+			t.Errorf("%q over HTTP/2 answered %s, or reached the service", target, status)
+		}
+	}
+	if status := askHTTP2(t, strings.TrimPrefix(e.url, "http://"), "/public?a=%ff!", ""); status != "200" {
+		t.Errorf("a path of ASCII over HTTP/2 answered %s", status)
 	}
 }
 

@@ -56,7 +56,7 @@ func TestDoctorAsksEnvoy(t *testing.T) {
 		{"host and port", strings.TrimPrefix(good.AdminURL(), "http://"), 0, "", "0 findings."},
 		{"slash", good.AdminURL() + "/", 0, "", "0 findings."},
 		{"whole", good.AdminURL() + "/config_dump?include_eds", 0, "", "0 findings."},
-		{"bad", bad.AdminURL(), 1, found + bad.AdminURL() + ", listener public)\n    at   configs[2].static_listeners[0].listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.failure_mode_allow\n", "1 finding."},
+		{"bad", bad.AdminURL(), 1, found + bad.AdminURL() + ", listener public)\n    at   configs[2].static_listeners[0].listener.filter_chains[0].filters[0].typed_config.http_filters[1].typed_config.failure_mode_allow\n", "1 finding."},
 		{"saved", saved, 1, found + saved + ", listener public)", "1 finding."},
 		{"a part", good.AdminURL() + "/config_dump?resource=dynamic_listeners", 1, "", "that is not Envoy's admin interface: it is"},
 		{"allow_paths", closed.AdminURL(), 1, "", "is Envoy's admin interface, but its admin.allow_paths leaves out /config_dump"},
