@@ -34,3 +34,7 @@ func (r *Rule) Condition() *condition.Condition {
 	}
 	return r.condition.read
 }
+
+// MayExceed reports whether there may be a request for which the rule's condition costs
+// more than an evaluation may, which denies.
+func (r *Rule) MayExceed() bool { return r.condition != nil && r.condition.read.MayExceed(maxCost) }

@@ -20,8 +20,10 @@ func newPolicyDiff() *cobra.Command {
 		Use:   "diff OLD NEW",
 		Short: "Say what a change of the policy opens and closes, and for whom",
 		Long: `diff compares two policies, each a file or a folder, by what they let in, not by their text:
-order, comments, names and equal ways to write a rule are no change. Nothing that opens is missed;
-where two conditions can't be proved to let in the same, they may differ, which counts as opening.
+order, comments, names and equal ways to write a rule are no change. Nothing that opens is missed,
+and what is said to open is shown by an example that both policies were asked about. Where two
+conditions can neither be proved to let in the same nor be shown to differ, they may differ, which
+counts as opening; so does what the old condition denies only because it costs more than CEL may.
 
 The default policy is compared, and each policy with a "name:" by its name. Where OLD and NEW are both
 folders, requests may name files too, so that their names count.
@@ -30,8 +32,9 @@ The exit status is 1 if anything opens or may, 0 if not, and 2 for wrong usage.
 
 --output json gives: opens (bool), old_version, new_version, summary (a count for each kind), incomplete
 (policies that overlap too much to be compared), and changes, each with: kind (opens, changes, may_differ,
-closes), opens (bool), policy (a name; none: the default), requests (patterns), example, encoded_slash
-and escaped_unreserved (bool), old and new (the rule: name, file, line, column, needs; null: no rule), opens_for, closes_for
+closes), opens (bool), policy (a name; none: the default), requests (patterns), example, example_with
+(what the token and the request need besides, in words), encoded_slash and escaped_unreserved (bool), old
+and new (the rule: name, file, line, column, needs; null: no rule), opens_for, closes_for and may_close_for
 (who, in words).`,
 		Example: `  scopeward policy diff old/policy.yaml policy.yaml
   git show main:policy.yaml > /tmp/main.yaml && scopeward policy diff /tmp/main.yaml policy.yaml --output markdown`,

@@ -142,22 +142,33 @@ func Variable(e ast.Expr) string {
 // identity.claims.org, however it is written: identity.claims["org"] is the same.
 // It returns "" for any other expression.
 func Name(e ast.Expr) string {
+	if e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly() {
+		return ""
+	}
+	return strings.Join(Path(e), ".")
+}
+
+// Path returns the variable that an expression looks into, and the names that lead to
+// what it looks at or asks for; nil if it is no such expression.
+func Path(e ast.Expr) []string {
 	operand, field := e, ""
-	if e.Kind() == ast.SelectKind && !e.AsSelect().IsTestOnly() {
+	if e.Kind() == ast.SelectKind {
 		operand, field = e.AsSelect().Operand(), e.AsSelect().FieldName()
 	} else if args := Call(e, operators.Index); args != nil {
 		text, ok := Text(args[1])
 		if !ok {
-			return ""
+			return nil
 		}
 		operand, field = args[0], text
+	} else if name := Variable(e); name != "" {
+		return []string{name}
 	} else {
-		return Variable(e)
+		return nil
 	}
-	if prefix := Name(operand); prefix != "" {
-		return prefix + "." + field
+	if path := Path(operand); path != nil {
+		return append(path, field)
 	}
-	return ""
+	return nil
 }
 
 // Call returns the arguments of a call of an operator, nil if e is none.

@@ -89,17 +89,18 @@ func TestKeys(t *testing.T) {
 		a, b          string
 		same, ordered bool
 	}{
-		{`path.id == "a"`, `"a" == path.id`, true, false},
+		{`path.id == "a"`, `"a" == path.id`, true, true},
 		{`identity.claims.org == "a"`, `.identity.claims["org"] == "a"`, true, false},
 		{`path.id == "a" + "b"`, `path.id == "ab"`, true, false},
 		{`path.id == "a  b"`, `path.id == "a b"`, false, false},
 		{`path.id == "a" + "  b"`, `path.id == "a  b"`, true, false},
-		{`identity.claims.n == null`, `null == identity.claims.n`, true, false},
+		{`identity.claims.n == null`, `null == identity.claims.n`, true, true},
 		{`identity.claims.n == 1`, `identity.claims.n == 1u`, false, false},
 		{`identity.scopes.exists(s, s == path.id)`, `identity.scopes.exists(t, t == path.id)`, true, true},
 		{`identity.scopes.exists(s, [1].exists(t, s == path.id))`, `identity.scopes.exists(t, [1].exists(s, s == 1))`, false, false},
 		{`google.protobuf.Int64Value{value: 1} == 1`, `google.protobuf.Int64Value{value: 2} == 1`, false, false},
 		{`google.protobuf.Int64Value{value: 1} == 1`, `google.protobuf.Int64Value{value: 1} == 1`, true, true},
+		{`path.id == "a" && identity.claims.n == 1`, `1 == identity.claims.n && path.id == "a"`, false, false},
 		{`path.id < "b"`, `"b" > path.id`, true, false},
 	} {
 		if same := key(test.a, false) == key(test.b, false); same != test.same {

@@ -108,7 +108,7 @@ func (k *Keys) call(e ast.Expr) string {
 	args := call.Args()
 	name := call.FunctionName()
 	switch {
-	case name == operators.Equals && !k.Ordered:
+	case name == operators.Equals: // looks at both, in either order
 		return k.Equal(args[0], args[1])
 	case name == operators.Greater && !k.Ordered:
 		return operators.Less + "(" + k.Key(args[1]) + "," + k.Key(args[0]) + ")"

@@ -34,6 +34,29 @@ func conditionNeed(rule *policy.Rule, pattern *policy.Pattern) *need {
 	return needFact(fact{kind: holds, key: n.keys.Key(read.Root()), words: rule.When})
 }
 
+// steps gives what a condition that may exceed the cost limit evaluates, in order: the
+// operands of its outermost &&, by keys that stand for their cost, too. It gives none
+// for a condition that never costs so much.
+func steps(rule *policy.Rule, pattern *policy.Pattern) []string {
+	if !rule.MayExceed() {
+		return nil
+	}
+	keys := newKeys(rule.Condition(), pattern)
+	keys.Ordered = true
+	var all []string
+	var add func(e ast.Expr)
+	add = func(e ast.Expr) {
+		if args := condition.Call(e, operators.LogicalAnd); args != nil {
+			add(args[0])
+			add(args[1])
+			return
+		}
+		all = append(all, keys.Key(e))
+	}
+	add(rule.Condition().Root())
+	return all
+}
+
 // newKeys gives the keys of a condition whose path variables stand in pattern.
 func newKeys(read *condition.Condition, pattern *policy.Pattern) condition.Keys {
 	at := places(pattern)

@@ -7,8 +7,11 @@
 // explorer), as policy.Set.Match answers them; what a rule asks for is compared as a
 // formula (see need), exactly for scopes. Conditions are compared by their form,
 // part by part, after a normalisation; where that does not prove that the new
-// one lets in no more, it may open, and counts as opening. What is not compared
-// is the cost limit that stops a condition's evaluation, which denies.
+// one lets in no more, it may open, and counts as opening. So does what the old
+// condition may deny because its evaluation costs too much.
+//
+// It says that something opens, or closes, only if it has found a request and a token
+// for which both policies decide so (see search).
 package diff
 
 import (
@@ -38,7 +41,7 @@ const (
 	MayDiffer Kind = iota // it could not be proved that nothing opens
 	Opens                 // some pass now that did not
 	Changes               // some pass now that did not, others no longer
-	Closes                // some pass no longer
+	Closes                // some pass no longer, or maybe; none that did not
 )
 
 // String gives the kind as JSON output has it.
@@ -63,12 +66,16 @@ type Change struct {
 	Kind              Kind
 	Policy            string // its name; "" is the default policy
 	Requests          []string
-	Example           string // METHOD https://HOST/PATH
-	EncodedSlash      bool   // it is about paths with an escaped slash only
-	EscapedUnreserved bool   // it is about paths that escape what needs no escape only
+	Example           string   // METHOD https://HOST/PATH
+	With              []string // what it takes besides for the change to show, in words
+	EncodedSlash      bool     // it is about paths with an escaped slash only
+	EscapedUnreserved bool     // it is about paths that escape what needs no escape only
 	Old, New          *policy.Rule
 	OpensFor          []string // in words
 	ClosesFor         []string
+	MayCloseFor       []string // where that can't be told
+
+	opening, closing *shown // for which both policies decide so; nil where that can't be told
 }
 
 // Report is what differs between two policies.
@@ -107,15 +114,15 @@ type Options struct {
 func Compare(old, new *policy.Set, o Options) *Report {
 	c := &comparison{
 		report: &Report{OldVersion: old.Version(), NewVersion: new.Version()},
-		needs:  map[needKey]*need{}, effects: map[[2]string]effects{}, said: map[pair]bool{},
+		needs:  map[needKey]*need{}, steps: map[needKey][]string{}, effects: map[effectKey]effects{}, said: map[pair]bool{}, draws: maxDraws,
 	}
 	work := cmp.Or(o.work, maxWork)
 	for _, name := range names(old, new, o.FileNames) {
-		found, complete := explore(old, new, name, work)
+		x, complete := explore(old, new, name, work)
 		if !complete {
 			c.report.Incomplete = append(c.report.Incomplete, name)
 		}
-		c.policy(name, found)
+		c.policy(x)
 	}
 	slices.SortFunc(c.report.Changes, compareChanges)
 	return c.report
@@ -125,8 +132,10 @@ func Compare(old, new *policy.Set, o Options) *Report {
 type comparison struct {
 	report  *Report
 	needs   map[needKey]*need
-	effects map[[2]string]effects
+	steps   map[needKey][]string
+	effects map[effectKey]effects
 	said    map[pair]bool // by a policy before
+	draws   int           // that are left to search
 }
 
 // needKey is what a need depends on: the places of path variables are those of
@@ -147,14 +156,22 @@ func (c *comparison) need(m policy.Match) *need {
 	case m.Access() != policy.AccessToken:
 		return never()
 	}
-	key := needKey{rule: rule}
-	if rule.When != "" {
-		key.pattern = m.Pattern()
-	}
+	key := newNeedKey(m)
 	if c.needs[key] == nil {
 		c.needs[key] = tokenNeed(key)
+		if key.pattern != nil {
+			c.steps[key] = steps(rule, key.pattern)
+		}
 	}
 	return c.needs[key]
+}
+
+func newNeedKey(m policy.Match) needKey {
+	key := needKey{rule: m.Rule()}
+	if key.rule != nil && key.rule.When != "" {
+		key.pattern = m.Pattern()
+	}
+	return key
 }
 
 func tokenNeed(key needKey) *need {
@@ -176,92 +193,120 @@ func tokenNeed(key needKey) *need {
 	return needParts(allOf, all...)
 }
 
-// effects is what happens from one need to another.
+// effects is what happens from one need to another, as far as it is proved: No, or
+// Maybe.
 type effects struct {
 	opens, closes Effect
 	in, out       []cube // who comes in, who stays out
+	costs         [2]bool
 }
 
-func (c *comparison) between(old, new *need) effects {
-	key := [2]string{old.key, new.key}
+// effectKey is what effects depend on.
+type effectKey struct{ old, new, oldSteps, newSteps string }
+
+func (c *comparison) between(m *meeting) effects {
+	old, new := c.need(m.old), c.need(m.new)
+	oldSteps, newSteps := c.steps[newNeedKey(m.old)], c.steps[newNeedKey(m.new)]
+	key := effectKey{old.key, new.key, strings.Join(oldSteps, "\n"), strings.Join(newSteps, "\n")}
 	if known, ok := c.effects[key]; ok {
 		return known
 	}
 	in, out := new.implies(old), old.implies(new)
-	e := effects{opens: effect(in, out), closes: effect(out, in), in: minimal(in.without), out: minimal(out.without)}
+	e := effects{in: minimal(in.without), out: minimal(out.without)}
+	// What a condition denies for its cost, the other must deny as well: it must begin
+	// with the same steps.
+	e.costs = [2]bool{!new.never() && !begins(newSteps, oldSteps), !old.never() && !begins(oldSteps, newSteps)}
+	if in.proved && !e.costs[0] {
+		e.opens = No
+	}
+	if out.proved && !e.costs[1] {
+		e.closes = No
+	}
 	c.effects[key] = e
 	return e
 }
 
-// effect reads an implication: where it is not proved, but the one the other way
-// round is, something has been taken away or added; unless nobody may be able to
-// meet what that is.
-func effect(v, reverse verdict) Effect {
-	switch {
-	case v.proved:
-		return No
-	case v.refuted, reverse.proved && (len(v.without) == 0 || slices.ContainsFunc(v.without, cube.possible)):
-		return Yes
-	default:
-		return Maybe
-	}
+func begins(all, with []string) bool {
+	return len(all) >= len(with) && slices.Equal(all[:len(with)], with)
 }
 
-func (e effects) kind() (Kind, bool) {
+func kind(opens, closes Effect) Kind {
 	switch {
-	case e.opens == No && e.closes == No:
-		return MayDiffer, false
-	case e.opens == No:
-		return Closes, true
-	case e.opens == Maybe:
-		return MayDiffer, true
-	case e.closes == Yes:
-		return Changes, true
+	case opens == No:
+		return Closes
+	case opens == Maybe:
+		return MayDiffer
+	case closes == Yes:
+		return Changes
 	default:
-		return Opens, true
+		return Opens
 	}
 }
 
 // policy adds the changes of one policy: one for each pair of rules.
-func (c *comparison) policy(name string, found map[pair]*meeting) {
+func (c *comparison) policy(x *explorer) {
 	type group struct {
-		old, new *policy.Rule
-		form     form
-		key      [2]string
+		old, new      *policy.Rule
+		form          form
+		key           [2]string
+		opens, closes Effect
 	}
 	type entry struct {
-		change  *Change
-		example example
+		change *Change
+		shown  shown
 	}
 	groups := map[group]*entry{}
-	for _, p := range slices.SortedFunc(maps.Keys(found), comparePairs) {
+	for _, p := range slices.SortedFunc(maps.Keys(x.found), comparePairs) {
 		if c.said[p] {
 			continue // by the default policy, of which this is a part
 		}
 		c.said[p] = true
-		m := found[p]
-		old, new := c.need(m.old), c.need(m.new)
-		e := c.between(old, new)
-		kind, changes := e.kind()
-		if !changes {
+		m := x.found[p]
+		e := c.between(m)
+		if e.opens == No && e.closes == No {
 			continue
 		}
-		g := group{m.old.Rule(), m.new.Rule(), m.example.form, [2]string{old.key, new.key}}
-		x := groups[g]
-		if x == nil {
-			x = &entry{&Change{Kind: kind, Policy: name, EncodedSlash: m.example.form == withSlash, EscapedUnreserved: m.example.form == withEscape, Old: g.old, New: g.new, OpensFor: people(e.in), ClosesFor: people(e.out)}, m.example}
-			groups[g] = x
-		} else if m.example.less(x.example) {
-			x.example = m.example
+		best := shown{example: m.example}
+		closing := c.search(x, p, m, e.closes, e.out, false)
+		if closing != nil {
+			e.closes, best = Yes, *closing
 		}
-		x.change.Requests = append(x.change.Requests, p.String())
+		opening := c.search(x, p, m, e.opens, e.in, true)
+		if opening != nil {
+			e.opens, best = Yes, *opening
+		}
+		g := group{m.old.Rule(), m.new.Rule(), m.example.form, [2]string{c.need(m.old).key, c.need(m.new).key}, e.opens, e.closes}
+		known := groups[g]
+		if known == nil {
+			known = &entry{newChange(x.name, g.old, g.new, e), best}
+			known.change.EncodedSlash, known.change.EscapedUnreserved = g.form == withSlash, g.form == withEscape
+			known.change.opening, known.change.closing = opening, closing
+			groups[g] = known
+		} else if best.less(known.shown) {
+			known.shown = best
+		}
+		known.change.Requests = append(known.change.Requests, p.String())
 	}
-	for _, x := range groups {
-		slices.Sort(x.change.Requests)
-		x.change.Requests = slices.Compact(x.change.Requests)
-		x.change.Example = x.example.String()
-		c.report.Changes = append(c.report.Changes, *x.change)
+	for _, known := range groups {
+		slices.Sort(known.change.Requests)
+		known.change.Requests = slices.Compact(known.change.Requests)
+		known.change.Example, known.change.With = known.shown.String(), known.shown.with
+		c.report.Changes = append(c.report.Changes, *known.change)
 	}
+}
+
+func newChange(name string, old, new *policy.Rule, e effects) *Change {
+	change := &Change{Kind: kind(e.opens, e.closes), Policy: name, Old: old, New: new}
+	if e.opens != No {
+		change.OpensFor = people(e.in, e.costs[0], "old")
+	}
+	switch e.closes {
+	case Yes:
+		change.ClosesFor = people(e.out, e.costs[1], "new")
+	case Maybe:
+		change.MayCloseFor = people(e.out, e.costs[1], "new")
+	}
+	return change
 }
 
 func compareChanges(a, b Change) int {

@@ -32,6 +32,9 @@ func lines(r *Report) []string {
 		if len(c.ClosesFor) > 0 {
 			line += " -[" + strings.Join(c.ClosesFor, "; ") + "]"
 		}
+		if len(c.MayCloseFor) > 0 {
+			line += " ?[" + strings.Join(c.MayCloseFor, "; ") + "]"
+		}
 		all = append(all, line)
 	}
 	for _, name := range r.Incomplete {
@@ -69,7 +72,7 @@ func TestCompare(t *testing.T) {
 		{"without it or with it", rules(`{match: /a}`), rules(`{match: /a, when: '!("x" in identity.scopes) || "x" in identity.scopes'}`), nil},
 		{"only without it", rules(`{match: /a, when: '!("x" in identity.scopes)'}`), rules(`{match: /a}`), []string{"opens /a +[a token with scope x]"}},
 		{"a condition that may be about the scopes", rules(`{match: /a, any_scopes: [x, y]}`), rules(`{match: /a, when: '["x", "y"].exists(s, s in identity.scopes)'}`),
-			[]string{`may_differ /a +[any valid token, when ["x", "y"].exists(s, s in identity.scopes)] -[a token with scope x; a token with scope y]`}},
+			[]string{`may_differ /a +[any valid token, when ["x", "y"].exists(s, s in identity.scopes)] ?[a token with scope x; a token with scope y]`}},
 		{"a condition that is about the method", rules(`{match: GET /a, scopes: [x]}`), rules(`{match: /a, scopes: [x], when: 'request.method == "GET"'}`),
 			[]string{`may_differ /a +[a token with scope x, when request.method == "GET"]`, "closes GET /a -[a token with scope x]"}},
 
@@ -134,7 +137,7 @@ func TestCompare(t *testing.T) {
 }
 
 func TestConditions(t *testing.T) {
-	const equal, opens, closes, may = "", "opens", "closes", "may_differ"
+	const equal, opens, closes, changes, may = "", "opens", "closes", "changes", "may_differ"
 	tests := []struct{ old, new, want string }{
 		{`path.id == identity.subject`, `(identity.subject) == path.id`, equal},
 		{`path.id == "a" && path.to == "b"`, `path.to == "b" && path.id == "a"`, equal},
@@ -166,12 +169,19 @@ func TestConditions(t *testing.T) {
 		{`identity.claims.a == 1 || identity.claims.a != 1`, `1 == 1`, opens},
 		{`!has(identity.claims.a) || identity.claims.a == 1`, `identity.claims.a == 1`, closes},
 
-		{`path.id == "a"`, `path.id == "b"`, may},
-		{`path.id == "a"`, `path.id.startsWith("a")`, may},
-		{`path.id == "a"`, `path.to == "a"`, may},
-		{`path.id < "a"`, `path.id <= "a"`, may},
-		{`has(identity.claims.a)`, `has(identity.claims.b)`, may},
-		{`identity.scopes.exists(s, s == path.id)`, `identity.scopes.all(s, s == path.id)`, may},
+		// What no proof tells, an example may.
+		{`path.id == "a"`, `path.id == "b"`, changes},
+		{`path.id == "a"`, `path.id.startsWith("a")`, opens},
+		{`path.id == "a"`, `path.to == "a"`, changes},
+		{`path.id < "a"`, `path.id <= "a"`, opens},
+		{`has(identity.claims.a)`, `has(identity.claims.b)`, changes},
+		{`identity.scopes.exists(s, s == path.id)`, `identity.scopes.all(s, s == path.id)`, changes},
+		{`identity.claims.a == 3`, `identity.claims.a > 3`, changes},
+		{`size(path.id) == 3`, `size(path.id) < 3`, changes},
+		{`path.id == "a" && identity.claims["https://x/y"].z == "b"`, `path.id == "a"`, opens},
+		{`request.query["q"][0] == "a"`, `request.headers["h"] == "a"`, changes},
+		{`path.id == "a" && path.id == "b"`, `path.id == "a" && path.id != "a"`, closes},
+		{`path.id.matches("^[0-9]{7}$")`, `path.id.matches("^[0-9]{7,8}$") && path.id != "x"`, may},
 		{`identity.scopes.exists(s, identity.scopes.exists(t, s == "x" && t != s))`, `identity.scopes.exists(s, identity.scopes.exists(t, t == "x" && t != s))`, may},
 	}
 	for _, test := range tests {
@@ -189,6 +199,54 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestCost: a condition that costs more than CEL may denies, and which does depends on
+// the order of its operands.
+func TestCost(t *testing.T) {
+	const costly = `identity.scopes.all(s, identity.scopes.all(t, s != path.id + t))`
+	const equal, closes, may = "", "closes", "may_differ"
+	tests := []struct{ old, new, want string }{
+		{costly + ` || path.id == "a"`, `path.id == "a" || ` + costly, may},
+		{costly + ` && path.id == "a"`, `path.id == "a" && ` + costly, may},
+		{`path.id == "a" || ` + costly, costly + ` || path.id == "a"`, may}, // it costs more, but CEL takes what is true
+		{costly, costly, equal},
+		{costly, costly + ` && path.id == "a"`, closes},
+		{costly, costly + ` && path.id == "a" && path.to == "b"`, closes},
+		{costly, `path.id == "a" && ` + costly, may},
+		{`path.id == "a" && ` + costly, `path.id == "a"`, "opens"},
+		{`identity.scopes.all(x, identity.scopes.all(y, x != path.id + y))`, costly, equal},
+		{costly, `1 == 2`, closes},
+		{`1 == 2`, costly, "opens"},
+		{`path.id == "a" || path.to == "b" || "r" in identity.scopes`, `"r" in identity.scopes || path.to == "b" || path.id == "a"`, equal}, // never so much
+	}
+	for _, test := range tests {
+		old := mustParse(t, rules(fmt.Sprintf("{match: '/{id}/{to}', when: %q}", test.old)))
+		new := mustParse(t, rules(fmt.Sprintf("{match: '/{id}/{to}', when: %q}", test.new)))
+		got := ""
+		if report := Compare(old, new, Options{}); len(report.Changes) > 0 {
+			got = report.Changes[0].Kind.String()
+		}
+		if got != test.want {
+			t.Errorf("%s to %s: got %q, want %q", test.old, test.new, got, test.want)
+		}
+	}
+	// It does differ: the old policy denies this token, and the new one lets it in.
+	old := mustParse(t, rules(fmt.Sprintf("{match: '/{id}', when: %q}", tests[0].old)))
+	new := mustParse(t, rules(fmt.Sprintf("{match: '/{id}', when: %q}", tests[0].new)))
+	id := &policy.Identity{}
+	for i := range 1000 {
+		id.Scopes = append(id.Scopes, fmt.Sprint(i))
+	}
+	r, err := policy.NewRequest("GET", "", "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, wasErr := old.Match("", &r)
+	is, isErr := new.Match("", &r)
+	if wasErr != nil || isErr != nil || passes(was, id) || !passes(is, id) {
+		t.Errorf("was %v, is %v", was.Decide(id), is.Decide(id))
+	}
+}
+
 // TestPathVariables: variables go by their places, not by their names.
 func TestPathVariables(t *testing.T) {
 	rule := func(pattern, when string) *policy.Set {
@@ -200,9 +258,9 @@ func TestPathVariables(t *testing.T) {
 		want     string
 	}{
 		{"renamed", rule("'/{id}/{x}'", "path.id == identity.subject"), rule("'/{user}/{x}'", "path.user == identity.subject"), ""},
-		{"swapped", rule("'/{id}/{x}'", "path.id == identity.subject"), rule("'/{x}/{id}'", "path.id == identity.subject"), "may_differ"},
-		{"swapped, from the root of names", rule("'/{id}/{x}'", ".path.id == identity.subject"), rule("'/{x}/{id}'", ".path.id == identity.subject"), "may_differ"},
-		{"in a macro", rule("'/{id}/{x}'", "identity.scopes.exists(s, s == path.id)"), rule("'/{x}/{id}'", "identity.scopes.exists(s, s == path.id)"), "may_differ"},
+		{"swapped", rule("'/{id}/{x}'", "path.id == identity.subject"), rule("'/{x}/{id}'", "path.id == identity.subject"), "changes"},
+		{"swapped, from the root of names", rule("'/{id}/{x}'", ".path.id == identity.subject"), rule("'/{x}/{id}'", ".path.id == identity.subject"), "changes"},
+		{"in a macro", rule("'/{id}/{x}'", "identity.scopes.exists(s, s == path.id)"), rule("'/{x}/{id}'", "identity.scopes.exists(s, s == path.id)"), "changes"},
 		{"hidden by a macro's variable", rule("'/{id}/{x}'", `[identity.subject].exists(id, id == "a")`), rule("'/{x}/{id}'", `[identity.subject].exists(x, x == "a")`), ""},
 		{"the rest is not a segment", rule("'/a/{id}'", "path.id == identity.subject"), rule("'/a/{id...}'", "path.id == identity.subject"), "opens may_differ"},
 	}

@@ -172,7 +172,6 @@ func (n *need) cubes() ([]cube, bool) {
 // is proved.
 type verdict struct {
 	proved  bool   // whatever meets the one meets the other
-	refuted bool   // not so, whatever the conditions are
 	without []cube // these meet the one, and maybe not the other
 }
 
@@ -209,12 +208,6 @@ func (n *need) implies(other *need) verdict {
 		} else {
 			v.without = append(v.without, without...)
 		}
-		v.refuted = v.refuted || slices.ContainsFunc(without, func(c cube) bool {
-			// Conditions taken to be what other wants: if that does not help, it is a
-			// matter of scopes alone.
-			best := func(f fact) bool { return c.has(f) || f.kind == holds && !c.has(f.opposite()) }
-			return c.possible() && !other.met(best)
-		})
 	}
 	v.proved = len(v.without) == 0
 	return v
@@ -271,16 +264,6 @@ func (c cube) choices(scopes []string) ([]cube, bool) {
 		all = split
 	}
 	return all, true
-}
-
-// possible reports whether there surely is a request with the facts of c. A
-// condition on the scopes, or on what the request is anyway, is no fact of its own:
-// nobody may be able to bring it together with the others.
-func (c cube) possible() bool {
-	return !slices.ContainsFunc(c, func(f fact) bool {
-		return f.kind == holds && slices.ContainsFunc([]string{"identity.scopes", "request.method", "request.host", "request.path"},
-			func(name string) bool { return strings.Contains(f.words, name) || strings.Contains(f.key, name) })
-	})
 }
 
 // includesParts reports whether n asks for all that other asks for, part by part.

@@ -55,7 +55,14 @@ func (r *Report) Text(w io.Writer) error {
 		for _, who := range c.ClosesFor {
 			fmt.Fprintf(&b, "    closes for  %s\n", who)
 		}
-		fmt.Fprintf(&b, "    such as     %s\n\n", c.Example)
+		for _, who := range c.MayCloseFor {
+			fmt.Fprintf(&b, "    may keep out %s\n", who)
+		}
+		fmt.Fprintf(&b, "    such as     %s\n", c.Example)
+		for _, with := range c.With {
+			fmt.Fprintf(&b, "      with      %s\n", with)
+		}
+		b.WriteString("\n")
 	}
 	b.WriteString(r.Summary() + "\n")
 	_, err := io.WriteString(w, b.String())
@@ -121,13 +128,20 @@ func (r *Report) Markdown(w io.Writer) error {
 		for _, note := range c.notes() {
 			requests = append(requests, code(note))
 		}
-		requests = append(requests, "such as "+code(c.Example))
+		such := "such as " + code(c.Example)
+		if len(c.With) > 0 {
+			such += " with " + code(strings.Join(c.With, ", "))
+		}
+		requests = append(requests, such)
 		var who []string
 		for _, words := range c.OpensFor {
 			who = append(who, c.opensLabel()+" "+code(words))
 		}
 		for _, words := range c.ClosesFor {
 			who = append(who, "closes for "+code(words))
+		}
+		for _, words := range c.MayCloseFor {
+			who = append(who, "may keep out "+code(words))
 		}
 		fmt.Fprintf(&b, "| **%s** | %s | %s | %s | %s |\n", strings.ToLower(titles[c.Kind]), strings.Join(requests, "<br>"), code(at(c.Old)), code(at(c.New)), strings.Join(who, "<br>"))
 	}
@@ -176,12 +190,14 @@ type changeJSON struct {
 	Policy            string    `json:"policy,omitempty"`
 	Requests          []string  `json:"requests"`
 	Example           string    `json:"example"`
+	With              []string  `json:"example_with,omitempty"`
 	EncodedSlash      bool      `json:"encoded_slash,omitempty"`
 	EscapedUnreserved bool      `json:"escaped_unreserved,omitempty"`
 	Old               *ruleJSON `json:"old"` // null: no rule
 	New               *ruleJSON `json:"new"`
 	OpensFor          []string  `json:"opens_for"`
 	ClosesFor         []string  `json:"closes_for"`
+	MayCloseFor       []string  `json:"may_close_for,omitempty"`
 }
 
 // JSON writes the report for machines.
@@ -189,8 +205,9 @@ func (r *Report) JSON(w io.Writer) error {
 	changes := []changeJSON{}
 	for _, c := range r.Changes {
 		changes = append(changes, changeJSON{
-			Kind: c.Kind.String(), Opens: c.Kind.Opens(), Policy: c.Policy, Requests: c.Requests, Example: c.Example, EncodedSlash: c.EncodedSlash, EscapedUnreserved: c.EscapedUnreserved,
-			Old: newRuleJSON(c.Old), New: newRuleJSON(c.New), OpensFor: list(c.OpensFor), ClosesFor: list(c.ClosesFor),
+			Kind: c.Kind.String(), Opens: c.Kind.Opens(), Policy: c.Policy, Requests: c.Requests,
+			Example: c.Example, With: c.With, EncodedSlash: c.EncodedSlash, EscapedUnreserved: c.EscapedUnreserved,
+			Old: newRuleJSON(c.Old), New: newRuleJSON(c.New), OpensFor: list(c.OpensFor), ClosesFor: list(c.ClosesFor), MayCloseFor: c.MayCloseFor,
 		})
 	}
 	summary := map[string]int{}

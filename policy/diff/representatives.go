@@ -115,10 +115,13 @@ func (e example) less(other example) bool {
 
 // explore finds all pairs of rules that requests to the policy called name can
 // meet. complete is false if that would have been too much work.
-func explore(old, new *policy.Set, name string, work int) (found map[pair]*meeting, complete bool) {
+func explore(old, new *policy.Set, name string, work int) (x *explorer, complete bool) {
 	olds, news := sources(old.Patterns(name)), sources(new.Patterns(name))
 	all := slices.Concat(olds, news)
-	x := &explorer{old: old, new: new, name: name, slashes: true, escapes: old.AdmitsEscapedUnreserved() || new.AdmitsEscapedUnreserved(), work: budget{left: work}, found: map[pair]*meeting{}}
+	x = &explorer{
+		old: old, new: new, name: name, slashes: true, escapes: old.AdmitsEscapedUnreserved() || new.AdmitsEscapedUnreserved(),
+		work: budget{left: work}, found: map[pair]*meeting{},
+	}
 	x.choose(all)
 	everything := &source{end: more}
 	for _, s := range all {
@@ -131,7 +134,7 @@ func explore(old, new *policy.Set, name string, work int) (found map[pair]*meeti
 	for _, s := range olds {
 		index.overlapping(s, &x.work, func(other *source) { x.try(s, other) })
 	}
-	return x.found, !x.work.spent && !x.unknown
+	return x, !x.work.spent && !x.unknown
 }
 
 // choose finds names that no source names, and how far wildcards reach.

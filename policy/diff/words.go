@@ -99,9 +99,13 @@ func join(words []string) string {
 // maxPeople bounds the groups that are told of one change.
 const maxPeople = 8
 
-// people says in words who brings the facts of some cube.
-func people(cubes []cube) []string {
+// people says in words who brings the facts of some cube, or is denied by one of the
+// two policies for the cost of its condition only.
+func people(cubes []cube, costs bool, policy string) []string {
 	var all []string
+	if costs && len(cubes) == 0 {
+		return []string{"requests for which the " + policy + " condition costs more than CEL may, which denies them"}
+	}
 	for i, c := range cubes {
 		if i == maxPeople {
 			return append(all, fmt.Sprintf("%d more combinations", len(cubes)-i))
