@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.yaml.in/yaml/v4"
 
 	"scopeward/internal/admin/page"
 )
@@ -94,11 +93,7 @@ func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
 
 // showConfig shows the configuration in force. Secrets hide themselves.
 func (s *service) showConfig(w http.ResponseWriter, _ *http.Request) {
-	var shown map[string]any
-	b, err := yaml.Marshal(s.state.Load().config)
-	if err == nil {
-		err = yaml.Unmarshal(b, &shown)
-	}
+	shown, err := s.state.Load().Config.Shown()
 	if err != nil {
 		http.Error(w, "the configuration can't be shown", http.StatusInternalServerError)
 		return

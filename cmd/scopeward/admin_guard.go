@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"scopeward/internal/config"
 )
 
 // guarded refuses what a web site has a visitor's browser ask of the admin listener: by a
@@ -18,8 +20,8 @@ type guarded struct {
 
 // ServeHTTP implements [http.Handler].
 func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch config := g.state.Load().config; {
-	case !config.mayName(r):
+	switch settings := g.state.Load().Config.Admin; {
+	case !mayName(settings, r):
 		http.Error(w, "This is not served under that name. Open it by an IP address or as localhost, or add the name to admin.hosts.", http.StatusMisdirectedRequest)
 	case crossOrigin(r):
 		http.Error(w, "Another web site asks for this; only Scopeward's own page may.", http.StatusForbidden)
@@ -31,8 +33,8 @@ func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // mayName tells whether the request's Host is one that no web site can have: an IP
 // address, localhost, or a name that the configuration gives. Where other machines may
 // ask, Prometheus and probes do so by any name: they are shown no decisions.
-func (c *Config) mayName(r *http.Request) bool {
-	if c.Admin.AllowRemote && slices.Contains([]string{"/metrics", "/healthz", "/readyz"}, r.URL.Path) {
+func mayName(admin config.Admin, r *http.Request) bool {
+	if admin.AllowRemote && slices.Contains([]string{"/metrics", "/healthz", "/readyz"}, r.URL.Path) {
 		return true
 	}
 	host := r.Host
@@ -43,7 +45,7 @@ func (c *Config) mayName(r *http.Request) bool {
 	if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") {
 		return true
 	}
-	return slices.ContainsFunc(c.Admin.Hosts, func(l located) bool { return strings.EqualFold(host, string(l.Value)) })
+	return slices.ContainsFunc(admin.Hosts, func(name string) bool { return strings.EqualFold(host, name) })
 }
 
 // crossOrigin tells whether a browser says that the request comes from a page of

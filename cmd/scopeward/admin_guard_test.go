@@ -10,17 +10,6 @@ import (
 	"scopeward/internal/testenv/tokentest"
 )
 
-func TestIsLoopback(t *testing.T) {
-	for host, want := range map[string]bool{
-		"127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true, "localhost": true,
-		"": false, "0.0.0.0": false, "::": false, "10.0.0.1": false, "fe80::1%lo": false, "localhost.example.com": false, "127.1": false,
-	} {
-		if got := isLoopback(host); got != want {
-			t.Errorf("%q: %v", host, got)
-		}
-	}
-}
-
 // adminOf is the admin listener's handler with a configuration of its own.
 func adminOf(t *testing.T, admin map[string]any) http.Handler {
 	t.Helper()

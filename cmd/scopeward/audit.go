@@ -11,6 +11,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/audit"
+	"scopeward/internal/config"
 )
 
 // auditing is where audit events go. Its zero value is nowhere.
@@ -22,23 +23,23 @@ type auditing struct {
 
 // openAudit opens what audit.to names; with pretty, decisions are shown on stdout as well,
 // or instead of the events there.
-func openAudit(c *Config, pretty bool, stdout io.Writer, log *slog.Logger) (auditing, error) {
+func openAudit(c *config.Config, pretty bool, stdout io.Writer, log *slog.Logger) (auditing, error) {
 	var a auditing
 	if pretty {
 		stdout = audit.View{Colour: coloured(stdout)}.Writer(stdout)
 	}
 	to := stdout
-	if path := c.Audit.file(c.dir()); path != "" {
+	if path := c.Audit.File; path != "" {
 		file, err := openAuditFile(path, log)
 		if err != nil {
-			return a, at(c.Audit.To.Pos, fmt.Errorf("audit.to: %w", err))
+			return a, c.At("audit.to", err)
 		}
 		a.file, to = file, file
 		if pretty {
 			a.view = authz.NewLineWriter(stdout, nil)
 			to = beside{file, a.view}
 		}
-	} else if c.Audit.To.Value == "off" && !pretty {
+	} else if c.Audit.To == "off" && !pretty {
 		return a, nil
 	}
 	a.lines = authz.NewLineWriter(to, func(err error) { log.Error("audit events can't be written", slog.Any("error", err)) })

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"scopeward/internal/config"
 )
 
 // TestAuditDestinations: events go to standard output, to a file or nowhere, and with
@@ -26,9 +28,13 @@ func TestAuditDestinations(t *testing.T) {
 		{to: "off", pretty: true, shown: true},
 	} {
 		dir := t.TempDir()
-		config := &Config{file: filepath.Join(dir, "scopeward.yaml"), Audit: Audit{To: located{Value: text(c.to)}}}
+		settings := config.Default()
+		settings.Audit.To = c.to
+		if c.file {
+			settings.Audit.File = filepath.Join(dir, "audit.log")
+		}
 		var stdout bytes.Buffer
-		a, err := openAudit(config, c.pretty, &stdout, slog.New(slog.DiscardHandler))
+		a, err := openAudit(settings, c.pretty, &stdout, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,16 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/config"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )
 
 func newCheck() *cobra.Command {
-	var o options
+	var o config.Options
 	var output string
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -27,7 +27,7 @@ file:line:column: message. With --policy alone it checks policy files without a 
 			if output != "text" && output != "json" {
 				return &usageError{fmt.Errorf("--output is %q; it must be text or json", output)}
 			}
-			if o.config == "" && len(o.policy) == 0 {
+			if o.File == "" && len(o.Policy) == 0 {
 				return &usageError{errors.New("there is nothing to check: give --config scopeward.yaml or --policy policy.yaml")}
 			}
 			report, err := check(o)
@@ -50,15 +50,15 @@ type report struct {
 }
 
 // check loads everything that serve loads, and starts nothing.
-func check(o options) (report, error) {
+func check(o config.Options) (report, error) {
 	var (
-		f   files
+		f   config.Files
 		err error
 	)
-	if o.config == "" {
-		f.policy, err = policy.Load(o.policy...)
-	} else if f, err = load(o); err == nil {
-		err = f.config.checkSecrets()
+	if o.File == "" {
+		f.Policy, err = policy.Load(o.Policy...)
+	} else {
+		f, err = config.Load(o)
 	}
 	var problems strictyaml.Problems
 	switch {
@@ -66,22 +66,11 @@ func check(o options) (report, error) {
 		return report{problems: problems}, nil
 	case err != nil:
 		return report{}, err
-	case f.config != nil:
-		return report{rules: f.policy.Rules(), warnings: f.config.sharingWarnings()}, nil
+	case f.Config != nil:
+		return report{rules: f.Policy.Rules(), warnings: f.Config.Sharing.Warnings}, nil
 	default:
-		return report{rules: f.policy.Rules()}, nil
+		return report{rules: f.Policy.Rules()}, nil
 	}
-}
-
-// checkSecrets reads what is in files of its own.
-func (c *Config) checkSecrets() error {
-	_, err := newProviders(c, slog.New(slog.DiscardHandler), nil, nil)
-	var problems strictyaml.Problems
-	if err != nil && !errors.As(err, &problems) {
-		return err
-	}
-	_, inSharing := c.sharing(true)
-	return append(problems, inSharing...).Err()
 }
 
 func (r report) print(stdout, stderr io.Writer, output string) error {

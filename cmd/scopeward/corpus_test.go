@@ -15,7 +15,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -24,6 +23,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/audit"
+	"scopeward/internal/config"
 	"scopeward/internal/strictyaml"
 	"scopeward/internal/testenv/corpus"
 	"scopeward/internal/testenv/schematest"
@@ -119,10 +119,10 @@ func connect(t *testing.T, g *grpc.Server) authv3.AuthorizationClient {
 }
 
 // startService runs a configuration without its listeners until the test ends.
-func startService(t *testing.T, config string) (*service, *bytes.Buffer) {
+func startService(t *testing.T, file string) (*service, *bytes.Buffer) {
 	t.Helper()
-	o := options{config: config}
-	f, err := load(o)
+	o := config.Options{File: file}
+	f, err := config.Load(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,11 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/config"
 	"scopeward/internal/doctor"
 )
 
 func newDoctor() *cobra.Command {
-	var o options
+	o := config.Options{Secrets: config.NoSecrets}
 	var with doctor.Options
 	var output string
 	var list bool
@@ -74,7 +75,7 @@ usage.`,
 			return runDoctor(cmd, args[0], with, output)
 		},
 	}
-	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file` of Scopeward")
+	cmd.Flags().StringVarP(&o.File, "config", "c", "", "the configuration `file` of Scopeward")
 	cmd.Flags().IntVar(&with.TrustedHops, "trusted-hops", 0, "rate_limit.trusted_hops, instead of the configuration's")
 	cmd.Flags().StringVar(&with.Cluster, "cluster", "", "the `name` of the cluster that is Scopeward, if ext_authz filters ask several")
 	cmd.Flags().StringArrayVar(&with.Ignore, "ignore", nil, "the `name` of a check to leave out (repeatable)")
@@ -84,7 +85,7 @@ usage.`,
 }
 
 // doctorOptions says what Scopeward is set to.
-func doctorOptions(o options, with *doctor.Options, hopsGiven bool) error {
+func doctorOptions(o config.Options, with *doctor.Options, hopsGiven bool) error {
 	if with.TrustedHops < 0 {
 		return &usageError{fmt.Errorf("--trusted-hops is %d; it must be 0 or more", with.TrustedHops)}
 	}
@@ -93,25 +94,21 @@ func doctorOptions(o options, with *doctor.Options, hopsGiven bool) error {
 			return &usageError{fmt.Errorf("--ignore %s: there is no check of this name; --list tells them", name)}
 		}
 	}
-	if o.config == "" {
+	if o.File == "" {
 		return nil
 	}
-	f, err := load(o)
+	f, err := config.Load(o)
 	if err != nil {
 		return err
 	}
 	if !hopsGiven {
-		with.TrustedHops = f.config.RateLimit.TrustedHops.Value
+		with.TrustedHops = f.Config.RateLimit.Hops.Trusted
 	}
-	with.Headers = []string{}
-	for name := range f.config.Headers {
-		with.Headers = append(with.Headers, strings.ToLower(name))
+	with.Headers = f.Config.HeaderNames()
+	for _, p := range f.Config.Providers {
+		with.Timeout = max(with.Timeout, p.Timeout)
 	}
-	slices.Sort(with.Headers)
-	for _, p := range f.config.Providers {
-		with.Timeout = max(with.Timeout, *p.Value.Timeout)
-	}
-	with.EncodedSlash = f.policy.AdmitsEncodedSlash()
+	with.EncodedSlash = f.Policy.AdmitsEncodedSlash()
 	return nil
 }
 

@@ -133,8 +133,8 @@ func (s *service) drain(g *grpc.Server, h *healthService) {
 	start := time.Now()
 	taking := func() bool {
 		passed := time.Since(start)
-		if fixed := s.state.Load().config.Listen.Drain; fixed != nil {
-			return passed < fixed.Value
+		if fixed := s.state.Load().Config.Listen.Drain; fixed != nil {
+			return passed < *fixed
 		}
 		return passed < lameDuck || !h.waited(passed)
 	}

@@ -13,7 +13,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
 
-	"scopeward/internal/strictyaml"
+	"scopeward/internal/config"
 	"scopeward/policy"
 )
 
@@ -78,17 +78,16 @@ func TestDrainWaitsForAskers(t *testing.T) {
 
 func drainingService(t *testing.T, drain time.Duration) (*service, *healthService, *bufconn.Listener) {
 	t.Helper()
-	c := &Config{Providers: []strictyaml.Located[Provider]{{Value: Provider{Name: located{Value: "a"}, Issuer: located{Value: "https://a.example.com"}}}}}
-	c.setDefaults()
+	c := config.ForIssuer("a", "https://a.example.com", nil)
 	if drain > 0 {
-		c.Listen.Drain = &strictyaml.Located[time.Duration]{Value: drain}
+		c.Listen.Drain = &drain
 	}
 	rules, err := policy.Parse(policy.File{Name: "policy.yaml", Data: []byte(tlsPolicy)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := files{config: c, policy: rules}
-	s, err := newService(options{}, f, slog.New(slog.DiscardHandler), nil)
+	f := config.Files{Config: c, Policy: rules}
+	s, err := newService(config.Options{}, f, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,12 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"scopeward/internal/config"
 	"scopeward/internal/strictyaml"
 )
 
 func newHealthcheck() *cobra.Command {
-	var o options
+	var o config.Options
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
@@ -41,84 +42,49 @@ The exit status is 0 if the service is SERVING, 1 if it is not or does not answe
 			if timeout <= 0 {
 				return &usageError{fmt.Errorf("--timeout is %s; it must be longer than 0s", timeout)}
 			}
-			c, err := healthConfig(o)
+			c, err := config.ReadListen(o)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			if err := askService(ctx, c); err != nil {
-				return explainHealth(reachable(string(c.Listen.GRPC.Value)), timeout, err)
+				return explainHealth(reachable(c.Listen.GRPC), timeout, err)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "SERVING")
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file` of the service; its listen.grpc is asked, by its listen.tls")
-	cmd.Flags().StringVarP(&o.listen, "addr", "a", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
+	cmd.Flags().StringVarP(&o.File, "config", "c", "", "the configuration `file` of the service; its listen.grpc is asked, by its listen.tls")
+	cmd.Flags().StringVarP(&o.GRPC, "addr", "a", "", "the gRPC `address`, host:port or unix:///path (default "+config.DefaultGRPC+")")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "how long to wait for the answer")
 	return cmd
 }
 
-// healthConfig is the part of a configuration that says how its service is asked.
-func healthConfig(o options) (*Config, error) {
-	c := &Config{file: "--addr"}
-	if o.config != "" {
-		read, problems, err := readConfig(o)
-		if err != nil {
-			return nil, err
-		}
-		if c = read; len(c.Providers) == 0 && len(problems) > 0 { // nothing of it could be read
-			return nil, problems
-		}
-	}
-	if o.listen != "" {
-		c.Listen.GRPC = located{Value: text(o.listen)}
-	}
-	c.setDefaults()
-	v := &validator{file: c.file}
-	v.grpcAddress(c.Listen.GRPC)
-	switch {
-	case len(v.problems) > 0 && o.listen != "":
-		return nil, &usageError{v.problems}
-	case len(v.problems) > 0:
-		return nil, v.problems
-	case strings.HasSuffix(string(c.Listen.GRPC.Value), ":0"):
-		return nil, &usageError{errors.New("listen.grpc leaves the port to the system: tell the one that it chose by --addr")}
-	}
-	return c, nil
-}
-
 // healthCredentials are those of a client of the service's own. It doesn't verify
 // the service: it asks on the same machine, and for nothing that could be abused.
-func healthCredentials(c *Config) (_ credentials.TransportCredentials, mutual bool, err error) {
-	if c.Listen.TLS == nil {
+func healthCredentials(c *config.Config) (_ credentials.TransportCredentials, mutual bool, err error) {
+	if !c.Listen.TLS {
 		return insecure.NewCredentials(), false, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
-	t := c.Listen.TLS.Value
-	if t.ClientCA.Value == "" {
-		return credentials.NewTLS(config), false, nil
+	pair, err := c.ClientCertificate()
+	conn := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	if pair != nil {
+		conn.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
 	}
-	v := &validator{file: c.file}
-	cert, key := v.readPEM(c.dir(), "listen.tls.cert", t.Cert), v.readPEM(c.dir(), "listen.tls.key", t.Key)
-	if len(v.problems) == 0 {
-		pair := v.keyPair(t, cert, key)
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	}
-	return credentials.NewTLS(config), true, v.problems.Err()
+	return credentials.NewTLS(conn), pair != nil, err
 }
 
 // askService returns nil if the service of a configuration is SERVING. Where the
 // files of listen.tls are broken, they don't open the gRPC listener, but the
 // service goes on with what was last good: then the admin listener knows.
-func askService(ctx context.Context, c *Config) error {
+func askService(ctx context.Context, c *config.Config) error {
 	creds, mutual, err := healthCredentials(c)
 	if err == nil {
-		err = askHealth(ctx, reachable(string(c.Listen.GRPC.Value)), creds)
+		err = askHealth(ctx, reachable(c.Listen.GRPC), creds)
 	}
 	refused := err != nil && !errors.Is(err, errNotServing) && ctx.Err() == nil
-	if admin := string(c.Listen.Admin.Value); mutual && refused && admin != "" {
+	if admin := c.Listen.Admin; mutual && refused && admin != "" {
 		if askAdmin(ctx, reachable(admin)) == nil {
 			return nil
 		}

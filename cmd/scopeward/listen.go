@@ -13,44 +13,32 @@ import (
 	"strings"
 	"syscall"
 
-	"scopeward/internal/strictyaml"
+	"scopeward/internal/config"
 )
 
 // listenGRPC opens what Envoy asks.
-func listenGRPC(l Listen) (net.Listener, error) {
-	if path, ok := strings.CutPrefix(string(l.GRPC.Value), "unix://"); ok {
-		socket := Socket{}
-		if l.Socket != nil {
-			socket = l.Socket.Value
-		}
-		opened, err := socket.listen(path)
-		if err != nil {
-			return nil, at(l.GRPC.Pos, fmt.Errorf("listen.grpc: %w", err))
-		}
-		return opened, nil
+func listenGRPC(c *config.Config) (l net.Listener, err error) {
+	if path, ok := strings.CutPrefix(c.Listen.GRPC, "unix://"); ok {
+		l, err = listenSocket(c.Listen.Socket, path)
+	} else {
+		l, err = listen(c.Listen.GRPC)
 	}
-	return listen("listen.grpc", l.GRPC)
-}
-
-// listen opens host:port; what names the setting in errors.
-func listen(what string, address located) (net.Listener, error) {
-	l, err := net.Listen("tcp", string(address.Value))
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, at(address.Pos, fmt.Errorf("%s: %s is in use by another process; stop it or choose another address", what, address.Value))
-	case err != nil:
-		return nil, at(address.Pos, fmt.Errorf("%s: can't listen: %w", what, err))
+	if err != nil {
+		return nil, c.At("listen.grpc", err)
 	}
 	return l, nil
 }
 
-// at says where the setting stands that led to an error; one of the command line
-// has no place.
-func at(pos strictyaml.Pos, err error) error {
-	if pos.Line == 0 {
-		return err
+// listen opens host:port.
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another process; stop it or choose another address", address)
+	case err != nil:
+		return nil, fmt.Errorf("can't listen: %w", err)
 	}
-	return fmt.Errorf("%s: %w", pos, err)
+	return l, nil
 }
 
 // socketFile is a Unix socket that is removed when it is closed, unless another
@@ -73,10 +61,10 @@ func (s *socketFile) Close() error {
 	return err
 }
 
-// listen opens the socket. It is made in a folder that nobody else can enter, and
+// listenSocket opens the socket. It is made in a folder that nobody else can enter, and
 // put in its place when it has its mode and owner: at no moment can be connected
 // who shouldn't, and one that a killed process left behind is replaced at once.
-func (s Socket) listen(path string) (*socketFile, error) {
+func listenSocket(s config.Socket, path string) (*socketFile, error) {
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("the folder %s of the socket does not exist; make it (mkdir -p %[1]s; in a container, mount a volume there), or choose another path", folder)
@@ -98,7 +86,7 @@ func (s Socket) listen(path string) (*socketFile, error) {
 	}
 	listener.SetUnlinkOnClose(false) // of the name that it won't have any more
 	opened := &socketFile{UnixListener: listener, path: path}
-	err = s.protect(temporary)
+	err = protect(s, temporary)
 	if err == nil {
 		err = os.Rename(temporary, path)
 	}
@@ -113,28 +101,17 @@ func (s Socket) listen(path string) (*socketFile, error) {
 }
 
 // protect gives a socket its owner and mode.
-func (s Socket) protect(path string) error {
-	if s.Owner.Value != "" {
-		uid, gid, err := lookUpOwner(string(s.Owner.Value))
+func protect(s config.Socket, path string) error {
+	if s.Owner != "" {
+		uid, gid, err := lookUpOwner(s.Owner)
 		if err != nil {
 			return err
 		}
 		if err := os.Chown(path, uid, gid); err != nil {
-			return fmt.Errorf("listen.socket.owner: the socket can't be given to %s: %w; only root may give it to another user, and to a group only root and its members", s.Owner.Value, cause(err))
+			return fmt.Errorf("listen.socket.owner: the socket can't be given to %s: %w; only root may give it to another user, and to a group only root and its members", s.Owner, cause(err))
 		}
 	}
-	return os.Chmod(path, s.mode())
-}
-
-// defaultSocketMode lets the process's user and group connect, and nobody else.
-const defaultSocketMode = 0o660
-
-func (s Socket) mode() fs.FileMode {
-	mode, err := strconv.ParseUint(string(s.Mode.Value), 8, 9)
-	if err != nil { // there is none: validate has refused others
-		return defaultSocketMode
-	}
-	return fs.FileMode(mode)
+	return os.Chmod(path, s.Mode)
 }
 
 // lookUpOwner finds the numbers of user:group, user or :group; -1 stays as it is.

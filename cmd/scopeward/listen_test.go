@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net"
@@ -11,10 +12,30 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"scopeward/internal/config"
 )
 
-func socketOf(mode, owner string) Socket {
-	return Socket{Mode: located{Value: text(mode)}, Owner: located{Value: text(owner)}}
+// onSocket is the setting, as it is read, of a service on a socket.
+func onSocket(t *testing.T, mode, owner string) config.Socket {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "scopeward.yaml")
+	socket := map[string]string{"owner": owner}
+	if mode != "" {
+		socket["mode"] = mode
+	}
+	text, err := json.Marshal(map[string]any{"listen": map[string]any{"grpc": "unix:///s", "socket": socket}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.ReadListen(config.Options{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Listen.Socket
 }
 
 func TestSocketModeAndOwner(t *testing.T) {
@@ -25,7 +46,7 @@ func TestSocketModeAndOwner(t *testing.T) {
 	}
 	for mode, want := range map[string]fs.FileMode{"": 0o660, "0600": 0o600, "666": 0o666, "0777": 0o777} {
 		path := filepath.Join(t.TempDir(), "s")
-		l, err := socketOf(mode, fmt.Sprintf("%d:%d", os.Getuid(), group)).listen(path)
+		l, err := listenSocket(onSocket(t, mode, fmt.Sprintf("%d:%d", os.Getuid(), group)), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +93,7 @@ func TestSocketIsNeverWider(t *testing.T) {
 		}
 	})
 	for range 200 {
-		l, err := socketOf("0600", "").listen(path)
+		l, err := listenSocket(onSocket(t, "0600", ""), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +126,7 @@ func TestStaleSocket(t *testing.T) {
 		for range 8 {
 			all.Go(func() {
 				start.Wait()
-				l, err := Socket{}.listen(path)
+				l, err := listenSocket(config.Socket{Mode: 0o660}, path)
 				switch {
 				case err == nil:
 					opened.Add(1)
@@ -130,14 +151,14 @@ func TestStaleSocket(t *testing.T) {
 func TestSocketOfAnother(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
-	first, err := Socket{}.listen(path)
+	first, err := listenSocket(config.Socket{Mode: 0o660}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	second, err := Socket{}.listen(path)
+	second, err := listenSocket(config.Socket{Mode: 0o660}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,20 +180,20 @@ func TestSocketErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		socket     Socket
+		socket     config.Socket
 		path, says string
 	}{
-		"a missing folder":    {Socket{}, dir + "/none/s", "the folder " + dir + "/none of the socket does not exist; make it (mkdir -p " + dir + "/none;"},
-		"a file as folder":    {Socket{}, file + "/s", "does not exist; make it"},
-		"a file as socket":    {Socket{}, file, "exists and is no socket"},
-		"a folder as socket":  {Socket{}, dir, "exists and is no socket"},
-		"a folder of no user": {Socket{}, "/proc/s", "the folder /proc of the socket can't be written to: "},
-		"an unknown user":     {socketOf("", "no-such-user"), dir + "/u", `there is no user "no-such-user" here; write its number`},
-		"an unknown group":    {socketOf("", ":no-such-group"), dir + "/g", `there is no group "no-such-group" here; write its number`},
+		"a missing folder":    {config.Socket{Mode: 0o660}, dir + "/none/s", "the folder " + dir + "/none of the socket does not exist; make it (mkdir -p " + dir + "/none;"},
+		"a file as folder":    {config.Socket{Mode: 0o660}, file + "/s", "does not exist; make it"},
+		"a file as socket":    {config.Socket{Mode: 0o660}, file, "exists and is no socket"},
+		"a folder as socket":  {config.Socket{Mode: 0o660}, dir, "exists and is no socket"},
+		"a folder of no user": {config.Socket{Mode: 0o660}, "/proc/s", "the folder /proc of the socket can't be written to: "},
+		"an unknown user":     {onSocket(t, "", "no-such-user"), dir + "/u", `there is no user "no-such-user" here; write its number`},
+		"an unknown group":    {onSocket(t, "", ":no-such-group"), dir + "/g", `there is no group "no-such-group" here; write its number`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, err := test.socket.listen(test.path)
+			l, err := listenSocket(test.socket, test.path)
 			if err == nil {
 				l.Close()
 				t.Fatal("no error")
@@ -181,32 +202,5 @@ func TestSocketErrors(t *testing.T) {
 				t.Errorf("it says: %v\nwant: %s", err, test.says)
 			}
 		})
-	}
-}
-
-func TestCheckSocket(t *testing.T) {
-	t.Parallel()
-	long := "/" + strings.Repeat("x", 99)
-	for listen, want := range map[string]string{
-		"{grpc: 'unix:///run/s', socket: {mode: '0666', owner: 'a:b'}}": "",
-		"{grpc: 'unix:///run/s', socket: {mode: '660', owner: ':101'}}": "",
-		"{grpc: 'unix:///run/s', socket: {owner: '1000'}}":              "",
-		"{grpc: 'unix://" + long + "/abcdef'}":                          "", // 107 is what fits
-		"{grpc: 'unix://" + long + "/abcdefg'}":                         "1:16: listen.grpc: the path of the Unix socket has 108 bytes, of which the system takes 107",
-		"{grpc: 'unix://" + long + "abc/s'}":                            "has 105 bytes, of which the system takes 102",
-		"{grpc: 'unix:///run/'}":                                        "1:16: listen.grpc: /run/ is a folder",
-		"{grpc: 'unix:///run/s', socket: {mode: 0660}}":                 `mode must be text, not the number 0660: quote it: "0660"`,
-		"{grpc: 'unix:///run/s', socket: {mode: '0888'}}":               `1:48: listen.socket.mode: "0888" is no octal mode`,
-		"{grpc: 'unix:///run/s', socket: {mode: '7777'}}":               `"7777" is no octal mode`,
-		"{grpc: 'unix:///run/s', socket: {mode: '0440'}}":               `with "0440" nobody can connect`,
-		"{grpc: 'unix:///run/s', socket: {owner: ':'}}":                 `1:49: listen.socket.owner: ":" is not user:group, user or :group`,
-		"{grpc: 'unix:///run/s', socket: {owner: ''}}":                  `"" is not user:group`,
-		"{grpc: '127.0.0.1:9191', socket: {mode: '0660'}}":              "listen.socket is for a Unix socket, but listen.grpc is 127.0.0.1:9191",
-		"{socket: {mode: '0660'}}":                                      "listen.socket is for a Unix socket, but listen.grpc is 127.0.0.1:9191",
-	} {
-		_, err := loadText(t, []byte("listen: "+listen+"\nproviders: [{name: a, issuer: 'https://a.example.com', audiences: [a]}]\npolicy: p.yaml\n"))
-		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
-			t.Errorf("%s: it says %s\nwant: %s", listen, got, want)
-		}
 	}
 }

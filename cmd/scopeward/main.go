@@ -13,7 +13,7 @@
 //	scopeward token inspect < token             why a token is accepted or refused
 //	scopeward version
 //
-// The configuration is documented at Config, the policy file in package
+// The configuration is documented in package config, the policy file in package
 // policy. Without a configuration file, KINDE_ISSUER_URL, KINDE_AUDIENCE and
 // --policy are enough.
 //
@@ -36,6 +36,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"scopeward/internal/config"
 	"scopeward/internal/strictyaml"
 )
 
@@ -61,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &problems):
 		printProblems(stderr, problems)
 		return 1
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, config.ErrUsage):
 		fmt.Fprintf(stderr, "scopeward: %v\nRun '%s --help' for how to use it.\n", err, used.CommandPath())
 		return 2
 	default:
@@ -136,7 +137,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 // configFlags are the flags of every command that reads a configuration.
-func configFlags(cmd *cobra.Command, o *options) {
-	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file`")
-	cmd.Flags().StringArrayVarP(&o.policy, "policy", "p", nil, "a policy `file` or directory; replaces those of the configuration (repeatable)")
+func configFlags(cmd *cobra.Command, o *config.Options) {
+	cmd.Flags().StringVarP(&o.File, "config", "c", "", "the configuration `file`")
+	cmd.Flags().StringArrayVarP(&o.Policy, "policy", "p", nil, "a policy `file` or directory; replaces those of the configuration (repeatable)")
 }

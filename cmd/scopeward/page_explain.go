@@ -32,7 +32,7 @@ func (s *service) explain(ctx context.Context, q page.Question) (any, error) {
 		return nil, errors.New("give a token, or what a valid one would hold, not both")
 	}
 	o := explainOptions{scopes: q.Scopes, claims: q.Claims, headers: q.Headers, clientIP: q.ClientIP}
-	snapshot, config := s.server.Snapshot(), s.state.Load().config
+	snapshot, config := s.server.Snapshot(), s.state.Load().Config
 	o.name = explain.OnlyPolicy(snapshot.Policy)
 	asked, err := o.request(q.Method, q.URL)
 	if err == nil && q.Valid {

@@ -19,11 +19,11 @@ func (s *service) pageState() page.State {
 	shown := page.State{
 		Now: time.Now(), Version: version(), Started: s.started,
 		Ready: ready.Ready, Reasons: ready.Reasons,
-		Policy: page.Policy{Version: st.policy.Version(), Loaded: st.loaded, Rules: len(st.policy.Rules())},
+		Policy: page.Policy{Version: st.Policy.Version(), Loaded: st.loaded, Rules: len(st.Policy.Rules())},
 		Reload: s.pageReload(),
-		Cache:  page.Cache{Identities: identities, Refusals: refusals, Max: st.config.Cache.MaxEntries.Value, Lookups: totals["scopeward_cache_lookups_total"]},
+		Cache:  page.Cache{Identities: identities, Refusals: refusals, Max: st.Config.Cache.MaxEntries, Lookups: totals["scopeward_cache_lookups_total"]},
 		Limit: page.Limit{
-			Count: string(st.config.RateLimit.Count.Value), Max: st.config.RateLimit.Max.Value, Window: st.config.RateLimit.Window.Value.String(),
+			Count: st.Config.RateLimit.Count, Max: st.Config.RateLimit.Max, Window: st.Config.RateLimit.Window.String(),
 			Refused: totals["scopeward_rate_limited_total"][""],
 		},
 		Load: page.Load{
@@ -33,14 +33,14 @@ func (s *service) pageState() page.State {
 		Providers: []page.Provider{}, Redis: []page.Redis{},
 		Decisions: totals["scopeward_decisions_total"],
 	}
-	if st.shadow != nil {
-		shown.Policy.Shadow = st.shadow.Version()
+	if st.Shadow != nil {
+		shown.Policy.Shadow = st.Shadow.Version()
 	}
 	if counted, ok := snapshot.Limit.Limiter.(interface{ Len() int }); ok {
 		shown.Limit.Clients = counted.Len()
 	}
-	for i, p := range st.providers {
-		shown.Providers = append(shown.Providers, p.shown(st.config.Providers[i].Value))
+	for _, p := range st.providers {
+		shown.Providers = append(shown.Providers, p.shown())
 	}
 	for _, r := range []struct {
 		use string
@@ -72,8 +72,8 @@ func (s *service) pageReload() page.Reload {
 	return r
 }
 
-func (built *identityProvider) shown(p Provider) page.Provider {
-	shown := page.Provider{Name: built.Name, Issuer: built.Issuer, Validation: string(p.Validation.Value), Endpoints: []page.Endpoint{}}
+func (built *identityProvider) shown() page.Provider {
+	shown := page.Provider{Name: built.Name, Issuer: built.Issuer, Validation: built.validation, Endpoints: []page.Endpoint{}}
 	if built.keys != nil {
 		_, reason := built.keys.Ready()
 		shown.Keys = &page.Keys{Held: built.keys.Held(), AgeSeconds: -1, Reason: reason}

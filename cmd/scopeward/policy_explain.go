@@ -14,6 +14,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/token"
+	"scopeward/internal/config"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/explain"
@@ -84,7 +85,7 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 		q.Policy, notes = only, append(notes, "the policy is taken to be "+only+", as there is no other; a request has to name it")
 	}
 	e, out := explain.Explain(set, q)
-	e.Notes, e.Response = notes, response(out, defaultConfig())
+	e.Notes, e.Response = notes, response(out, config.Default())
 	if o.output == "json" {
 		return printJSON(cmd.OutOrStdout(), e)
 	}
@@ -93,7 +94,7 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 }
 
 // response is what the client gets, by the server's own table.
-func response(out explain.Outcome, c *Config) *explain.Response {
+func response(out explain.Outcome, c *config.Config) *explain.Response {
 	var err error
 	decision := out.Decision
 	switch out.Code {
@@ -106,20 +107,14 @@ func response(out explain.Outcome, c *Config) *explain.Response {
 	case explain.Allow: // also if only as the rule is not enforced
 		decision = policy.Decision{Code: policy.Allowed}
 	}
-	return c.answer(decision, err)
+	return answer(c, decision, err)
 }
 
 // answer is what the client gets under this configuration.
-func (c *Config) answer(d policy.Decision, err error) *explain.Response {
-	s := authz.Snapshot{Realm: string(c.Realm.Value), ResourceMetadata: string(c.ResourceMetadata.Value)}
+func answer(c *config.Config, d policy.Decision, err error) *explain.Response {
+	s := authz.Snapshot{Realm: c.Realm, ResourceMetadata: c.ResourceMetadata}
 	a := s.Answer(d, err)
 	return &explain.Response{Status: a.Status, Challenge: a.Challenge, Body: a.Body}
-}
-
-func defaultConfig() *Config {
-	c := &Config{}
-	c.setDefaults()
-	return c
 }
 
 // question reads the command line. Its errors are of wrong usage.

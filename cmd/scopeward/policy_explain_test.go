@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"scopeward/authz/token"
+	"scopeward/internal/config"
 	"scopeward/internal/testenv/corpus"
 	"scopeward/internal/testenv/tokentest"
 	"scopeward/policy"
@@ -61,7 +62,7 @@ func TestExplainAgreesWithCorpus(t *testing.T) {
 			if step.Answer.Body["code"] == "invalid_token" && e.Code != explain.InvalidToken {
 				continue // only who verifies can tell
 			}
-			got := response(out, defaultConfig())
+			got := response(out, config.Default())
 			if got.Status != step.Answer.Status || step.Answer.Headers["WWW-Authenticate"] != got.Challenge {
 				t.Errorf("%s: explained %+v, shown %+v", step.Name, got, step.Answer)
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"scopeward/authz"
+	"scopeward/internal/config"
 )
 
 // TestPublishedResource: the issuers are those of the providers, the scopes those of the
@@ -21,7 +22,7 @@ func TestPublishedResource(t *testing.T) {
 		return file
 	}
 	write("policy.yaml", "version: 1\nrules:\n  - {match: GET /a, scopes: [b, a]}\n  - {match: POST /a, scopes: [a], any_scopes: [c, b]}\n  - {match: /public, public: true}\n")
-	f, err := load(options{config: write("scopeward.yaml", `providers:
+	f, err := config.Load(config.Options{File: write("scopeward.yaml", `providers:
   - {name: one, issuer: "https://one.example.com", audiences: [api]}
   - {name: two, issuer: "https://two.example.com/", audiences: [api]}
 resource: {identifier: "https://api.example.com/", name: An API, documentation: "https://docs.example.com"}
@@ -37,13 +38,13 @@ policy: policy.yaml
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := f.metadata(); got != want {
+	if got := metadata(f); got != want {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
-	if got := f.config.ResourceMetadata.Value; got != "https://api.example.com/.well-known/oauth-protected-resource" {
+	if got := f.Config.ResourceMetadata; got != "https://api.example.com/.well-known/oauth-protected-resource" {
 		t.Errorf("challenges lead to %s", got)
 	}
-	for _, rule := range f.policy.Rules() {
+	for _, rule := range f.Policy.Rules() {
 		if rule.Patterns[0].String() == "GET /a" && (len(rule.Scopes) != 2 || rule.Scopes[0] != "b") {
 			t.Errorf("the rule asks for %v now", rule.Scopes)
 		}

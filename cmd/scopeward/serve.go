@@ -25,10 +25,13 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"scopeward/authz"
+	"scopeward/internal/config"
 )
 
 func newServe() *cobra.Command {
-	var o options
+	var o config.Options
+	var admin string
+	var pretty bool
 	var g grpcOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -44,17 +47,19 @@ OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DI
   KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.adminSet = cmd.Flags().Changed("admin")
+			if cmd.Flags().Changed("admin") {
+				o.Admin = &admin
+			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return serve(ctx, o, g, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(ctx, o, g, pretty, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	configFlags(cmd, &o)
-	cmd.Flags().StringVar(&o.listen, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+defaultGRPC+")")
-	cmd.Flags().StringVar(&o.admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+defaultAdmin+")")
-	cmd.Flags().BoolVar(&o.remote, "admin-allow-remote", false, "allow an admin address that other machines reach, as admin.allow_remote does")
-	cmd.Flags().BoolVar(&o.pretty, "pretty", false, "show decisions to a person on standard output, one a line, in colour on a terminal")
+	cmd.Flags().StringVar(&o.GRPC, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+config.DefaultGRPC+")")
+	cmd.Flags().StringVar(&admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+config.DefaultAdmin+")")
+	cmd.Flags().BoolVar(&o.AllowRemote, "admin-allow-remote", false, "allow an admin address that other machines reach, as admin.allow_remote does")
+	cmd.Flags().BoolVar(&pretty, "pretty", false, "show decisions to a person on standard output, one a line, in colour on a terminal")
 	cmd.Flags().BoolVar(&g.reflection, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
 	cmd.Flags().BoolVar(&g.generatedCodec, "generated-codec", false, "decode requests by the generated protobuf code: slower, the same answers")
 	return cmd
@@ -64,16 +69,16 @@ OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DI
 type grpcOptions struct{ reflection, generatedCodec bool }
 
 // serve runs the service until ctx ends.
-func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writer) error {
-	f, err := load(o)
+func serve(ctx context.Context, o config.Options, g grpcOptions, pretty bool, stdout, stderr io.Writer) error {
+	f, err := config.Load(o)
 	if err != nil {
 		return err
 	}
-	c := f.config
+	c := f.Config
 	lines := authz.NewLineWriter(stderr, nil)
 	defer lines.Close(time.Second)
 	log := newLogger(c.Log, lines)
-	events, err := openAudit(c, o.pretty, stdout, log)
+	events, err := openAudit(c, pretty, stdout, log)
 	if err != nil {
 		return err
 	}
@@ -88,15 +93,15 @@ func serve(ctx context.Context, o options, g grpcOptions, stdout, stderr io.Writ
 	defer traces.end(flushPatience)
 	s.server.Trace(traces.tracer)
 
-	listener, err := listenGRPC(c.Listen)
+	listener, err := listenGRPC(c)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 	var admin net.Listener
-	if c.Listen.Admin.Value != "" {
-		if admin, err = listen("listen.admin", *c.Listen.Admin); err != nil {
-			return err
+	if c.Listen.Admin != "" {
+		if admin, err = listen(c.Listen.Admin); err != nil {
+			return c.At("listen.admin", err)
 		}
 		defer admin.Close()
 	}
@@ -216,13 +221,13 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-func newLogger(l Log, w io.Writer) *slog.Logger {
+func newLogger(l config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(l.Level.Value)); err != nil {
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
 		level = slog.LevelInfo
 	}
 	opts := &slog.HandlerOptions{Level: level}
-	if l.Format.Value == "text" {
+	if l.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -17,14 +16,13 @@ import (
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
+	"scopeward/internal/config"
 	"scopeward/internal/filewatch"
-	"scopeward/internal/strictyaml"
-	"scopeward/policy"
 )
 
 // service is everything that serve runs.
 type service struct {
-	options   options
+	options   config.Options
 	log       *slog.Logger
 	registry  *prometheus.Registry
 	audit     *authz.LineWriter // nil: off
@@ -44,72 +42,20 @@ type service struct {
 
 // state is what is in force: made of the files when they were last good.
 type state struct {
-	files
+	config.Files
 	providers []*identityProvider
 	cache     *token.Cache
 	sharing   sharing
 	loaded    time.Time // when this version of the policy came into force
 }
 
-// files are the configuration, the policies that it names, and at the start the
-// certificates: they are read again on their own.
-type files struct {
-	config *Config
-	policy *policy.Set
-	shadow *policy.Set   // nil without one
-	certs  *certificates // nil without listen.tls
-}
-
-// load reads all that serve needs; the error holds the mistakes of all files.
-func load(o options) (files, error) {
-	f, err := loadRules(o)
-	var problems strictyaml.Problems
-	if f.config == nil || f.config.Listen.TLS == nil || err != nil && !errors.As(err, &problems) {
-		return f, err
-	}
-	certs, broken := readCertificates(f.config, time.Now())
-	f.certs = certs
-	return f, append(problems, broken...).Err()
-}
-
-// loadRules reads the configuration and the policies.
-func loadRules(o options) (files, error) {
-	c, err := loadConfig(o)
-	if c == nil {
-		return files{}, err
-	}
-	var problems strictyaml.Problems
-	if err != nil && !errors.As(err, &problems) {
-		return files{}, err
-	}
-	f := files{config: c}
-	for _, p := range []struct {
-		written []located
-		set     **policy.Set
-	}{{c.Policy, &f.policy}, {c.Shadow, &f.shadow}} {
-		paths, missing := c.existing(p.written)
-		problems = append(problems, missing...)
-		if len(paths) == 0 {
-			continue
-		}
-		set, err := policy.Load(paths...)
-		var inPolicy strictyaml.Problems
-		if err != nil && !errors.As(err, &inPolicy) {
-			return files{}, err
-		}
-		problems = append(problems, inPolicy...)
-		*p.set = set
-	}
-	return f, problems.Err()
-}
-
 // newService wires the parts together; it starts nothing. audit may be nil.
-func newService(o options, f files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
+func newService(o config.Options, f config.Files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
 	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, started: time.Now(), procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
-	s.watcher = filewatch.New(filewatch.Options{Paths: s.watched, Logger: log})
+	s.watcher = filewatch.New(filewatch.Options{Paths: func() []string { return s.state.Load().Config.Watched() }, Logger: log})
 	s.metrics = authz.NewMetrics(s.registry, audit)
-	if f.certs != nil {
-		s.tls = newTransport(f.certs, newRefusals(s.registry, log))
+	if f.Certs != nil {
+		s.tls = newTransport(f.Certs, newRefusals(s.registry, log))
 	}
 	s.redis = redis.NewMetrics(s.registry)
 	s.provider = provider.NewMetrics(s.registry)
@@ -127,31 +73,29 @@ func newService(o options, f files, log *slog.Logger, audit *authz.LineWriter) (
 
 // prepare makes the providers of a configuration, and takes over those that
 // stay the same, with their keys and cached identities.
-func (s *service) prepare(f files) (*state, error) {
+func (s *service) prepare(f config.Files) (*state, error) {
 	old := s.state.Load()
-	next := &state{files: f, loaded: time.Now()}
-	if old != nil && old.policy.Version() == f.policy.Version() {
+	next := &state{Files: f, loaded: time.Now()}
+	if old != nil && old.Policy.Version() == f.Policy.Version() {
 		next.loaded = old.loaded
 	}
 	var running []*identityProvider
 	if old != nil {
 		running = old.providers
 	}
-	var err error
-	if next.providers, err = newProviders(f.config, s.log, s.provider, running); err != nil {
-		return nil, err
-	}
+	next.providers = newProviders(f.Config, s.log, s.provider, running)
 	var before sharing
 	if old != nil {
 		before = old.sharing
 	}
-	if next.sharing, err = s.share(f.config, before); err != nil {
+	var err error
+	if next.sharing, err = s.share(f.Config.Sharing, before); err != nil {
 		return nil, err
 	}
-	if old != nil && old.config.Cache.MaxEntries.Value == f.config.Cache.MaxEntries.Value {
+	if old != nil && old.Config.Cache.MaxEntries == f.Config.Cache.MaxEntries {
 		next.cache = old.cache
 	} else {
-		next.cache = token.NewCache(f.config.Cache.MaxEntries.Value)
+		next.cache = token.NewCache(f.Config.Cache.MaxEntries)
 	}
 	return next, nil
 }
@@ -159,19 +103,19 @@ func (s *service) prepare(f files) (*state, error) {
 // snapshot is what requests are decided by. What a change doesn't touch is taken
 // over from the one in force, if there is one: counts of the rate limit are.
 func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot {
-	c := next.config
+	c := next.Config
 	list := make([]token.Provider, len(next.providers))
 	for i, p := range next.providers {
 		list[i] = p.Provider
 	}
 	snapshot := &authz.Snapshot{
-		Policy: next.policy,
-		Shadow: next.shadow,
+		Policy: next.Policy,
+		Shadow: next.Shadow,
 		Validator: token.NewValidator(token.Options{
 			Providers:   list,
-			TTL:         c.Cache.TTL.Value,
-			NegativeTTL: disabledIfZero(c.Cache.NegativeTTL.Value),
-			MaxStale:    c.Cache.MaxStale.Value,
+			TTL:         c.Cache.TTL,
+			NegativeTTL: disabledIfZero(c.Cache.NegativeTTL),
+			MaxStale:    c.Cache.MaxStale,
 			Cache:       next.cache,
 			Logger:      s.log,
 			Observe:     s.metrics.ObserveValidation,
@@ -180,14 +124,14 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 			Store:        next.sharing.store,
 			ObserveStore: s.metrics.ObserveStore,
 		}),
-		Headers:          c.headers,
-		Realm:            string(c.Realm.Value),
-		ResourceMetadata: string(c.ResourceMetadata.Value),
-		Metadata:         next.metadata(),
-		Hops:             c.RateLimit.hops(),
-		Sampling:         authz.Sample(c.Audit.Sample.Value),
+		Headers:          c.Headers,
+		Realm:            c.Realm,
+		ResourceMetadata: c.ResourceMetadata,
+		Metadata:         metadata(next.Files),
+		Hops:             c.RateLimit.Hops,
+		Sampling:         authz.Sample(c.Audit.Sample),
 	}
-	if old := s.state.Load(); inForce != nil && sameText(old.config.RateLimit, c.RateLimit) && old.sharing.limits == next.sharing.limits {
+	if old := s.state.Load(); inForce != nil && old.Config.RateLimit == c.RateLimit && old.sharing.limits == next.sharing.limits {
 		snapshot.Limit = inForce.Limit
 	} else {
 		snapshot.Limit = newLimit(c.RateLimit, next.sharing.limits)
@@ -196,18 +140,16 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 }
 
 // metadata is the document of the resource; none if the configuration names none.
-func (f files) metadata() authz.Metadata {
-	if f.config.Resource == nil {
+func metadata(f config.Files) authz.Metadata {
+	if f.Config.Resource == nil {
 		return authz.Metadata{}
 	}
-	resource := f.config.Resource.Value
-	published := authz.Resource{
-		Identifier: string(resource.Identifier.Value), Name: string(resource.Name.Value), Documentation: string(resource.Documentation.Value),
+	resource := *f.Config.Resource
+	published := authz.Resource{Identifier: resource.Identifier, Name: resource.Name, Documentation: resource.Documentation}
+	for _, p := range f.Config.Providers {
+		published.AuthorizationServers = append(published.AuthorizationServers, p.Issuer)
 	}
-	for _, p := range f.config.Providers {
-		published.AuthorizationServers = append(published.AuthorizationServers, string(p.Value.Issuer.Value))
-	}
-	for _, rule := range f.policy.Rules() {
+	for _, rule := range f.Policy.Rules() {
 		published.Scopes = append(append(published.Scopes, rule.Scopes...), rule.AnyScopes...)
 	}
 	slices.Sort(published.Scopes)
@@ -225,16 +167,11 @@ func disabledIfZero(d time.Duration) time.Duration {
 	return d
 }
 
-func (r RateLimit) hops() authz.Hops {
-	appends := map[text]authz.EnvoyAppends{"auto": authz.AppendsAuto, "always": authz.AppendsAlways, "never": authz.AppendsNever}
-	return authz.Hops{Trusted: r.TrustedHops.Value, Appends: appends[r.EnvoyAppends.Value]}
-}
-
-func newLimit(r RateLimit, shared *connection) authz.Limit {
-	opts := ratelimit.Options{Max: r.Max.Value, Window: r.Window.Value}
-	limit := authz.Limit{EveryRequest: r.Count.Value == "requests"}
+func newLimit(r config.RateLimit, shared *connection) authz.Limit {
+	opts := ratelimit.Options{Max: r.Max, Window: r.Window}
+	limit := authz.Limit{EveryRequest: r.Count == "requests"}
 	switch {
-	case r.Count.Value == "off":
+	case r.Count == "off":
 		return authz.Limit{}
 	case shared != nil:
 		limit.Limiter, limit.Waits = ratelimit.NewShared(shared.Client, opts), true
@@ -245,13 +182,13 @@ func newLimit(r RateLimit, shared *connection) authz.Limit {
 }
 
 // warn says what an operator should not forget.
-func (s *service) warn(f files) {
-	for _, rule := range f.policy.Rules() {
+func (s *service) warn(f config.Files) {
+	for _, rule := range f.Policy.Rules() {
 		if rule.Audit {
 			s.log.Warn("a rule is not enforced: it has mode: audit", slog.String("rule", rule.Pos.String()))
 		}
 	}
-	for _, warning := range f.config.sharingWarnings() {
+	for _, warning := range f.Config.Sharing.Warnings {
 		s.log.Warn(warning.Message, slog.String("setting", warning.Pos.String()))
 	}
 }
@@ -297,7 +234,7 @@ func (s *service) registerMetrics() {
 	}
 	s.registry.MustRegister(
 		gauge("scopeward_tls_certificate_expiry_timestamp_seconds", "When the certificate of listen.tls in force expires, in Unix time.", func() float64 {
-			return float64(s.tls.current.Load().expiry().Unix())
+			return float64(expiry(s.tls.current.Load()).Unix())
 		}),
 		gauge("scopeward_tls_reload_success", "1 if the files of listen.tls on disk are in force, 0 if they are broken and the last good ones serve.", func() float64 {
 			if _, err := s.tls.reloads.last(); err != nil {

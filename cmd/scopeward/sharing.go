@@ -2,20 +2,19 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/shared"
-	"scopeward/internal/strictyaml"
+	"scopeward/internal/config"
 )
 
 // sharing is what replicas have in common. Two that are equal share alike.
 type sharing struct {
-	limits     *connection // of rate_limit.redis; nil without
-	identities *connection // of cache.redis; nil without
-	store      token.Store // in identities
-	key        string      // of store
+	limits     *connection   // of rate_limit.redis; nil without
+	identities *connection   // of cache.redis; nil without
+	store      token.Store   // in identities
+	key        config.Secret // of store
 }
 
 // connection is a Redis of the configuration. Where both settings name the same
@@ -25,71 +24,9 @@ type connection struct {
 	stop func() // nil until it has begun
 }
 
-// sharingSettings are the settings, with secrets resolved.
-type sharingSettings struct {
-	limits, identities redis.URL
-	key                string
-}
-
-// sharing reads the settings, and the files that hold them if it is told to. It
-// asks no Redis. What is there must not be empty: a key that came from an unset
-// variable would protect nothing.
-func (c *Config) sharing(files bool) (s sharingSettings, problems strictyaml.Problems) {
-	resolve := func(what string, l strictyaml.Located[secret], use func(string) error) {
-		if l.Pos.Line == 0 || !files && l.Value.inFile() {
-			return
-		}
-		value, err := l.Value.resolve(c.dir())
-		if err == nil {
-			err = use(value)
-		}
-		if err != nil {
-			problems = append(problems, strictyaml.Problem{Pos: l.Pos, Message: fmt.Sprintf("%s: %v", what, err)})
-		}
-	}
-	url := func(u *redis.URL) func(string) error {
-		return func(value string) (err error) { *u, err = redis.ParseURL(value); return err }
-	}
-	resolve("rate_limit.redis", c.RateLimit.Redis, url(&s.limits))
-	resolve("cache.redis", c.Cache.Redis, url(&s.identities))
-	resolve("cache.key", c.Cache.Key, func(value string) error {
-		s.key = value
-		_, err := shared.NewSealed(nil, []byte(value))
-		return err
-	})
-	if c.RateLimit.Count.Value == "off" {
-		s.limits = redis.URL{}
-	}
-	return s, problems
-}
-
-// sharingWarnings are what an operator should know of settings that are allowed.
-func (c *Config) sharingWarnings() (warnings strictyaml.Problems) {
-	s, _ := c.sharing(true)
-	warn := func(l strictyaml.Located[secret], text string) {
-		warnings = append(warnings, strictyaml.Problem{Pos: l.Pos, Message: text})
-	}
-	if s.identities.Set() && s.key == "" {
-		warn(c.Cache.Redis, "cache.redis has no cache.key: whoever can write to that Redis can make himself anybody")
-	}
-	for _, use := range []struct {
-		at  strictyaml.Located[secret]
-		url redis.URL
-	}{{c.Cache.Redis, s.identities}, {c.RateLimit.Redis, s.limits}} {
-		if use.url.Readable() {
-			warn(use.at, "Redis is asked without TLS: others on the network can read its password, and answer in its place; use rediss://")
-		}
-	}
-	return warnings
-}
-
 // share makes what the settings ask for, and takes over what is running and has
 // not changed.
-func (s *service) share(c *Config, running sharing) (sharing, error) {
-	settings, problems := c.sharing(true)
-	if err := problems.Err(); err != nil {
-		return sharing{}, err
-	}
+func (s *service) share(settings config.Sharing, running sharing) (sharing, error) {
 	known := running.connections()
 	connect := func(url redis.URL) *connection {
 		if !url.Set() {
@@ -104,7 +41,7 @@ func (s *service) share(c *Config, running sharing) (sharing, error) {
 		known = append(known, r)
 		return r
 	}
-	next := sharing{limits: connect(settings.limits), identities: connect(settings.identities), key: settings.key}
+	next := sharing{limits: connect(settings.Limits), identities: connect(settings.Identities), key: settings.Key}
 	switch {
 	case next.identities == nil:
 		next.key = ""

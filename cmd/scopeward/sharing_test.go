@@ -10,11 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scopeward/authz/redis"
+	"scopeward/internal/config"
 )
 
 // inFolder writes a configuration, with files that it names, into a folder of its
 // own, and loads it.
-func inFolder(t *testing.T, settings string) *Config {
+func inFolder(t *testing.T, settings string) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -28,7 +29,7 @@ func inFolder(t *testing.T, settings string) *Config {
 			t.Fatal(err)
 		}
 	}
-	c, err := loadConfig(options{config: filepath.Join(dir, "scopeward.yaml")})
+	c, err := config.Read(config.Options{File: filepath.Join(dir, "scopeward.yaml")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestSharingIsTakenOver(t *testing.T) {
 	s := &service{log: slog.New(slog.DiscardHandler), redis: redis.NewMetrics(prometheus.NewRegistry())}
 	share := func(running sharing, settings string) sharing {
 		t.Helper()
-		next, err := s.share(inFolder(t, settings), running)
+		next, err := s.share(inFolder(t, settings).Sharing, running)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,12 +78,8 @@ func TestSharingIsTakenOver(t *testing.T) {
 // Replicas know a provider by the same name, wherever their files are, if what
 // makes its identities good is the same.
 func TestReplicasAgreeOnProviders(t *testing.T) {
-	key := func(c *Config) string {
-		list, err := newProviders(c, slog.New(slog.DiscardHandler), nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list[0].CacheKey
+	key := func(c *config.Config) string {
+		return c.Providers[0].ID
 	}
 	same := key(inFolder(t, ""))
 	if other := key(inFolder(t, "cache: {max_entries: 7, redis: file:redis.url, key: file:cache.key}\nrealm: other")); other != same {
@@ -94,10 +91,14 @@ func TestReplicasAgreeOnProviders(t *testing.T) {
 		}
 	}
 	c := inFolder(t, "")
-	if err := os.WriteFile(filepath.Join(c.dir(), "jwks.json"), []byte(`{"keys":[{}]}`), 0o600); err != nil {
+	if err := os.WriteFile(c.Providers[0].JWKS.File, []byte(`{"keys":[{}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if key(c) == same {
+	again, err := config.Read(config.Options{File: filepath.Join(filepath.Dir(c.Providers[0].JWKS.File), "scopeward.yaml")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key(again) == same {
 		t.Error("other keys in the file make no difference")
 	}
 }

@@ -15,23 +15,25 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
+
+	"scopeward/internal/config"
 )
 
 // transport is the TLS of the gRPC listener: the certificates in force, for each
 // new connection those of the moment.
 type transport struct {
 	credentials.TransportCredentials
-	current atomic.Pointer[certificates]
+	current atomic.Pointer[config.Certificates]
 	reloads reloads
 	refused *refusals
 }
 
-func newTransport(certs *certificates, refused *refusals) *transport {
+func newTransport(certs *config.Certificates, refused *refusals) *transport {
 	t := &transport{refused: refused}
 	t.current.Store(certs)
 	t.TransportCredentials = credentials.NewTLS(&tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.current.Load().config(), nil },
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return connectionTLS(t.current.Load()), nil },
 	})
 	t.reloads.note(nil, time.Now())
 	return t
@@ -52,11 +54,11 @@ func (t *transport) Clone() credentials.TransportCredentials { return t }
 // reload brings the files of listen.tls into force, or keeps what was last good
 // and says why. It doesn't wait for the policy's files to be good: a certificate
 // must not expire because of a mistake in a rule.
-func (t *transport) reload(c *Config, log *slog.Logger, asked bool) {
-	if c.Listen.TLS == nil {
+func (t *transport) reload(c *config.Config, log *slog.Logger, asked bool) {
+	if !c.Listen.TLS {
 		return // needs a restart, as reload of the files says
 	}
-	next, problems := readCertificates(c, time.Now())
+	next, problems := c.Certificates()
 	_, failed := t.reloads.last()
 	t.reloads.note(problems.Err(), time.Now())
 	switch {
@@ -65,9 +67,9 @@ func (t *transport) reload(c *Config, log *slog.Logger, asked bool) {
 			log.Error("listen.tls is broken; what was last good serves on", slog.Any("error", problems))
 		}
 		return
-	case t.current.Load().version != next.version:
+	case t.current.Load().Version != next.Version:
 		t.current.Store(next)
-		log.Info("the certificates were loaded, for new connections", slog.Time("expiry", next.expiry()))
+		log.Info("the certificates were loaded, for new connections", slog.Time("expiry", expiry(next)))
 	case failed != nil:
 		log.Info("listen.tls is good again")
 	}
@@ -76,8 +78,8 @@ func (t *transport) reload(c *Config, log *slog.Logger, asked bool) {
 // why says what is wrong with the certificates in force or on disk; "" if nothing is.
 func (t *transport) why(now time.Time) []string {
 	var reasons []string
-	if expiry := t.current.Load().expiry(); now.After(expiry) {
-		reasons = append(reasons, "the certificate of listen.tls in force has expired at "+expiry.Format(time.RFC3339))
+	if end := expiry(t.current.Load()); now.After(end) {
+		reasons = append(reasons, "the certificate of listen.tls in force has expired at "+end.Format(time.RFC3339))
 	}
 	if _, err := t.reloads.last(); err != nil {
 		reasons = append(reasons, "listen.tls is broken on disk, what was last good serves on: "+err.Error())

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"scopeward/internal/config"
 	"scopeward/internal/process"
 	"scopeward/internal/testenv/pki"
 )
@@ -30,11 +31,11 @@ import (
 // test ends.
 func tlsService(t *testing.T, dir, settings string) (s *service, address string, log *process.Output) {
 	t.Helper()
-	config := filepath.Join(dir, "scopeward.yaml")
+	file := filepath.Join(dir, "scopeward.yaml")
 	text := strings.Replace(tlsConfig(settings), "audiences", "validation: profile, audiences", 1) // needs no keys
-	pki.Write(t, config, []byte(text))
-	o := options{config: config}
-	f, err := load(o)
+	pki.Write(t, file, []byte(text))
+	o := config.Options{File: file}
+	f, err := config.Load(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func TestCertificateReload(t *testing.T) {
 	s, address, log := tlsService(t, dir, "{cert: tls.crt, key: tls.key, client_ca: ca.crt}")
 	reload := func() {
 		s.reload(t.Context(), nil, false)
-		s.tls.reload(s.state.Load().config, s.log, false)
+		s.tls.reload(s.state.Load().Config, s.log, false)
 	}
 	reasons := func() string { return strings.Join(s.readiness().Reasons, "\n") }
 
@@ -247,8 +248,8 @@ func TestCertificateReload(t *testing.T) {
 	if strings.Contains(reasons(), "tls") || !strings.Contains(reasons(), "policy.yaml") {
 		t.Errorf("/readyz says:\n%s", reasons())
 	}
-	if expiry := s.tls.current.Load().expiry(); time.Until(expiry) < 6*time.Hour {
-		t.Errorf("the certificate in force expires at %s", expiry)
+	if end := expiry(s.tls.current.Load()); time.Until(end) < 6*time.Hour {
+		t.Errorf("the certificate in force expires at %s", end)
 	}
 }
 

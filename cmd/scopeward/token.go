@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scopeward/authz/token"
+	"scopeward/internal/config"
 )
 
 func newToken() *cobra.Command {
@@ -28,14 +29,14 @@ func newToken() *cobra.Command {
 
 // inspectOptions are the flags of inspect.
 type inspectOptions struct {
-	options
+	config.Options
 	jwks, issuer    string
 	audiences       []string
 	request, output string
 }
 
 func newTokenInspect() *cobra.Command {
-	var o inspectOptions
+	o := inspectOptions{Options: config.Options{Secrets: config.SecretsOfProviders}}
 	cmd := &cobra.Command{
 		Use:   "inspect --config FILE < TOKEN",
 		Short: "Say what is in a token, and why the server accepts or refuses it",
@@ -67,7 +68,7 @@ pass), 1 if not or if it can't be told, 2 for wrong usage.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTokenInspect(cmd, o) },
 	}
-	configFlags(cmd, &o.options)
+	configFlags(cmd, &o.Options)
 	cmd.Flags().StringVar(&o.jwks, "jwks", "", "a `file` with the provider's keys, so that it is not asked")
 	cmd.Flags().StringVar(&o.issuer, "issuer", "", "the issuer whose tokens count, a `URL`; instead of a configuration")
 	cmd.Flags().StringArrayVar(&o.audiences, "audience", nil, "an `API` that tokens may be for (repeatable); instead of a configuration")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scopeward/authz/token"
+	"scopeward/internal/config"
 )
 
 // textOfCheck says in words what a check wants.
@@ -39,7 +40,7 @@ func textOfCheck(name string) string {
 // adviser knows what a person can do about a check that failed.
 type adviser struct {
 	diagnosis token.Diagnosis
-	config    *Config
+	config    *config.Config
 	now       time.Time
 }
 
@@ -77,9 +78,9 @@ func (a adviser) advice(check string) string {
 	case token.CheckExpiry:
 		return fmt.Sprintf("it ended %s: get a new one, such as with scopeward login", a.when("exp"))
 	case token.CheckNotBefore:
-		return fmt.Sprintf("it counts from %s: wait, or set the clock of this machine or the provider; clock_skew allows %s", a.when("nbf"), a.skew())
+		return fmt.Sprintf("it counts from %s: wait, or set the clock of this machine or the provider; clock_skew allows %s", a.when("nbf"), a.provider().ClockSkew)
 	case token.CheckIssuedAt:
-		return fmt.Sprintf("it says that it was issued %s: set the clock of this machine or the provider; clock_skew allows %s", a.when("iat"), a.skew())
+		return fmt.Sprintf("it says that it was issued %s: set the clock of this machine or the provider; clock_skew allows %s", a.when("iat"), a.provider().ClockSkew)
 	case token.CheckAlgorithm:
 		return fmt.Sprintf("it is signed by %s; this configuration accepts %s: change it at the provider, or add it to algorithms if it is asymmetric", quoted(a.diagnosis.Header["alg"]), a.algorithms())
 	case token.CheckPurpose:
@@ -109,22 +110,22 @@ func (a adviser) missing() string {
 }
 
 // provider is the configuration of the one that takes the token.
-func (a adviser) provider() Provider {
+func (a adviser) provider() config.Provider {
 	for _, p := range a.config.Providers {
-		if string(p.Value.Name.Value) == a.diagnosis.Provider {
-			return p.Value
+		if p.Name == a.diagnosis.Provider {
+			return p
 		}
 	}
-	return Provider{}
+	return config.Provider{}
 }
 
 func (a adviser) audiences(between string) string {
-	return strings.Join(stringsOf(a.provider().Audiences), between)
+	return strings.Join(a.provider().Audiences, between)
 }
 
 func (a adviser) audience() string {
 	if all := a.provider().Audiences; len(all) > 0 {
-		return string(all[0])
+		return all[0]
 	}
 	return "API"
 }
@@ -132,7 +133,7 @@ func (a adviser) audience() string {
 func (a adviser) issuers() string {
 	var all []string
 	for _, p := range a.config.Providers {
-		all = append(all, string(p.Value.Issuer.Value))
+		all = append(all, p.Issuer)
 	}
 	if len(all) == 0 {
 		return "none"
@@ -141,21 +142,11 @@ func (a adviser) issuers() string {
 }
 
 func (a adviser) algorithms() string {
-	var all []string
-	for _, alg := range a.provider().Algorithms {
-		all = append(all, string(alg.Value))
-	}
+	all := a.provider().Algorithms
 	if len(all) == 0 {
-		all = asymmetric
+		all = config.Asymmetric
 	}
 	return strings.Join(all, ", ")
-}
-
-func (a adviser) skew() time.Duration {
-	if skew := a.provider().ClockSkew; skew != nil {
-		return *skew
-	}
-	return 0
 }
 
 func (a adviser) when(claim string) string {

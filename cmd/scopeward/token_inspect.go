@@ -11,6 +11,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
+	"scopeward/internal/config"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/explain"
@@ -58,7 +59,7 @@ type inspectedIdentity struct {
 
 // inspector diagnoses tokens as the server of a configuration would.
 type inspector struct {
-	config    *Config
+	config    *config.Config
 	validator *token.Validator
 	policy    *policy.Set // nil without --request or a policy
 	assumed   bool        // nobody said whose tokens count: the token's own word is taken
@@ -69,34 +70,29 @@ func newInspector(o inspectOptions, raw string) (*inspector, error) {
 	if err := o.sane(); err != nil {
 		return nil, err
 	}
-	i := &inspector{config: defaultConfig()}
+	i := &inspector{config: config.Default()}
 	var err error
 	switch {
-	case o.config != "":
+	case o.File != "":
 		err = i.fromFiles(o)
 	case o.issuer != "":
-		i.config.Providers = []strictyaml.Located[Provider]{{Value: Provider{Name: located{Value: "provider"}, Issuer: located{Value: text(o.issuer)}}}}
-		for _, a := range o.audiences {
-			p := &i.config.Providers[0].Value
-			p.Audiences = append(p.Audiences, text(a))
-		}
-		i.config.setDefaults()
+		i.config = config.ForIssuer("provider", o.issuer, o.audiences)
 		err = i.validators(o)
 	default:
 		i.assume(o, raw)
 	}
 	if err == nil && i.policy == nil && o.request != "" {
-		if len(o.policy) == 0 {
+		if len(o.Policy) == 0 {
 			return nil, &usageError{errNoPolicy}
 		}
-		i.policy, err = policy.Load(o.policy...)
+		i.policy, err = policy.Load(o.Policy...)
 	}
 	return i, err
 }
 
 func (o inspectOptions) sane() error {
 	switch {
-	case o.config != "" && (o.issuer != "" || len(o.audiences) > 0):
+	case o.File != "" && (o.issuer != "" || len(o.audiences) > 0):
 		return &usageError{errors.New("--issuer and --audience stand for a configuration: leave out either them or --config")}
 	case (o.issuer == "") != (len(o.audiences) == 0):
 		return &usageError{errors.New("--issuer and --audience belong together: a token counts only for the API that it was issued for")}
@@ -111,11 +107,11 @@ func (o inspectOptions) sane() error {
 
 // fromFiles reads configuration and policy as serve does.
 func (i *inspector) fromFiles(o inspectOptions) error {
-	f, err := loadRules(o.options)
+	f, err := config.LoadRules(o.Options)
 	if err != nil {
 		return err
 	}
-	i.config, i.policy = f.config, f.policy
+	i.config, i.policy = f.Config, f.Policy
 	return i.validators(o)
 }
 
@@ -127,16 +123,11 @@ func (i *inspector) validators(o inspectOptions) error {
 			return err
 		}
 		for n := range i.config.Providers {
-			i.config.Providers[n].Value.JWKS.File.Value = text(name)
-			i.config.Providers[n].Value.JWKS.URL.Value = ""
+			i.config.Providers[n].JWKS.File, i.config.Providers[n].JWKS.URL = name, ""
 		}
 	}
-	built, err := newProviders(i.config, slog.New(slog.DiscardHandler), nil, nil)
-	if err != nil {
-		return err
-	}
 	var list []token.Provider
-	for _, p := range built {
+	for _, p := range newProviders(i.config, slog.New(slog.DiscardHandler), nil, nil) {
 		list = append(list, p.Provider)
 	}
 	i.validator = token.NewValidator(token.Options{Providers: list})
@@ -155,7 +146,7 @@ func (i *inspector) assume(o inspectOptions, raw string) {
 	rules := token.Rules{Issuer: issuer, AnyAudience: true, ClockSkew: 30 * time.Second}
 	p := token.Provider{Issuer: issuer, Verifier: unverified{rules}}
 	if o.jwks != "" {
-		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{File: o.jwks}), Rules: rules, Algorithms: asymmetric}
+		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{File: o.jwks}), Rules: rules, Algorithms: config.Asymmetric}
 	}
 	i.validator = token.NewValidator(token.Options{Providers: []token.Provider{p}})
 }
@@ -271,7 +262,7 @@ func (i *inspector) decide(found *inspection, q explain.Question) {
 	e, out := explain.Explain(i.policy, q)
 	e.Response = response(out, i.config)
 	if out.Code == explain.InvalidToken {
-		e.Response = i.config.answer(policy.Decision{}, found.err)
+		e.Response = answer(i.config, policy.Decision{}, found.err)
 		e.Code = codeOf(found.err)
 	}
 	found.Request = &e

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"scopeward/internal/config"
 	"scopeward/internal/testenv/corpus"
 	"scopeward/internal/testenv/tokentest"
 )
@@ -21,9 +22,9 @@ func TestInspectAgreesWithCorpus(t *testing.T) {
 			continue // they come and go within a case
 		}
 		for _, mode := range c.Modes {
-			config := c.Setup(t, t.TempDir(), mode, idp)
+			file := c.Setup(t, t.TempDir(), mode, idp)
 			tokens := c.Mint(t, idp)
-			i, err := newInspector(inspectOptions{options: options{config: config}}, "")
+			i, err := newInspector(inspectOptions{Options: config.Options{File: file}}, "")
 			if err != nil {
 				t.Fatalf("%s: %v", c.Name, err)
 			}

@@ -6,12 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"scopeward/internal/strictyaml"
+	"scopeward/internal/config"
 )
 
 // newKeysPatience is how long a reload waits for the keys of a new provider, so
@@ -70,43 +69,10 @@ func (s *service) watch(ctx context.Context, run func(func() error)) {
 		}
 		whole := s.reload(ctx, run, asked)
 		if s.tls != nil {
-			s.tls.reload(s.state.Load().config, s.log, asked)
+			s.tls.reload(s.state.Load().Config, s.log, asked)
 		}
 		return whole
 	})
-}
-
-// watched are the files and folders that matter.
-func (s *service) watched() []string {
-	c := s.state.Load().config
-	paths := append(c.paths(c.Policy), c.paths(c.Shadow)...)
-	if c.file != "" {
-		paths = append(paths, c.file)
-	}
-	if c.Listen.TLS != nil {
-		for _, name := range []located{c.Listen.TLS.Value.Cert, c.Listen.TLS.Value.Key, c.Listen.TLS.Value.ClientCA} {
-			if name.Value != "" {
-				paths = append(paths, absolute(c.dir(), string(name.Value)))
-			}
-		}
-	}
-	for _, l := range c.Providers {
-		if file := l.Value.JWKS.file(c.dir()); file != "" {
-			paths = append(paths, file)
-		}
-		if name := l.Value.CA.Value; name != "" {
-			paths = append(paths, absolute(c.dir(), string(name)))
-		}
-		if name, ok := strings.CutPrefix(l.Value.Introspection.ClientSecret.Value.value, "file:"); ok {
-			paths = append(paths, absolute(c.dir(), name))
-		}
-	}
-	for _, s := range []secret{c.Cache.Redis.Value, c.Cache.Key.Value, c.RateLimit.Redis.Value} {
-		if name, ok := strings.CutPrefix(s.value, "file:"); ok {
-			paths = append(paths, absolute(c.dir(), name))
-		}
-	}
-	return paths
 }
 
 // reload brings the files into force, or keeps what was last good and says why.
@@ -114,7 +80,7 @@ func (s *service) watched() []string {
 // It returns false, and does nothing, if the files changed while they were read.
 func (s *service) reload(ctx context.Context, run func(func() error), asked bool) (whole bool) {
 	defer s.procs.all()()
-	f, err := loadRules(s.options)
+	f, err := config.LoadRules(s.options)
 	var next *state
 	if err == nil {
 		next, err = s.prepare(f)
@@ -132,14 +98,14 @@ func (s *service) reload(ctx context.Context, run func(func() error), asked bool
 		return true
 	}
 	old := s.state.Load()
-	restart := needRestart(old.config, f.config)
+	restart := old.Config.NeedRestart(f.Config)
 	s.reloads.note(nil, now, restart...)
 	if old.same(next) {
 		switch {
 		case failed != nil:
-			s.log.Info("the files are good again", slog.String("policy", f.policy.Version()))
+			s.log.Info("the files are good again", slog.String("policy", f.Policy.Version()))
 		case asked:
-			s.log.Info("the files have not changed", slog.String("policy", f.policy.Version()))
+			s.log.Info("the files have not changed", slog.String("policy", f.Policy.Version()))
 		}
 		return true
 	}
@@ -174,8 +140,8 @@ func (s *service) swap(ctx context.Context, run func(func() error), old, next *s
 			r.end()
 		}
 	}
-	s.warn(next.files)
-	s.log.Info("the files were loaded", slog.String("policy", next.policy.Version()), slog.Int("rules", len(next.policy.Rules())))
+	s.warn(next.Files)
+	s.log.Info("the files were loaded", slog.String("policy", next.Policy.Version()), slog.Int("rules", len(next.Policy.Rules())))
 }
 
 func (st *state) has(p *identityProvider) bool {
@@ -194,36 +160,6 @@ func (st *state) same(next *state) bool {
 			return false
 		}
 	}
-	return sameText(st.config, next.config) && st.sharing == next.sharing && st.policy.Version() == next.policy.Version() &&
-		(st.shadow == nil) == (next.shadow == nil) && (st.shadow == nil || st.shadow.Version() == next.shadow.Version())
-}
-
-// needRestart names the settings that differ but only count at the start.
-func needRestart(old, next *Config) []string {
-	var settings []string
-	for _, setting := range []struct {
-		name      string
-		old, next text
-	}{
-		{"listen.grpc", old.Listen.GRPC.Value, next.Listen.GRPC.Value},
-		{"listen.admin", old.Listen.Admin.Value, next.Listen.Admin.Value},
-		{"listen.socket", text(textOf(old.Listen.Socket)), text(textOf(next.Listen.Socket))},
-		{"listen.tls", whether(old.Listen.TLS), whether(next.Listen.TLS)},
-		{"audit.to", old.Audit.To.Value, next.Audit.To.Value},
-		{"log.level", old.Log.Level.Value, next.Log.Level.Value},
-		{"log.format", old.Log.Format.Value, next.Log.Format.Value},
-	} {
-		if setting.old != setting.next {
-			settings = append(settings, setting.name)
-		}
-	}
-	return settings
-}
-
-// whether is all that a restart is needed for.
-func whether(tls *strictyaml.Located[TLS]) text {
-	if tls == nil {
-		return "off"
-	}
-	return "on"
+	return st.Config.Same(next.Config) && st.sharing == next.sharing && st.Policy.Version() == next.Policy.Version() &&
+		(st.Shadow == nil) == (next.Shadow == nil) && (st.Shadow == nil || st.Shadow.Version() == next.Shadow.Version())
 }

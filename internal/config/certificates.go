@@ -1,7 +1,6 @@
-package main
+package config
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,40 +14,63 @@ import (
 	"scopeward/internal/strictyaml"
 )
 
-// certificates are what listen.tls names, read from the files. They don't change.
-type certificates struct {
-	pair    tls.Certificate
-	clients *x509.CertPool // nil: clients are not asked for a certificate
-	names   []string       // the clients that may connect; empty: any of clients
-	version [sha256.Size]byte
+// Certificates are what listen.tls names, read from the files. They don't change.
+type Certificates struct {
+	Pair    tls.Certificate
+	Clients *x509.CertPool // nil: clients are not asked for a certificate
+	Names   []string       // the clients that may connect; empty: any of Clients
+	Version [sha256.Size]byte
 }
 
-// readCertificates reads the files of listen.tls, which must be there; a mistake
-// stands where its file is named. What now says has expired is one.
-func readCertificates(c *Config, now time.Time) (*certificates, strictyaml.Problems) {
-	t := c.Listen.TLS.Value
-	v := &validator{file: c.file}
-	cert := v.readPEM(c.dir(), "listen.tls.cert", t.Cert)
-	key := v.readPEM(c.dir(), "listen.tls.key", t.Key)
-	ca := v.readPEM(c.dir(), "listen.tls.client_ca", t.ClientCA)
-	certs := &certificates{version: digest(cert, key, ca, []byte(textOf(t.ClientNames)))}
+// Certificates reads the files of listen.tls, which must be there; a mistake stands where
+// its file is named. What has expired is one.
+func (c *Config) Certificates() (*Certificates, strictyaml.Problems) {
+	return c.document.certificates(time.Now())
+}
+
+func (d *document) certificates(now time.Time) (*Certificates, strictyaml.Problems) {
+	t := d.Listen.TLS.Value
+	v := &validator{file: d.file}
+	cert := v.readPEM(d.dir(), "listen.tls.cert", t.Cert)
+	key := v.readPEM(d.dir(), "listen.tls.key", t.Key)
+	ca := v.readPEM(d.dir(), "listen.tls.client_ca", t.ClientCA)
+	certs := &Certificates{
+		Names:   stringsOf(t.ClientNames),
+		Version: digest(cert, key, ca, []byte(textOf(t.ClientNames))),
+	}
 	if cert != nil && v.serverCertificate(t.Cert, cert, now) && key != nil && v.privateKey(t.Key, key) {
-		certs.pair = v.keyPair(t, cert, key)
+		certs.Pair = v.keyPair(t, cert, key)
 	}
 	if ca != nil {
 		pool, err := certPool(ca, now)
 		if err != nil {
 			v.add(t.ClientCA.Pos, "listen.tls.client_ca: %s %v", t.ClientCA.Value, err)
 		}
-		certs.clients = pool
-	}
-	for _, name := range t.ClientNames {
-		certs.names = append(certs.names, string(name.Value))
+		certs.Clients = pool
 	}
 	return certs, v.problems
 }
 
-func (v *validator) keyPair(t TLS, cert, key []byte) tls.Certificate {
+// ClientCertificate is what a client of the service's own shows: nil where clients are
+// asked for none.
+func (c *Config) ClientCertificate() (*tls.Certificate, error) {
+	if c.document.Listen.TLS == nil {
+		return nil, nil
+	}
+	d, t := c.document, c.document.Listen.TLS.Value
+	if t.ClientCA.Value == "" {
+		return nil, nil
+	}
+	v := &validator{file: d.file}
+	pair := &tls.Certificate{}
+	cert, key := v.readPEM(d.dir(), "listen.tls.cert", t.Cert), v.readPEM(d.dir(), "listen.tls.key", t.Key)
+	if len(v.problems) == 0 {
+		*pair = v.keyPair(t, cert, key)
+	}
+	return pair, v.problems.Err()
+}
+
+func (v *validator) keyPair(t tlsSection, cert, key []byte) tls.Certificate {
 	pair, err := tls.X509KeyPair(cert, key)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "does not match"):
@@ -158,75 +180,3 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 	}
 	return [sha256.Size]byte(sum.Sum(nil))
 }
-
-// config is the TLS of new connections. Session tickets would let a client back
-// in whose certificate has been ruled out since.
-func (c *certificates) config() *tls.Config {
-	config := &tls.Config{
-		Certificates: []tls.Certificate{c.pair},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"h2"},
-	}
-	if c.clients != nil {
-		config.ClientAuth = tls.RequireAnyClientCert // and verifyClient says which
-		config.ClientCAs = c.clients
-		config.SessionTicketsDisabled = true
-		config.VerifyConnection = c.verifyClient
-	}
-	return config
-}
-
-// verifyClient is called in each handshake, after the client has proved that it
-// has its certificate's key.
-func (c *certificates) verifyClient(state tls.ConnectionState) error {
-	leaf := state.PeerCertificates[0]
-	if bytes.Equal(leaf.Raw, c.pair.Certificate[0]) {
-		return nil // the service's own: healthcheck
-	}
-	options := x509.VerifyOptions{
-		Roots:         c.clients,
-		Intermediates: x509.NewCertPool(),
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	for _, intermediate := range state.PeerCertificates[1:] {
-		options.Intermediates.AddCert(intermediate)
-	}
-	if _, err := leaf.Verify(options); err != nil {
-		return fmt.Errorf("the certificate of %q: %w", leaf.Subject, err)
-	}
-	if len(c.names) > 0 && !slices.ContainsFunc(c.names, func(name string) bool { return isNamed(leaf, name) }) {
-		return &wrongNameError{leaf}
-	}
-	return nil
-}
-
-// isNamed tells whether a certificate has exactly this DNS name or URI.
-func isNamed(c *x509.Certificate, name string) bool {
-	for _, dns := range c.DNSNames {
-		if strings.EqualFold(dns, name) {
-			return true
-		}
-	}
-	for _, uri := range c.URIs {
-		// A SPIFFE ID is the certificate's only URI (X509-SVID section 2).
-		if uri.String() == name && (uri.Scheme != "spiffe" || len(c.URIs) == 1) {
-			return true
-		}
-	}
-	return false
-}
-
-// wrongNameError is a client whose certificate is good, but not one of client_names.
-type wrongNameError struct{ leaf *x509.Certificate }
-
-func (e *wrongNameError) Error() string {
-	var names []string
-	names = append(names, e.leaf.DNSNames...)
-	for _, uri := range e.leaf.URIs {
-		names = append(names, uri.String())
-	}
-	return fmt.Sprintf("listen.tls.client_names has none of the certificate's names %q", names)
-}
-
-// expiry is when the certificate stops to be valid.
-func (c *certificates) expiry() time.Time { return c.pair.Leaf.NotAfter }

@@ -1,11 +1,13 @@
-package main
+package config
 
 import (
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,7 +15,7 @@ import (
 	"scopeward/internal/strictyaml"
 )
 
-func (v *validator) listen(l Listen) {
+func (v *validator) listen(l listenSection) {
 	v.grpcAddress(l.GRPC)
 	if l.Drain != nil && (l.Drain.Value < 0 || l.Drain.Value > 10*time.Minute) {
 		v.add(l.Drain.Pos, "listen.drain must lie between 0s and 10m")
@@ -28,14 +30,14 @@ func (v *validator) listen(l Listen) {
 
 // admin keeps the admin listener, which asks nobody who they are, on this machine,
 // unless somebody has thought of who else can reach it.
-func (v *validator) admin(c *Config) {
-	if at := *c.Listen.Admin; at.Value != "" {
+func (v *validator) admin(d *document) {
+	if at := *d.Listen.Admin; at.Value != "" {
 		v.address("listen.admin", at)
-		if host, _, err := net.SplitHostPort(string(at.Value)); err == nil && !isLoopback(host) && !c.Admin.AllowRemote {
+		if host, _, err := net.SplitHostPort(string(at.Value)); err == nil && !isLoopback(host) && !d.Admin.AllowRemote {
 			v.add(at.Pos, "listen.admin: %s can be reached from other machines, and the page there asks nobody who they are: write 127.0.0.1 instead, or set admin.allow_remote: true (--admin-allow-remote) if a firewall or network policy keeps others out", at.Value)
 		}
 	}
-	for _, name := range c.Admin.Hosts {
+	for _, name := range d.Admin.Hosts {
 		if !dnsName.MatchString(string(name.Value)) {
 			v.add(name.Pos, "admin.hosts: %q is no DNS name, as in scopeward.internal.example; it has no port, and IP addresses need not be named", name.Value)
 		}
@@ -78,7 +80,7 @@ var (
 	socketOwner = regexp.MustCompile(`^([^:]+(:[^:]+)?|:[^:]+)$`)
 )
 
-func (v *validator) socket(s Socket, pos strictyaml.Pos, grpc string) {
+func (v *validator) socket(s socketSection, pos strictyaml.Pos, grpc string) {
 	if !strings.HasPrefix(grpc, "unix://") {
 		v.add(pos, "listen.socket is for a Unix socket, but listen.grpc is %s: write grpc: unix:///path, or remove socket", grpc)
 	}
@@ -100,7 +102,7 @@ func (v *validator) address(what string, l located) {
 	}
 }
 
-func (v *validator) tls(t TLS, pos strictyaml.Pos) {
+func (v *validator) tls(t tlsSection, pos strictyaml.Pos) {
 	for _, file := range []struct {
 		name string
 		located
@@ -141,4 +143,15 @@ func isClientName(name string) bool {
 	}
 	u, err := url.Parse(name)
 	return err == nil && u.Scheme != "" && (u.Host != "" || u.Opaque != "") && !strings.Contains(name, "*")
+}
+
+// defaultSocketMode lets the process's user and group connect, and nobody else.
+const defaultSocketMode = 0o660
+
+func (s socketSection) mode() fs.FileMode {
+	mode, err := strconv.ParseUint(string(s.Mode.Value), 8, 9)
+	if err != nil { // there is none: validate has refused others
+		return defaultSocketMode
+	}
+	return fs.FileMode(mode)
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -15,19 +15,19 @@ import (
 
 // The ways to validate a token.
 const (
-	validateJWKS          = "jwks"
-	validateProfile       = "profile"
-	validateJWKSProfile   = "jwks+profile"
-	validateIntrospection = "introspection"
+	ValidateJWKS          = "jwks"
+	ValidateProfile       = "profile"
+	ValidateJWKSProfile   = "jwks+profile"
+	ValidateIntrospection = "introspection"
 )
 
-// asymmetric are the algorithms of RFC 7518 section 3.1 and RFC 8037 whose
+// Asymmetric are the algorithms of RFC 7518 section 3.1 and RFC 8037 whose
 // verification key can't sign.
-var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+var Asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
 // What other keys may be.
 var (
-	validations = []string{validateJWKS, validateProfile, validateJWKSProfile, validateIntrospection}
+	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection}
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
 	logLevels   = []string{"debug", "info", "warn", "error"}
@@ -35,36 +35,36 @@ var (
 )
 
 // setDefaults fills in what the file leaves out.
-func (c *Config) setDefaults() {
-	setDefault(&c.Listen.GRPC, defaultGRPC)
-	if c.Listen.Admin == nil {
-		c.Listen.Admin = &located{Value: defaultAdmin}
+func (d *document) setDefaults() {
+	setDefault(&d.Listen.GRPC, DefaultGRPC)
+	if d.Listen.Admin == nil {
+		d.Listen.Admin = &located{Value: DefaultAdmin}
 	}
-	for i := range c.Providers {
-		c.Providers[i].Value.setDefaults()
+	for i := range d.Providers {
+		d.Providers[i].Value.setDefaults()
 	}
-	setPointer(&c.Cache.TTL, 5*time.Minute)
-	setPointer(&c.Cache.NegativeTTL, 10*time.Second)
-	setPointer(&c.Cache.MaxStale, 0)
-	setPointer(&c.Cache.MaxEntries, 100_000)
-	setPointer(&c.RateLimit.Max, 100)
-	setPointer(&c.RateLimit.Window, 15*time.Minute)
-	setDefault(&c.RateLimit.Count, "validations")
-	setDefault(&c.RateLimit.EnvoyAppends, "auto")
-	setDefault(&c.Realm, "api")
-	if c.Resource != nil {
-		if address, err := authz.MetadataURL(string(c.Resource.Value.Identifier.Value)); err == nil {
-			setDefault(&c.ResourceMetadata, text(address))
+	setPointer(&d.Cache.TTL, 5*time.Minute)
+	setPointer(&d.Cache.NegativeTTL, 10*time.Second)
+	setPointer(&d.Cache.MaxStale, 0)
+	setPointer(&d.Cache.MaxEntries, 100_000)
+	setPointer(&d.RateLimit.Max, 100)
+	setPointer(&d.RateLimit.Window, 15*time.Minute)
+	setDefault(&d.RateLimit.Count, "validations")
+	setDefault(&d.RateLimit.EnvoyAppends, "auto")
+	setDefault(&d.Realm, "api")
+	if d.Resource != nil {
+		if address, err := authz.MetadataURL(string(d.Resource.Value.Identifier.Value)); err == nil {
+			setDefault(&d.ResourceMetadata, text(address))
 		}
 	}
-	setDefault(&c.Audit.To, "stdout")
-	setPointer(&c.Audit.Sample, 1)
-	setDefault(&c.Log.Level, "info")
-	setDefault(&c.Log.Format, "json")
+	setDefault(&d.Audit.To, "stdout")
+	setPointer(&d.Audit.Sample, 1)
+	setDefault(&d.Log.Level, "info")
+	setDefault(&d.Log.Format, "json")
 }
 
-func (p *Provider) setDefaults() {
-	setDefault(&p.Validation, validateJWKS)
+func (p *providerSection) setDefaults() {
+	setDefault(&p.Validation, ValidateJWKS)
 	if p.Algorithms == nil {
 		p.Algorithms = []located{{Value: "RS256"}}
 	}
@@ -84,7 +84,7 @@ func (p *Provider) setDefaults() {
 		p.ScopeClaims = []text{"scope", "scp"}
 	}
 	if p.Opaque == nil {
-		p.Opaque = new(p.Validation.Value == validateProfile || p.Validation.Value == validateIntrospection)
+		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection)
 	}
 	issuer := text(strings.TrimRight(string(p.Issuer.Value), "/"))
 	if p.JWKS.File.Value == "" {
@@ -125,35 +125,34 @@ func (v *validator) oneOf(what string, l located, allowed ...string) {
 	}
 }
 
-// validate returns every mistake that the form of the file doesn't show, and
-// compiles the headers.
-func (c *Config) validate() strictyaml.Problems {
-	v := &validator{file: c.file}
+// validate returns every mistake that the form of the file doesn't show, compiles the
+// headers, and resolves what replicas share.
+func (d *document) validate(secrets Secrets) strictyaml.Problems {
+	v := &validator{file: d.file}
 	if v.file == "" {
 		v.file = "environment"
 	}
-	v.listen(c.Listen)
-	v.admin(c)
-	v.providers(c.Providers)
-	if c.Cache.TTL.Value <= 0 {
-		v.add(c.Cache.TTL.Pos, "cache.ttl must be longer than 0s")
+	v.listen(d.Listen)
+	v.admin(d)
+	v.providers(d.Providers)
+	if d.Cache.TTL.Value <= 0 {
+		v.add(d.Cache.TTL.Pos, "cache.ttl must be longer than 0s")
 	}
-	if c.Cache.NegativeTTL.Value < 0 {
-		v.add(c.Cache.NegativeTTL.Pos, "cache.negative_ttl can't be negative; 0s keeps no invalid tokens")
+	if d.Cache.NegativeTTL.Value < 0 {
+		v.add(d.Cache.NegativeTTL.Pos, "cache.negative_ttl can't be negative; 0s keeps no invalid tokens")
 	}
-	if c.Cache.MaxStale.Value < 0 || c.Cache.MaxStale.Value > 24*time.Hour {
-		v.add(c.Cache.MaxStale.Pos, "cache.max_stale must lie between 0s and 24h")
+	if d.Cache.MaxStale.Value < 0 || d.Cache.MaxStale.Value > 24*time.Hour {
+		v.add(d.Cache.MaxStale.Pos, "cache.max_stale must lie between 0s and 24h")
 	}
-	if c.Cache.MaxEntries.Value < 1 {
-		v.add(c.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
+	if d.Cache.MaxEntries.Value < 1 {
+		v.add(d.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
 	}
-	v.rateLimit(c.RateLimit)
-	_, sharing := c.sharing(false)
-	v.problems = append(v.problems, sharing...)
-	c.headers = nil
+	v.rateLimit(d.RateLimit)
+	d.sharing = v.readSharing(d, secrets == AllSecrets)
+	d.headers = nil
 	seen := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		field := c.Headers[name]
+	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
+		field := d.Headers[name]
 		h, err := authz.NewHeader(name, string(field.Value))
 		switch {
 		case err != nil:
@@ -162,27 +161,27 @@ func (c *Config) validate() strictyaml.Problems {
 			v.add(field.Pos, "header %s is there twice: the case of a header's name says nothing", strings.ToLower(name))
 		}
 		seen[strings.ToLower(name)] = true
-		c.headers = append(c.headers, h)
+		d.headers = append(d.headers, h)
 	}
-	if strings.ContainsFunc(string(c.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
-		v.add(c.Realm.Pos, "realm must be printable ASCII")
+	if strings.ContainsFunc(string(d.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
+		v.add(d.Realm.Pos, "realm must be printable ASCII")
 	}
-	if c.ResourceMetadata.Pos.Line > 0 {
-		v.url("resource_metadata", c.ResourceMetadata, true)
+	if d.ResourceMetadata.Pos.Line > 0 {
+		v.url("resource_metadata", d.ResourceMetadata, true)
 	}
-	if c.Resource != nil {
-		v.resource(*c.Resource, c.ResourceMetadata)
+	if d.Resource != nil {
+		v.resource(*d.Resource, d.ResourceMetadata)
 	}
-	if len(c.Policy) == 0 {
+	if len(d.Policy) == 0 {
 		v.add(strictyaml.Pos{}, "policy is missing: name the policy files, as in policy: [policy.yaml]")
 	}
-	v.audit(c.Audit)
-	v.oneOf("log.level", c.Log.Level, logLevels...)
-	v.oneOf("log.format", c.Log.Format, logFormats...)
+	v.audit(d.Audit)
+	v.oneOf("log.level", d.Log.Level, logLevels...)
+	v.oneOf("log.format", d.Log.Format, logFormats...)
 	return v.problems
 }
 
-func (v *validator) resource(l strictyaml.Located[Resource], elsewhere located) {
+func (v *validator) resource(l strictyaml.Located[resourceSection], elsewhere located) {
 	r := l.Value
 	if r.Identifier.Value == "" {
 		v.add(l.Pos, "resource needs an identifier: the URL by which clients call the API, as in https://api.acme.dev")
@@ -204,7 +203,7 @@ func (v *validator) resource(l strictyaml.Located[Resource], elsewhere located) 
 	}
 }
 
-func (v *validator) audit(a Audit) {
+func (v *validator) audit(a auditSection) {
 	switch to := string(a.To.Value); {
 	case to == "file:":
 		v.add(a.To.Pos, "audit.to: file: needs a name after it, as in file:/var/log/scopeward/audit.log")
@@ -216,7 +215,7 @@ func (v *validator) audit(a Audit) {
 	}
 }
 
-func (v *validator) rateLimit(r RateLimit) {
+func (v *validator) rateLimit(r rateLimitSection) {
 	v.oneOf("rate_limit.count", r.Count, counts...)
 	if r.Max.Value < 1 {
 		v.add(r.Max.Pos, "rate_limit.max must be at least 1; count: off turns the limit off")
@@ -233,7 +232,7 @@ func (v *validator) rateLimit(r RateLimit) {
 	}
 }
 
-func (v *validator) providers(ps []strictyaml.Located[Provider]) {
+func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 	if len(ps) == 0 {
 		v.add(strictyaml.Pos{}, "providers is missing: name at least one identity provider")
 	}
@@ -270,10 +269,10 @@ func (v *validator) providers(ps []strictyaml.Located[Provider]) {
 	}
 }
 
-func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
+func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos) {
 	mode := string(p.Validation.Value)
 	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
-	jwks := mode == validateJWKS || mode == validateJWKSProfile
+	jwks := mode == ValidateJWKS || mode == ValidateJWKSProfile
 	if jwks && len(p.Audiences) == 0 {
 		v.add(pos(located{}), "provider %q has no audiences: without one a token that was meant for another API would pass", p.Name.Value)
 	}
@@ -287,8 +286,8 @@ func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
 		v.add(pos(located{}), "provider %q has an empty list of scope_claims; leave it out for scope and scp", p.Name.Value)
 	}
 	for _, alg := range p.Algorithms {
-		if !slices.Contains(asymmetric, string(alg.Value)) {
-			v.add(pos(alg), "algorithm %q can't be used: it must be one of the asymmetric ones, %s", alg.Value, strings.Join(asymmetric, ", "))
+		if !slices.Contains(Asymmetric, string(alg.Value)) {
+			v.add(pos(alg), "algorithm %q can't be used: it must be one of the asymmetric ones, %s", alg.Value, strings.Join(Asymmetric, ", "))
 		}
 	}
 	if p.CA.Value == "" && p.CA.Pos.Line > 0 {
@@ -319,14 +318,14 @@ func (v *validator) provider(p Provider, pos func(located) strictyaml.Pos) {
 	if jwks && p.JWKS.File.Value != "" && p.JWKS.URL.Value != "" {
 		v.add(pos(p.JWKS.File), "jwks has a url and a file; keep one")
 	}
-	if mode == validateProfile || mode == validateJWKSProfile || given(p.Profile.URL) {
+	if mode == ValidateProfile || mode == ValidateJWKSProfile || given(p.Profile.URL) {
 		endpoint("profile.url", p.Profile.URL)
 	}
-	if mode == validateIntrospection || given(p.Introspection.URL) {
+	if mode == ValidateIntrospection || given(p.Introspection.URL) {
 		endpoint("introspection.url", p.Introspection.URL)
 	}
-	if mode == validateIntrospection {
-		if p.Introspection.ClientID.Value == "" || p.Introspection.ClientSecret.Value.value == "" {
+	if mode == ValidateIntrospection {
+		if p.Introspection.ClientID.Value == "" || p.Introspection.ClientSecret.Value == "" {
 			v.add(pos(p.Introspection.ClientID), "introspection needs client_id and client_secret (file:PATH or ${NAME}): the provider answers only clients that it knows")
 		}
 	}

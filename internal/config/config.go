@@ -1,0 +1,350 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"scopeward/authz"
+	"scopeward/authz/redis"
+	"scopeward/internal/strictyaml"
+)
+
+// Config is a configuration, resolved. It doesn't change.
+type Config struct {
+	Listen           Listen
+	Admin            Admin
+	Providers        []Provider
+	Cache            Cache
+	RateLimit        RateLimit
+	Sharing          Sharing
+	Headers          []authz.Header
+	Realm            string
+	Resource         *Resource // nil without one
+	ResourceMetadata string    // a URL
+	Audit            Audit
+	Log              Log
+
+	document *document
+}
+
+// Listen says where the service listens.
+type Listen struct {
+	GRPC   string // host:port or unix:///path
+	Admin  string // host:port; "" is off
+	TLS    bool
+	Drain  *time.Duration // nil: until everybody who asks for its health knows
+	Socket Socket
+}
+
+// Socket says who may connect to a Unix socket.
+type Socket struct {
+	Mode  fs.FileMode
+	Owner string // user:group, user or :group; "" leaves it
+}
+
+// Admin says who may use the admin listener.
+type Admin struct {
+	AllowRemote bool
+	Hosts       []string
+}
+
+// Provider is an identity provider.
+type Provider struct {
+	// ID tells a provider from every other, and from itself with another configuration:
+	// what was cached under that no longer counts. Replicas with the same settings have
+	// the same.
+	ID            string
+	Name          string
+	Issuer        string
+	Validation    string // one of the constants Validate…
+	Audiences     []string
+	Algorithms    []string
+	ClockSkew     time.Duration
+	Timeout       time.Duration
+	ScopeClaims   []string
+	Opaque        bool
+	RootCAs       *x509.CertPool // nil: those of the system
+	JWKS          JWKS
+	ProfileURL    string
+	Introspection Introspection
+}
+
+// JWKS is where a provider's keys are.
+type JWKS struct {
+	URL, File         string
+	Refresh, MaxStale time.Duration
+}
+
+// Introspection is the endpoint of RFC 7662.
+type Introspection struct {
+	URL, ClientID string
+	ClientSecret  Secret
+}
+
+// Cache bounds the identity cache.
+type Cache struct {
+	TTL, NegativeTTL, MaxStale time.Duration
+	MaxEntries                 int
+}
+
+// RateLimit bounds the token validations of one client IP.
+type RateLimit struct {
+	Max    int
+	Window time.Duration
+	Count  string // validations, requests or off
+	Hops   authz.Hops
+}
+
+// Sharing is what replicas have in common, in a Redis each.
+type Sharing struct {
+	Limits, Identities redis.URL // not set: each replica by itself
+	Key                Secret    // by which identities are encrypted; "" in plaintext
+	Warnings           strictyaml.Problems
+}
+
+// Resource is what is published of the API.
+type Resource struct{ Identifier, Name, Documentation string }
+
+// Audit says where audit events go, and which are written.
+type Audit struct {
+	To     string // stdout, off or file:PATH
+	File   string // its path; "" for another
+	Sample float64
+}
+
+// Log is the service's own log.
+type Log struct{ Level, Format string }
+
+// resolve makes plain values of a document with its defaults.
+func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
+	c := &Config{
+		Listen:           d.listen(),
+		Admin:            Admin{d.Admin.AllowRemote, stringsOf(d.Admin.Hosts)},
+		Cache:            Cache{d.Cache.TTL.Value, d.Cache.NegativeTTL.Value, d.Cache.MaxStale.Value, d.Cache.MaxEntries.Value},
+		RateLimit:        RateLimit{d.RateLimit.Max.Value, d.RateLimit.Window.Value, string(d.RateLimit.Count.Value), d.RateLimit.hops()},
+		Sharing:          d.sharing,
+		Headers:          d.headers,
+		Realm:            string(d.Realm.Value),
+		ResourceMetadata: string(d.ResourceMetadata.Value),
+		Audit:            Audit{To: string(d.Audit.To.Value), Sample: d.Audit.Sample.Value},
+		Log:              Log{string(d.Log.Level.Value), string(d.Log.Format.Value)},
+		document:         d,
+	}
+	if name, ok := strings.CutPrefix(c.Audit.To, "file:"); ok {
+		c.Audit.File = absolute(d.dir(), name)
+	}
+	if d.Resource != nil {
+		r := d.Resource.Value
+		c.Resource = &Resource{string(r.Identifier.Value), string(r.Name.Value), string(r.Documentation.Value)}
+	}
+	v := &validator{file: d.file}
+	for _, l := range d.Providers {
+		c.Providers = append(c.Providers, d.provider(v, l.Value, secrets))
+	}
+	return c, v.problems
+}
+
+func (d *document) listen() Listen {
+	l := Listen{
+		GRPC: string(d.Listen.GRPC.Value), Admin: string(d.Listen.Admin.Value), TLS: d.Listen.TLS != nil,
+		Socket: Socket{Mode: defaultSocketMode},
+	}
+	if d.Listen.Drain != nil {
+		l.Drain = &d.Listen.Drain.Value
+	}
+	if d.Listen.Socket != nil {
+		l.Socket = Socket{d.Listen.Socket.Value.mode(), string(d.Listen.Socket.Value.Owner.Value)}
+	}
+	return l
+}
+
+// provider resolves a provider, and reads the files that it names.
+func (d *document) provider(v *validator, p providerSection, secrets Secrets) Provider {
+	resolved := Provider{
+		Name: string(p.Name.Value), Issuer: string(p.Issuer.Value), Validation: string(p.Validation.Value),
+		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: plain(p.ScopeClaims),
+		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout, Opaque: *p.Opaque,
+		JWKS:          JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh, p.JWKS.MaxStale},
+		ProfileURL:    string(p.Profile.URL.Value),
+		Introspection: Introspection{URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value)},
+	}
+	var ca []byte
+	if secrets != NoSecrets {
+		var err error
+		secret := p.Introspection.ClientSecret
+		if resolved.Introspection.ClientSecret, err = secret.Value.resolve(d.dir()); err != nil {
+			v.add(secret.Pos, "%v", err)
+		}
+		if resolved.RootCAs, ca, err = p.roots(d.dir()); err != nil {
+			v.add(p.CA.Pos, "%v", err)
+		}
+	}
+	resolved.ID = d.providerID(p, resolved, ca)
+	return resolved
+}
+
+func (d *document) providerID(p providerSection, resolved Provider, ca []byte) string {
+	var keys []byte
+	if resolved.JWKS.File != "" {
+		keys, _ = os.ReadFile(resolved.JWKS.File) // the key set says so if it can't be read
+	}
+	settings := textOf(struct {
+		Provider         providerSection
+		TTL, NegativeTTL time.Duration
+	}{p, d.Cache.TTL.Value, d.Cache.NegativeTTL.Value})
+	sum := digest([]byte(settings), []byte(resolved.Introspection.ClientSecret), keys, ca)
+	return resolved.Name + "/" + hex.EncodeToString(sum[:8])
+}
+
+// roots reads the CAs of a provider; nil are those of the system.
+func (p providerSection) roots(dir string) (*x509.CertPool, []byte, error) {
+	if p.CA.Value == "" {
+		return nil, nil, nil
+	}
+	data, unreadable := strictyaml.ReadFile(absolute(dir, string(p.CA.Value)))
+	if unreadable != nil {
+		return nil, nil, fmt.Errorf("ca: %w", unreadable)
+	}
+	pool, err := certPool(data, time.Now())
+	if err != nil {
+		return nil, nil, fmt.Errorf("ca: %s %w", p.CA.Value, err)
+	}
+	return pool, data, nil
+}
+
+func (j jwksEndpoint) file(dir string) string {
+	if j.File.Value == "" {
+		return ""
+	}
+	return absolute(dir, string(j.File.Value))
+}
+
+func plain(ts []text) []string {
+	s := make([]string, len(ts))
+	for i, t := range ts {
+		s[i] = string(t)
+	}
+	return s
+}
+
+func stringsOf(ls []located) []string {
+	s := make([]string, len(ls))
+	for i, l := range ls {
+		s[i] = string(l.Value)
+	}
+	return s
+}
+
+// At puts the place of a setting, as listen.grpc, before an error; one of the command
+// line has no place.
+func (c *Config) At(setting string, err error) error {
+	pos := map[string]strictyaml.Pos{
+		"listen.grpc":  c.document.Listen.GRPC.Pos,
+		"listen.admin": c.document.Listen.Admin.Pos,
+		"audit.to":     c.document.Audit.To.Pos,
+	}[setting]
+	if pos.Line == 0 {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return fmt.Errorf("%s: %s: %w", pos, setting, err)
+}
+
+// Shown is the configuration as it may be shown: secrets hide themselves.
+func (c *Config) Shown() (map[string]any, error) {
+	var shown map[string]any
+	b, err := yaml.Marshal(c.document)
+	if err == nil {
+		err = yaml.Unmarshal(b, &shown)
+	}
+	return shown, err
+}
+
+func (r rateLimitSection) hops() authz.Hops {
+	appends := map[text]authz.EnvoyAppends{"auto": authz.AppendsAuto, "always": authz.AppendsAlways, "never": authz.AppendsNever}
+	return authz.Hops{Trusted: r.TrustedHops.Value, Appends: appends[r.EnvoyAppends.Value]}
+}
+
+// HeaderNames are the headers that an allowed request carries, in lower case, sorted.
+func (c *Config) HeaderNames() []string {
+	names := []string{}
+	for name := range c.document.Headers {
+		names = append(names, strings.ToLower(name))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Same reports whether two configurations say the same, but for what their files hold.
+func (c *Config) Same(other *Config) bool { return textOf(c.document) == textOf(other.document) }
+
+// NeedRestart names the settings that differ in next, but only count at the start.
+func (c *Config) NeedRestart(next *Config) []string {
+	var settings []string
+	for _, setting := range []struct {
+		name    string
+		changed bool
+	}{
+		{"listen.grpc", c.Listen.GRPC != next.Listen.GRPC},
+		{"listen.admin", c.Listen.Admin != next.Listen.Admin},
+		{"listen.socket", c.Listen.Socket != next.Listen.Socket},
+		{"listen.tls", c.Listen.TLS != next.Listen.TLS},
+		{"audit.to", c.Audit.To != next.Audit.To},
+		{"log.level", c.Log.Level != next.Log.Level},
+		{"log.format", c.Log.Format != next.Log.Format},
+	} {
+		if setting.changed {
+			settings = append(settings, setting.name)
+		}
+	}
+	return settings
+}
+
+// Watched are the files and folders whose changes matter.
+func (c *Config) Watched() []string {
+	d := c.document
+	var paths []string
+	add := func(name string) {
+		if name != "" {
+			paths = append(paths, absolute(d.dir(), name))
+		}
+	}
+	for _, name := range slices.Concat(d.Policy, d.Shadow) {
+		add(string(name.Value))
+	}
+	if d.file != "" {
+		paths = append(paths, d.file)
+	}
+	if d.Listen.TLS != nil {
+		t := d.Listen.TLS.Value
+		for _, name := range []located{t.Cert, t.Key, t.ClientCA} {
+			add(string(name.Value))
+		}
+	}
+	secrets := []Secret{d.Cache.Redis.Value, d.Cache.Key.Value, d.RateLimit.Redis.Value}
+	for _, l := range d.Providers {
+		add(l.Value.JWKS.file(d.dir()))
+		add(string(l.Value.CA.Value))
+		secrets = append(secrets, l.Value.Introspection.ClientSecret.Value)
+	}
+	for _, s := range secrets {
+		add(s.file(d.dir()))
+	}
+	return paths
+}
+
+// textOf is a part of a document without its positions.
+func textOf(v any) string {
+	text, err := yaml.Marshal(v)
+	if err != nil { // it came from YAML
+		return err.Error()
+	}
+	return string(text)
+}

@@ -1,0 +1,151 @@
+// Package config reads scopeward.yaml and what it names, and resolves it once: defaults,
+// environment variables, paths and secrets. Where a setting stands in the file stays in
+// this package; the rest of the program sees plain values and errors with a position.
+package config
+
+import (
+	"time"
+
+	"scopeward/authz"
+	"scopeward/internal/strictyaml"
+)
+
+// document is scopeward.yaml. Every duration is a Go duration string (30s, 5m);
+// relative paths are relative to the file; ${NAME} stands for an environment
+// variable. The tags are read by strictyaml, and for the JSON Schema, with what
+// schema.go adds.
+type document struct {
+	Listen           listenSection                         `yaml:"listen" doc:"Where the service listens."`
+	Admin            adminSection                          `yaml:"admin" doc:"Who may use the admin listener."`
+	Providers        []strictyaml.Located[providerSection] `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one with opaque: true."`
+	Cache            cacheSection                          `yaml:"cache" doc:"The bounds of the identity cache."`
+	RateLimit        rateLimitSection                      `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
+	Headers          map[string]located                    `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
+	Realm            located                               `yaml:"realm" default:"api" doc:"The realm in challenges (WWW-Authenticate), printable ASCII."`
+	Resource         *strictyaml.Located[resourceSection]  `yaml:"resource" doc:"What is published of the API, so that clients find out where to get a token (RFC 9728): its metadata, at /.well-known/oauth-protected-resource."`
+	ResourceMetadata located                               `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges; by default that of resource, and only for a document that is served elsewhere." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
+	Policy           strictyaml.OneOrMore[located]         `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
+	Shadow           strictyaml.OneOrMore[located]         `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
+	Audit            auditSection                          `yaml:"audit" doc:"The audit: an event for each decision."`
+	Log              logSection                            `yaml:"log" doc:"The service's own log, on standard error."`
+
+	file    string         // where it was read, for messages; "" without a file
+	headers []authz.Header // compiled from Headers
+	sharing Sharing        // of Cache and RateLimit
+}
+
+// listenSection says where the service listens.
+type listenSection struct {
+	GRPC   located                            `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
+	Admin  *located                           `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of the page, /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off. An address beyond this machine needs admin.allow_remote."`
+	TLS    *strictyaml.Located[tlsSection]    `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
+	Drain  *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends: a few seconds, at most 7s." examples:"[10s]"`
+	Socket *strictyaml.Located[socketSection] `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
+}
+
+// adminSection says who may use the admin listener, which asks nobody who they are.
+type adminSection struct {
+	AllowRemote bool      `yaml:"allow_remote" default:"false" doc:"Allows listen.admin to be an address that other machines reach: a firewall or network policy must keep out whoever may not see the page."`
+	Hosts       []located `yaml:"hosts" doc:"The DNS names by which the page may be opened, without port; IP addresses and localhost always count. Others are refused, lest a web site that lets its name lead here (DNS rebinding) reads the page." examples:"[[scopeward.internal.example]]"`
+}
+
+// socketSection says who may connect to a Unix socket. The system asks for the right to
+// write.
+type socketSection struct {
+	Mode  located `yaml:"mode" doc:"The permissions, octal, in quotes; by default 0660: its user and group may connect." examples:"['0660', '0666']"`
+	Owner located `yaml:"owner" doc:"Whom it belongs to: user:group, user or :group, by names or numbers; by default the user and group of the process." examples:"['scopeward:envoy', ':101']"`
+}
+
+// tlsSection is the gRPC listener's. With a client CA it is mutual: who has no
+// certificate of it is refused in the handshake. The service's own certificate
+// passes as a client's too, for healthcheck: who has its key can be the service
+// itself.
+type tlsSection struct {
+	Cert        located   `yaml:"cert" doc:"The file with the certificate and its intermediates, PEM." examples:"[tls.crt]"`
+	Key         located   `yaml:"key" doc:"The file with the certificate's private key, PEM." examples:"[tls.key]"`
+	ClientCA    located   `yaml:"client_ca" doc:"The file with the CAs (PEM) of which a client must have a certificate; without it none is asked for." examples:"[ca.crt]"`
+	ClientNames []located `yaml:"client_names" doc:"The clients that may connect, by a DNS name or a URI (SPIFFE ID) in the certificate's subjectAltName, compared exactly; by default any with a certificate of client_ca." examples:"[['spiffe://cluster.local/ns/istio-system/sa/gateway', envoy.example.com]]"`
+}
+
+// providerSection is an identity provider. A token goes to the one that its issuer
+// names; a token that is no JWT to the one that takes opaque tokens.
+type providerSection struct {
+	Name          located            `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
+	Issuer        located            `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
+	Validation    located            `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662."`
+	Audiences     []text             `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
+	Algorithms    []located          `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
+	ClockSkew     *time.Duration     `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
+	Timeout       *time.Duration     `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
+	ScopeClaims   []text             `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
+	Opaque        *bool              `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
+	CA            located            `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
+	Insecure      bool               `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
+	JWKS          jwksEndpoint       `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
+	Profile       profileEndpoint    `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
+	Introspection introspectEndpoint `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
+}
+
+// jwksEndpoint is where a provider's keys are: a URL or a file.
+type jwksEndpoint struct {
+	URL      located       `yaml:"url" doc:"Where the keys are fetched; by default the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
+	File     located       `yaml:"file" doc:"The file with the keys, instead of a URL." examples:"[jwks.json]"`
+	Refresh  time.Duration `yaml:"refresh" default:"15m" doc:"The time between two fetches."`
+	MaxStale time.Duration `yaml:"max_stale" default:"24h" doc:"How long the last good keys serve while the provider fails."`
+}
+
+// profileEndpoint is the user-profile lookup of a provider.
+type profileEndpoint struct {
+	URL located `yaml:"url" doc:"Where a token's profile is fetched; by default the issuer and /oauth2/v2/user_profile." examples:"['https://acme.kinde.com/oauth2/v2/user_profile']"`
+}
+
+// introspectEndpoint is RFC 7662's.
+type introspectEndpoint struct {
+	URL          located                    `yaml:"url" doc:"Where tokens are introspected; by default the issuer and /oauth2/introspect." examples:"['https://acme.kinde.com/oauth2/introspect']"`
+	ClientID     located                    `yaml:"client_id" doc:"The client that introspects."`
+	ClientSecret strictyaml.Located[Secret] `yaml:"client_secret" doc:"The secret of that client, as file:PATH or ${NAME}." examples:"['file:client.secret', '${CLIENT_SECRET}']"`
+}
+
+// cacheSection bounds the identity cache.
+type cacheSection struct {
+	TTL         *strictyaml.Located[time.Duration] `yaml:"ttl" default:"5m" doc:"How long a valid token is believed, never beyond its exp."`
+	NegativeTTL *strictyaml.Located[time.Duration] `yaml:"negative_ttl" default:"10s" doc:"How long an invalid token is refused without asking; 0s not at all."`
+	MaxStale    *strictyaml.Located[time.Duration] `yaml:"max_stale" default:"0s" doc:"How long after ttl a valid token is still believed while its provider can't be asked, at most 24h, never beyond its exp, nor once the provider refuses it; 0s not at all. A token that is revoked meanwhile goes on for as long."`
+	MaxEntries  *strictyaml.Located[int]           `yaml:"max_entries" default:"100000" doc:"How many tokens it holds."`
+	Redis       strictyaml.Located[Secret]         `yaml:"redis" doc:"The Redis in which replicas share valid tokens' identities: a redis://, rediss:// or unix:// URL, as file:PATH or with ${NAME}." examples:"['redis://127.0.0.1:6379', 'rediss://scopeward:${REDIS_PASSWORD}@redis.example:6379/0', 'file:redis.url']"`
+	Key         strictyaml.Located[Secret]         `yaml:"key" doc:"The key by which identities in Redis are encrypted and authenticated, at least 32 bytes, as file:PATH or ${NAME}. Without it, whoever can write to Redis can forge identities." examples:"['file:cache.key', '${CACHE_KEY}']"`
+}
+
+// rateLimitSection bounds the token validations of one client IP.
+type rateLimitSection struct {
+	Max          *strictyaml.Located[int]           `yaml:"max" default:"100" doc:"How many may be in one window."`
+	Window       *strictyaml.Located[time.Duration] `yaml:"window" default:"15m" doc:"The length of a window, at least 1s."`
+	Count        located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
+	TrustedHops  strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy append to X-Forwarded-For. Where its entries are fewer, or don't tell an address, conditions on request.client_ip deny, and the limit counts whoever connected to Envoy."`
+	EnvoyAppends located                            `yaml:"envoy_appends" default:"auto" doc:"Whether Envoy appends the last entry of X-Forwarded-For, for trusted_hops. auto: where that entry is the address that connected to Envoy; behind a proxy on loopback, nobody is known. always: with use_remote_address. never: without it, or with skip_xff_append."`
+	Redis        strictyaml.Located[Secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
+}
+
+// resourceSection is what is published of the API.
+type resourceSection struct {
+	Identifier    located `yaml:"identifier" doc:"The URL by which clients call the API, with a path where only that is the API." examples:"['https://api.acme.dev', 'https://acme.dev/api']"`
+	Name          located `yaml:"name" doc:"A name of the API for people." examples:"[Acme API]"`
+	Documentation located `yaml:"documentation" doc:"The URL of a page for who wants to use the API." examples:"['https://docs.acme.dev']"`
+}
+
+// auditSection says where audit events go, and which are written.
+type auditSection struct {
+	To     located                      `yaml:"to" default:"stdout" doc:"Where events are written. stdout: to standard output. file:PATH: to the end of a file, which is opened again on SIGHUP, for who rotates logs. off: nowhere." examples:"['file:/var/log/scopeward/audit.log']"`
+	Sample *strictyaml.Located[float64] `yaml:"sample" default:"1" doc:"The share of the requests that were let through which get an event, from 0 to 1; such an event says so by its sample. All others get theirs: denials, and what a rule with mode: audit or the shadow policy would have denied." examples:"[0.01]"`
+}
+
+// logSection is the service's own log, on standard error.
+type logSection struct {
+	Level  located `yaml:"level" default:"info" doc:"The least severity that is logged."`
+	Format located `yaml:"format" default:"json" doc:"json, or text for people."`
+}
+
+type located = strictyaml.Located[text]
+
+// text is a string in which ${NAME} stands for an environment variable.
+type text string
