@@ -26,6 +26,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/internal/config"
+	"scopeward/internal/pace"
 )
 
 func newServe() *cobra.Command {
@@ -114,10 +115,10 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	g := s.newGRPC(o, health)
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { tuneGC(ctx, s.log); return nil })
-	group.Go(func() error { tuneProcs(ctx, s.procs); return nil })
+	group.Go(func() error { pace.TuneGC(ctx, s.log); return nil })
+	group.Go(func() error { pace.TuneProcs(ctx, s.procs); return nil })
 	group.Go(func() error {
-		watchOverload(ctx, func() int { return runtime.GOMAXPROCS(0) }, s.server.Shed)
+		pace.WatchOverload(ctx, func() int { return runtime.GOMAXPROCS(0) }, s.server.Shed)
 		return nil
 	})
 	for _, p := range s.state.Load().providers {

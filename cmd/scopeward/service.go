@@ -18,6 +18,7 @@ import (
 	"scopeward/authz/token/provider"
 	"scopeward/internal/config"
 	"scopeward/internal/filewatch"
+	"scopeward/internal/pace"
 )
 
 // service is everything that serve runs.
@@ -35,7 +36,7 @@ type service struct {
 	reloads   reloads
 	watcher   *filewatch.Watcher
 	tls       *transport // nil: plaintext
-	procs     *processors
+	procs     *pace.Processors
 	draining  atomic.Bool
 	started   time.Time
 }
@@ -51,7 +52,7 @@ type state struct {
 
 // newService wires the parts together; it starts nothing. audit may be nil.
 func newService(o config.Options, f config.Files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
-	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, started: time.Now(), procs: newProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
+	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, started: time.Now(), procs: pace.NewProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
 	s.watcher = filewatch.New(filewatch.Options{Paths: func() []string { return s.state.Load().Config.Watched() }, Logger: log})
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.Certs != nil {

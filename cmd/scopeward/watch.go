@@ -79,7 +79,7 @@ func (s *service) watch(ctx context.Context, run func(func() error)) {
 // The identities of providers that stay the same stay cached; decisions never are.
 // It returns false, and does nothing, if the files changed while they were read.
 func (s *service) reload(ctx context.Context, run func(func() error), asked bool) (whole bool) {
-	defer s.procs.all()()
+	defer s.procs.All()()
 	f, err := config.LoadRules(s.options)
 	var next *state
 	if err == nil {

@@ -1,4 +1,6 @@
-package main
+// Package pace keeps the process in step with the machine: the pace of the collector, the
+// number of processors, and what share of the requests it can take.
+package pace
 
 import (
 	"context"
@@ -21,11 +23,11 @@ const (
 	maxGOGC     = 1000
 )
 
-// tuneGC sets the collector's pace until ctx ends: by the live memory, so that
+// TuneGC sets the collector's pace until ctx ends: by the live memory, so that
 // collections are rare while the cache is small and memory stays bounded while it
 // is large. GOGC and GOMEMLIMIT, where they are set, are the operator's word. The
 // limit of a container (cgroup) becomes the memory limit, less a tenth.
-func tuneGC(ctx context.Context, log *slog.Logger) {
+func TuneGC(ctx context.Context, log *slog.Logger) {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
 		if _, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithProvider(memlimit.FromCgroup)); err != nil {
 			log.Debug("no memory limit was found", slog.Any("error", err))
@@ -37,7 +39,7 @@ func tuneGC(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for current := 0; ; {
-		if next := pace(liveMemory(), debug.SetMemoryLimit(-1)); next != current {
+		if next := gcPercent(liveMemory(), debug.SetMemoryLimit(-1)); next != current {
 			debug.SetGCPercent(next)
 			current = next
 		}
@@ -49,9 +51,9 @@ func tuneGC(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// pace is the GOGC at which garbageRoom gathers beside so much live memory; under
+// gcPercent is the GOGC at which garbageRoom gathers beside so much live memory; under
 // a memory limit at most a half of what the limit leaves.
-func pace(live, limit int64) int {
+func gcPercent(live, limit int64) int {
 	room := int64(garbageRoom)
 	if limit < math.MaxInt64 {
 		room = min(room, max(0, limit-live)/2)

@@ -1,4 +1,4 @@
-package main
+package pace
 
 import (
 	"context"
@@ -23,9 +23,9 @@ const (
 	procsPatience = 3 * time.Second
 )
 
-// processors keeps GOMAXPROCS as low as the CPU time that the process uses allows, and
+// Processors keeps GOMAXPROCS as low as the CPU time that the process uses allows, and
 // brings all back when they are wanted.
-type processors struct {
+type Processors struct {
 	apply func(int) // sets GOMAXPROCS
 
 	mu   sync.Mutex
@@ -35,13 +35,13 @@ type processors struct {
 	long int           // how many long pieces of work want all of them
 }
 
-func newProcessors(most int, apply func(int)) *processors {
-	return &processors{apply: apply, most: most, now: most}
+func NewProcessors(most int, apply func(int)) *Processors {
+	return &Processors{apply: apply, most: most, now: most}
 }
 
-// tuneProcs sets GOMAXPROCS until ctx ends. Where it is set in the environment, that is
+// TuneProcs sets GOMAXPROCS until ctx ends. Where it is set in the environment, that is
 // the operator's word.
-func tuneProcs(ctx context.Context, p *processors) {
+func TuneProcs(ctx context.Context, p *Processors) {
 	if _, set := os.LookupEnv("GOMAXPROCS"); set || p.most == 1 {
 		return
 	}
@@ -60,7 +60,7 @@ func tuneProcs(ctx context.Context, p *processors) {
 }
 
 // used takes note of how many processors the process used for a while.
-func (p *processors) used(cores float64, during time.Duration) {
+func (p *Processors) used(cores float64, during time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -75,9 +75,9 @@ func (p *processors) used(cores float64, during time.Duration) {
 	}
 }
 
-// all brings all processors back until done is called, for work that takes long: on one,
+// All brings all processors back until done is called, for work that takes long: on one,
 // requests would wait for its time slices, of 10 ms.
-func (p *processors) all() (done func()) {
+func (p *Processors) All() (done func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.long++
@@ -91,7 +91,7 @@ func (p *processors) all() (done func()) {
 }
 
 // set is called with the lock held.
-func (p *processors) set(n int) {
+func (p *Processors) set(n int) {
 	p.calm = 0
 	if n != p.now && (p.long == 0 || n == p.most) {
 		p.now = n

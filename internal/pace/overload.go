@@ -1,4 +1,4 @@
-package main
+package pace
 
 import (
 	"context"
@@ -43,8 +43,8 @@ func (o *overload) next(waiting int, wait, during time.Duration) (share float64)
 	return o.share
 }
 
-// watchOverload tells shed the share until ctx ends.
-func watchOverload(ctx context.Context, procs func() int, shed func(share float64)) {
+// WatchOverload tells shed the share until ctx ends.
+func WatchOverload(ctx context.Context, procs func() int, shed func(share float64)) {
 	tick := time.NewTicker(overloadTick)
 	defer tick.Stop()
 	var o overload

@@ -1,4 +1,4 @@
-package main
+package pace
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 
 func TestProcessors(t *testing.T) {
 	var got []int
-	p := newProcessors(4, func(n int) { got = append(got, n) })
+	p := NewProcessors(4, func(n int) { got = append(got, n) })
 	use := func(cores float64, seconds int) {
 		for range 10 * seconds {
 			p.used(cores, 100*time.Millisecond)
@@ -37,7 +37,7 @@ func TestProcessors(t *testing.T) {
 	use(0, 10)
 	want("idle", 2, 1)
 
-	first, second := p.all(), p.all()
+	first, second := p.All(), p.All()
 	want("long work", 4)
 	use(0, 10)
 	first()

@@ -1,4 +1,4 @@
-package main
+package pace
 
 import (
 	"math"
@@ -19,7 +19,7 @@ func TestPace(t *testing.T) {
 		{"a full one collects all the time", 58 * mib, 58 * mib, minGOGC},
 		{"nothing is known yet", 0, math.MaxInt64, maxGOGC},
 	} {
-		if got := pace(test.live, test.limit); got != test.want {
+		if got := gcPercent(test.live, test.limit); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
 	}
