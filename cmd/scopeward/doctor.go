@@ -109,6 +109,7 @@ func doctorOptions(o config.Options, with *doctor.Options, hopsGiven bool) error
 		with.Timeout = max(with.Timeout, p.Timeout)
 	}
 	with.EncodedSlash = f.Policy.AdmitsEncodedSlash()
+	with.EscapedUnreserved = f.Policy.AdmitsEscapedUnreserved()
 	return nil
 }
 

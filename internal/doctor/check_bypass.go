@@ -24,7 +24,7 @@ func (e *subject) asksNetwork(ch chain) bool {
 func listenerBypass(e *subject, report reporter) {
 	e.eachExposed(func(m *manager) {
 		toServices := slices.ContainsFunc(m.leaves, func(l leaf) bool { return !e.harmless(l) })
-		if len(m.authz) > 0 || !toServices && len(m.unseen) == 0 {
+		if len(m.authz) > 0 || !toServices && len(m.unseen) == 0 || slices.ContainsFunc(m.filters, filter.old) {
 			return
 		}
 		report(m.config.get("http_filters"), "Requests reach a service through this listener, and Scopeward is not asked about any of them.",
@@ -35,7 +35,7 @@ func listenerBypass(e *subject, report reporter) {
 			continue
 		}
 		last := ch.filters[len(ch.filters)-1]
-		if last.unseen || last.message == directResponse || last.message == echo || last.message == tcpProxy && !e.leadsOn(ch) {
+		if last.unseen || last.old() || last.message == directResponse || last.message == echo || last.message == tcpProxy && !e.leadsOn(ch) {
 			continue
 		}
 		report(last.at, "This listener passes connections on without looking for requests in them: whatever is behind gets them unasked.",
@@ -132,13 +132,11 @@ func resolves(m *manager) bool {
 }
 
 func bypassHeaders(e *subject, report reporter) {
-	e.eachOnPurpose(func(m *manager, l leaf) {
+	e.eachOnPurpose(func(_ *manager, l leaf) {
 		var left []string
 		for _, name := range e.Headers {
-			for _, spelling := range spellings(m, name) {
-				if !l.removes(spelling) {
-					left = append(left, spelling)
-				}
+			if !l.removes(name) {
+				left = append(left, name)
 			}
 		}
 		if len(left) > 0 {
@@ -148,26 +146,22 @@ func bypassHeaders(e *subject, report reporter) {
 	})
 }
 
-// spellings gives a header's name, and with underscores if Envoy lets such pass.
-func spellings(m *manager, name string) []string {
-	underscores := strings.ReplaceAll(name, "-", "_")
-	if dropsUnderscores(m) || underscores == name {
-		return []string{name}
-	}
-	return []string{name, underscores}
-}
-
 // eachOnPurpose gives the open leaves whose metadata says that they are meant so.
 func (e *subject) eachOnPurpose(do func(m *manager, l leaf)) {
-	said := ignores{used: map[string]bool{}}
 	e.eachExposed(func(m *manager) {
 		open, _ := e.open(m)
 		for _, l := range open {
-			if said.silence("route-bypass", l.gap.at) || said.silence("route-bypass", l.at) {
+			if onPurpose(l.gap, l.leaf) {
 				do(m, l.leaf)
 			}
 		}
 	})
+}
+
+// onPurpose reports whether metadata says that a leaf is meant to be open.
+func onPurpose(g *gap, l leaf) bool {
+	said := ignores{used: map[string]bool{}}
+	return said.silence("route-bypass", g.at) || said.silence("route-bypass", l.at)
 }
 
 func upgradeBypass(e *subject, report reporter) {
@@ -189,8 +183,8 @@ func upgradeBypass(e *subject, report reporter) {
 	})
 }
 
-// unusedSettings finds those of routes that no manager has the filter for; Envoy
-// says nothing (measured).
+// unusedSettings finds those of routes that no manager has the filter for, of which
+// Envoy says nothing (measured), and those of routes that nothing reaches.
 func unusedSettings(e *subject, report reporter) {
 	names := map[string]bool{}
 	for _, ch := range e.chains {
@@ -201,6 +195,15 @@ func unusedSettings(e *subject, report reporter) {
 		}
 	}
 	e.eachAsking(func(m *manager) {
+		for _, l := range m.hidden {
+			for _, f := range m.authz {
+				for _, level := range l.levels[:len(l.levels)-2] {
+					if s := level.get("typed_per_filter_config", f.name); s.exists() {
+						report(s, fmt.Sprintf("No request reaches this route, nor these settings: the one in front of it (%s) takes them all.", match(l.behind)), "put the route in front of the other, or remove it")
+					}
+				}
+			}
+		}
 		for _, l := range m.leaves {
 			for _, level := range l.levels {
 				for name, s := range level.get("typed_per_filter_config").entries() {
@@ -211,51 +214,6 @@ func unusedSettings(e *subject, report reporter) {
 			}
 		}
 	})
-}
-
-func conditionalAuthz(e *subject, report reporter) {
-	e.eachAuthz(func(m *manager, f filter) {
-		if f.partial != nil {
-			report(f.partial, "A matcher decides which requests Scopeward is asked about, and without one it is about none: the others pass.", "put the ext_authz filter into http_filters itself, without a matcher")
-		}
-		if m == nil {
-			return
-		}
-		for _, l := range m.leaves {
-			for _, s := range l.perFilter(f.name) {
-				if message, fields := s.typed(); message == matcherPerRoute && skips(fields) {
-					report(s, "A matcher decides which of this route's requests Scopeward is asked about: the others pass.", "remove it")
-				}
-			}
-		}
-		if f.config.get("deny_at_disable", "default_value").yes() {
-			return // whom it is not asked about is denied
-		}
-		const fix = "remove it, or deny the others: deny_at_disable: {runtime_key: scopeward.deny_at_disable, default_value: true}"
-		if at := f.config.get("filter_enabled"); at.exists() && fraction(at.get("default_value")) < 1 {
-			report(at, "Scopeward is asked about a share of the requests only: the others pass.", fix)
-		}
-		if at := f.config.get("filter_enabled_metadata"); at.exists() && !coversAll(m, at) {
-			if at.get("filter").text() == "envoy.filters.http.rbac" { // Istio's
-				report(at, "Scopeward is asked only about requests that a rule of the AuthorizationPolicy takes: the others pass.", "rules: [{}]    # in the AuthorizationPolicy with action: CUSTOM")
-			} else {
-				report(at, "Scopeward is asked only about requests with certain metadata: the others pass.", fix)
-			}
-		}
-	})
-}
-
-// fraction reads a FractionalPercent.
-func fraction(percent *node) float64 {
-	numerator, _ := percent.get("numerator").number()
-	switch percent.get("denominator").enum("HUNDRED", "TEN_THOUSAND", "MILLION") {
-	case "TEN_THOUSAND":
-		return numerator / 10_000
-	case "MILLION":
-		return numerator / 1_000_000
-	default:
-		return numerator / 100
-	}
 }
 
 func incomplete(e *subject, report reporter) {
@@ -273,7 +231,10 @@ func incomplete(e *subject, report reporter) {
 				report(at, "These routes come from a control plane: whether they bypass Scopeward can't be told from here.", fix)
 			}
 		}
-		for _, f := range filters {
+		for _, f := range slices.Concat(ch.filters, filters) {
+			if f.old() {
+				report(f.at, "This filter is written for version 2 of Envoy's API, which Envoy refuses since 1.18, and which is not read here: what it does can't be told.", "write it for version 3")
+			}
 			if f.unseen && (ch.manager == nil || f.message == extAuthz) {
 				report(f.config, "The settings of this filter come from a control plane: they can't be told from here.", fix)
 			}

@@ -81,7 +81,7 @@ func forwardedFor(e *subject, report reporter) {
 		report(at, "ext_authz does not send X-Forwarded-For, which trusted_hops counts in: Scopeward takes a proxy for the client.", "allow "+name)
 	})
 	e.eachAsking(func(m *manager) {
-		changes := m.config.get("early_header_mutation_extensions").items()
+		changes := early(m)
 		for _, f := range before(m, m.authz) {
 			changes = append(changes, mutations(m, f)...)
 			if luaTouches(m, f, "replace|add|remove", name) {

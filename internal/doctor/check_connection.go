@@ -49,7 +49,7 @@ func authzCluster(e *subject, report reporter) {
 }
 
 func speaksHTTP2(cluster *node) bool {
-	options := cluster.get("typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions")
+	options := cluster.get("typed_extension_protocol_options", protocolOptions)
 	return cluster.get("http2_protocol_options").exists() || // before HttpProtocolOptions
 		options.get("explicit_http_config", "http2_protocol_options").exists() ||
 		options.get("use_downstream_protocol_config", "http2_protocol_options").exists() ||
@@ -116,7 +116,7 @@ func adminExposed(e *subject, report reporter) {
 	e.eachExposed(func(m *manager) {
 		for _, l := range m.leaves {
 			addresses, known := e.addressesOf(l.cluster)
-			if !known || limited(l) || !slices.ContainsFunc(addresses, e.isAdmin) || e.gap(m, l) == nil {
+			if !known || harmlessPages(l) || !slices.ContainsFunc(addresses, e.isAdmin) || e.gap(m, l) == nil {
 				continue
 			}
 			report(l.at, "This route leads to all of Envoy's admin interface: whoever reaches the listener reads all configuration, changes the runtime and stops Envoy.",
@@ -125,8 +125,16 @@ func adminExposed(e *subject, report reporter) {
 	})
 }
 
-// limited reports whether a route takes some paths only.
-func limited(l leaf) bool {
-	m := l.route.get("match")
-	return l.narrow() || m.get("path_separated_prefix").exists() || strings.Trim(m.get("prefix").text(), "/") != ""
+// harmlessPages reports whether a route leads to statistics and readiness only, by what
+// it makes of the path.
+func harmlessPages(l leaf) bool {
+	m, action := l.route.get("match"), l.route.get("route")
+	if anyOf(action, "regex_rewrite", "path_rewrite_policy", "path_rewrite") {
+		return false
+	}
+	to := m.get("prefix").text() + m.get("path").text() + m.get("path_separated_prefix").text()
+	if rewritten := action.get("prefix_rewrite").text(); rewritten != "" {
+		to = rewritten
+	}
+	return strings.HasPrefix(to, "/stats") || strings.HasPrefix(to, "/ready")
 }

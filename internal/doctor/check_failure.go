@@ -145,10 +145,15 @@ func (e *subject) patience(m *manager, f filter) (limit time.Duration, what, whe
 }
 
 func requestBody(e *subject, report reporter) {
-	const why = "Envoy holds each request's body back until ext_authz has it, and refuses larger ones with 413 before anybody is asked. Scopeward never reads bodies."
+	why := func(body *node) string {
+		if body.get("allow_partial_message").yes() {
+			return "Envoy holds the beginning of each request's body back until ext_authz has it. Scopeward never reads bodies."
+		}
+		return "Envoy holds each request's body back until ext_authz has it, and refuses larger ones with 413 before anybody is asked. Scopeward never reads bodies."
+	}
 	e.eachAuthz(func(m *manager, f filter) {
 		if at := f.config.get("with_request_body"); at.exists() {
-			report(at, why, "remove with_request_body")
+			report(at, why(at), "remove with_request_body")
 		}
 		if m == nil {
 			return
@@ -156,7 +161,8 @@ func requestBody(e *subject, report reporter) {
 		for _, l := range m.leaves {
 			for _, s := range l.perFilter(f.name) {
 				if own := authzSettings([]*node{s}); own != nil && own.get("check_settings", "with_request_body").exists() {
-					report(own.get("check_settings", "with_request_body"), why, "remove with_request_body")
+					at := own.get("check_settings", "with_request_body")
+					report(at, why(at), "remove with_request_body")
 				}
 			}
 		}

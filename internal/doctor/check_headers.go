@@ -41,6 +41,16 @@ func after(m *manager, authz []filter) []filter {
 	return nil
 }
 
+// early gives what is done to the headers of requests before any filter sees them.
+func early(m *manager) (found []*node) {
+	for _, extension := range m.config.get("early_header_mutation_extensions").items() {
+		if message, fields := extension.get("typed_config").typed(); message == "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation" {
+			found = append(found, fields.get("mutations").items()...)
+		}
+	}
+	return found
+}
+
 // mutations gives what a header mutation filter does to requests, also by route.
 func mutations(m *manager, f filter) []*node {
 	const message = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
@@ -107,6 +117,40 @@ func underscoreHeaders(e *subject, report reporter) {
 			return
 		}
 	})
+	// Nor does it see what comes by a route that is open on purpose.
+	e.eachOnPurpose(func(m *manager, l leaf) {
+		if dropsUnderscores(m) {
+			return
+		}
+		for _, name := range e.identity() {
+			mixes := mixesOf(name)
+			if i := slices.IndexFunc(mixes, func(mix string) bool { return !l.removes(mix) }); i >= 0 {
+				report(m.config.get("common_http_protocol_options", "headers_with_underscores_action"),
+					fmt.Sprintf("Scopeward does not see the requests of an open route (%s), so a client's own %s reaches the service; many servers read it as %s.", match(l.route), mixes[i], name),
+					"common_http_protocol_options: {headers_with_underscores_action: REJECT_REQUEST}    # in the HTTP connection manager")
+				return
+			}
+		}
+	})
+}
+
+// mixesOf gives all ways to write some hyphens of a name as underscores.
+func mixesOf(name string) (mixes []string) {
+	const most = 6 // hyphens; of a name with more, one mix stands for all
+	before, after, found := strings.Cut(name, "-")
+	switch {
+	case !found:
+		return nil
+	case strings.Count(name, "-") > most:
+		return []string{strings.ReplaceAll(name, "-", "_")}
+	}
+	for _, rest := range append(mixesOf(after), after) {
+		mixes = append(mixes, before+"_"+rest)
+	}
+	for _, rest := range mixesOf(after) {
+		mixes = append(mixes, before+"-"+rest)
+	}
+	return mixes
 }
 
 // dropsUnderscores reports whether no header with an underscore gets as far as the
@@ -131,12 +175,14 @@ func identityHeaders(e *subject, report reporter) {
 				}
 			}
 		}
-		for _, f := range after(m, m.authz) {
+		for _, f := range slices.Concat(after(m, m.authz), e.upstream(m)) {
 			for _, mutation := range mutations(m, f) {
 				look(mutation.get("append"))
 			}
-			for _, provider := range f.config.get("providers").entries() {
-				e.payloadHeaders(provider, report)
+			for _, at := range namesSet(f) {
+				if e.isIdentity(at.text()) {
+					report(at, fmt.Sprintf("%s is set after Scopeward's decision, beside or over what Scopeward said.", at.text()), "remove it: Scopeward sets "+at.text())
+				}
 			}
 			if luaTouches(m, f, "replace|add", e.identityPattern()) {
 				report(f.at, "This filter changes an identity header after Scopeward's decision.", "leave identity headers to Scopeward")
@@ -161,21 +207,32 @@ func (e *subject) overwrites(option *node) string {
 // fromClient reports whether a HeaderValueOption's value is something that the
 // client sent.
 func fromClient(option *node) bool {
-	command := regexp.MustCompile(`%(REQ|REQUEST_HEADER|QUERY_PARAM|PATH|COOKIE|REQUESTED_SERVER_NAME|DOWNSTREAM_PEER)`)
+	command := regexp.MustCompile(`%(REQ|REQUEST_HEADER|QUERY_PARAM|PATH|COOKIE|REQUESTED_SERVER_NAME|DOWNSTREAM_PEER|CEL)`)
 	return command.MatchString(option.get("header", "value").text())
 }
 
-// payloadHeaders looks at a JwtProvider behind ext_authz.
-func (e *subject) payloadHeaders(provider *node, report reporter) {
-	names := []*node{provider.get("forward_payload_header")}
-	for _, claim := range provider.get("claim_to_headers").items() {
-		names = append(names, claim.get("header_name"))
-	}
-	for _, at := range names {
-		if at.exists() && e.isIdentity(at.text()) {
-			report(at, fmt.Sprintf("%s is set after Scopeward's decision, beside or over what Scopeward said.", at.text()), "remove it: Scopeward sets "+at.text())
+// namesSet gives the places that name headers which a filter sets, other than by
+// mutations.
+func namesSet(f filter) (names []*node) {
+	switch f.message {
+	case jwtAuthn:
+		for _, provider := range f.config.get("providers").entries() {
+			names = append(names, provider.get("forward_payload_header"))
+			for _, claim := range provider.get("claim_to_headers").items() {
+				names = append(names, claim.get("header_name"))
+			}
 		}
+	case basicAuth:
+		names = append(names, f.config.get("forward_username_header"))
+	case apiKeyAuth:
+		names = append(names, f.config.get("forwarding", "header"))
+	case credentialInjector:
+		_, credential := f.config.get("credential", "typed_config").typed()
+		names = append(names, credential.get("header"))
+	case gcpAuthn:
+		names = append(names, f.config.get("token_header", "name"))
 	}
+	return names
 }
 
 // identityPattern matches the names of identity headers.

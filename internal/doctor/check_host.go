@@ -14,14 +14,10 @@ func hostSpelling(e *subject, report reporter) {
 		hosts := virtualHosts(m)
 		for _, h := range hosts {
 			for _, domain := range h.at.get("domains").items() {
-				name := domain.text()
-				if strings.ContainsAny(name, "*:") || strings.HasSuffix(name, ".") {
-					continue
-				}
-				for _, s := range spellingsOf(m, h, name) {
+				for _, s := range spellingsOf(m, h, domain) {
 					if other := meets(hosts, h.config, s.host); other != nil && other.at != h.at && !slices.Equal(other.policies, h.policies) {
 						report(s.at, fmt.Sprintf("%s is the same host as %s, and meets the virtual host %q, which has other policies than %q: the client chooses by which one is decided.",
-							s.host, name, other.at.get("name").text(), h.at.get("name").text()), s.fix)
+							s.host, domain.text(), other.at.get("name").text(), h.at.get("name").text()), s.fix)
 					}
 				}
 			}
@@ -74,14 +70,22 @@ type spelling struct {
 	fix  string
 }
 
-func spellingsOf(m *manager, h *virtualHost, name string) (found []spelling) {
-	if dot := m.config.get("strip_trailing_host_dot"); !dot.yes() {
-		found = append(found, spelling{name + ".", dot, "strip_trailing_host_dot: true    # in the HTTP connection manager"})
+// spellingsOf gives the other spellings of a domain. One with a wildcard stands for a
+// host that it takes.
+func spellingsOf(m *manager, h *virtualHost, domain *node) (found []spelling) {
+	if domain.text() == "*" {
+		return nil
 	}
-	if port := h.config.get("ignore_port_in_host_matching"); !port.yes() && !m.config.get("strip_any_host_port").yes() {
-		found = append(found, spelling{name + ":8080", port, "ignore_port_in_host_matching: true    # in the route configuration"})
+	name := strings.Replace(domain.text(), "*", "any", 1)
+	bare, port, hasPort := strings.Cut(name, ":")
+	bare = strings.TrimSuffix(bare, ".")
+	// That Envoy strips a dot does not help: of two it leaves one.
+	both := fmt.Sprintf("domains: [%s, %s.]    # strip_trailing_host_dot is not enough: of two dots it leaves one", bare, bare)
+	found = append(found, spelling{bare, domain, both}, spelling{bare + ".", domain, both})
+	if setting := h.config.get("ignore_port_in_host_matching"); !setting.yes() && !m.config.get("strip_any_host_port").yes() && (!hasPort || port != "*") {
+		found = append(found, spelling{bare + ":8080", setting, "ignore_port_in_host_matching: true    # in the route configuration"})
 	}
-	return found
+	return slices.DeleteFunc(found, func(s spelling) bool { return s.host == name })
 }
 
 // meets gives the virtual host that takes a host, by Envoy's order: the same name,

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -54,21 +53,6 @@ func escapedSlashes(e *subject, report reporter) {
 	})
 }
 
-// prefixRewrite finds rewrites that make . and .. segments of a path that has none.
-func prefixRewrite(e *subject, report reporter) {
-	e.eachAsking(func(m *manager) {
-		for _, l := range m.leaves {
-			at := l.route.get("route", "prefix_rewrite")
-			prefix, to := l.route.get("match", "prefix").text(), at.text()
-			if prefix == "" || strings.HasSuffix(prefix, "/") || !strings.HasSuffix(to, "/") {
-				continue
-			}
-			report(at, fmt.Sprintf("%s../x meets this route, and reaches the service as %s../x: the path leads elsewhere after Scopeward has decided about it.", prefix, to),
-				fmt.Sprintf("match: {path_separated_prefix: %s}    # a whole segment", prefix))
-		}
-	})
-}
-
 // changer is a filter that changes path or host.
 type changer struct {
 	filter
@@ -83,11 +67,26 @@ func (e *subject) changers(m *manager) []changer {
 	authz := m.authz
 	for _, f := range m.filters {
 		asked = asked || slices.ContainsFunc(authz, func(a filter) bool { return a.at == f.at })
-		if transcodes(f.message) && !asked || luaTouches(m, f, "replace|add|remove", ":path|:authority|host") {
+		if transcodes(f.message) && !asked || changesPath(m, f) {
 			found = append(found, changer{f, asked})
 		}
 	}
+	for _, f := range e.upstream(m) {
+		if changesPath(m, f) {
+			found = append(found, changer{f, true})
+		}
+	}
 	return found
+}
+
+// changesPath reports whether a filter sets or removes path or host.
+func changesPath(m *manager, f filter) bool {
+	return luaTouches(m, f, "replace|add|remove", ":path|:authority|host") ||
+		slices.ContainsFunc(mutations(m, f), func(mutation *node) bool { return isPathOrHost(mutation.get("append", "header", "key").text()) })
+}
+
+func isPathOrHost(header string) bool {
+	return slices.Contains([]string{":path", ":authority", "host"}, strings.ToLower(header))
 }
 
 // transcodes reports whether a filter makes another method and path of a request,
@@ -102,44 +101,20 @@ func transcodes(message string) bool {
 	return false
 }
 
-// luaTouches reports whether the inline code of a Lua filter does something to a
-// header of requests.
-func luaTouches(m *manager, f filter, verbs, names string) bool {
-	change := regexp.MustCompile(`:\s*(` + verbs + `)\s*\(\s*["'](?i:` + names + `)["']`)
-	return slices.ContainsFunc(lua(m, f), func(code string) bool {
-		return strings.Contains(code, "envoy_on_request") && change.MatchString(code)
-	})
-}
-
-// lua gives the inline code of a Lua filter, and that of its routes, without
-// comments.
-func lua(m *manager, f filter) []string {
-	if f.message != "envoy.extensions.filters.http.lua.v3.Lua" {
-		return nil
-	}
-	places := []*node{f.config}
-	for _, l := range m.leaves {
-		places = append(places, l.perFilter(f.name)...)
-	}
-	comment := regexp.MustCompile(`(?s)--\[\[.*?\]\]|--[^\n]*`)
-	var code []string
-	for _, place := range places {
-		for n := range place.all() {
-			switch n.key {
-			case "inline_string", "inlineString", "inline_code", "inlineCode":
-				code = append(code, comment.ReplaceAllString(n.text(), ""))
-			}
-		}
-	}
-	return code
-}
-
 func pathAfter(e *subject, report reporter) {
 	e.eachAsking(func(m *manager) {
 		for _, c := range e.changers(m) {
 			if c.asked {
 				report(c.at, "This filter changes path or host after Scopeward's decision: the service gets another request than the one that was allowed.",
 					"put it in front of ext_authz, or rewrite in the route")
+			}
+		}
+		for _, l := range m.leaves {
+			for _, field := range []string{"host_rewrite_header", "path_rewrite", "host_rewrite"} {
+				at := l.route.get("route", field)
+				if at.exists() && (field == "host_rewrite_header" || strings.Contains(at.text(), "%")) {
+					report(at, "What a client sends in a header chooses the path or host that the service gets, after Scopeward's decision.", "remove it, or take a fixed value")
+				}
 			}
 		}
 	})

@@ -13,7 +13,7 @@ func sent(f filter, name string) bool {
 
 func tokenRemoved(e *subject, report reporter) {
 	e.eachAuthz(func(m *manager, f filter) {
-		if m == nil || sent(f, "authorization") {
+		if m == nil || f.config.get("http_service").exists() || sent(f, "authorization") { // over HTTP it is always sent
 			return
 		}
 		if at := f.config.get("disallowed_headers"); matchesAny(at, "authorization") {
@@ -24,6 +24,11 @@ func tokenRemoved(e *subject, report reporter) {
 			"allowed_headers: {patterns: [{exact: authorization}, {exact: x-request-id}]}")
 	})
 	e.eachAsking(func(m *manager) {
+		for _, mutation := range early(m) {
+			if removes(mutation, "authorization") {
+				report(mutation, "Authorization is removed before Scopeward is asked: all that is not public is refused.", "remove it")
+			}
+		}
 		for _, f := range before(m, m.authz) {
 			for _, at := range removesToken(m, f) {
 				report(at.node, at.why, at.fix)
@@ -41,7 +46,19 @@ type removal struct {
 func removesToken(m *manager, f filter) (found []removal) {
 	const behind = "put it behind ext_authz"
 	switch f.message {
-	case "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication":
+	case apiKeyAuth:
+		if f.config.get("forwarding", "hide_client_credentials").yes() && slices.ContainsFunc(f.config.get("key_sources").items(), func(s *node) bool { return strings.EqualFold(s.get("header").text(), "authorization") }) {
+			found = append(found, removal{f.config.get("forwarding", "hide_client_credentials"), "This filter takes Authorization out of requests: Scopeward, behind it, finds none.", behind})
+		}
+	case "envoy.extensions.filters.http.aws_request_signing.v3.AwsRequestSigning":
+		found = append(found, removal{f.at, "This filter puts its signature into Authorization, in place of the client's token, before Scopeward is asked: all that is not public is refused.", behind})
+	case headerMetadata:
+		for _, rule := range f.config.get("request_rules").items() {
+			if rule.get("remove").yes() && strings.EqualFold(rule.get("header").text(), "authorization") {
+				found = append(found, removal{rule, "This filter takes Authorization out of requests: Scopeward, behind it, finds none.", "remove: false"})
+			}
+		}
+	case jwtAuthn:
 		for _, provider := range f.config.get("providers").entries() {
 			if !provider.get("forward").yes() && takesAuthorization(provider) {
 				found = append(found, removal{provider, "This filter takes the token out of each request that it has verified: Scopeward, behind it, finds none and refuses it.", "forward: true"})
@@ -54,7 +71,7 @@ func removesToken(m *manager, f filter) (found []removal) {
 		}
 	}
 	for _, mutation := range mutations(m, f) {
-		if strings.EqualFold(mutation.get("remove").text(), "authorization") {
+		if removes(mutation, "authorization") {
 			found = append(found, removal{mutation, "This filter removes Authorization before Scopeward is asked: all that is not public is refused.", behind})
 		}
 	}
@@ -71,33 +88,60 @@ func takesAuthorization(provider *node) bool {
 		slices.ContainsFunc(from, func(h *node) bool { return strings.EqualFold(h.get("name").text(), "authorization") })
 }
 
-// tokenInjected finds filters that make every request one of Envoy's own.
+// removes reports whether a HeaderMutation takes a header out.
+func removes(mutation *node, header string) bool {
+	return strings.EqualFold(mutation.get("remove").text(), header) || matches(mutation.get("remove_on_match", "key_matcher"), header)
+}
+
+// tokenInjected finds what makes every request one of Envoy's own.
 func tokenInjected(e *subject, report reporter) {
-	const why = "This filter puts a token of Envoy's own into each request before Scopeward is asked: everybody is taken for Envoy, and may what it may."
+	const (
+		what = " puts a token of Envoy's own into each request before Scopeward is asked: everybody is taken for Envoy, and may what it may."
+		fix  = "put it behind ext_authz"
+	)
 	e.eachAsking(func(m *manager) {
-		for _, f := range before(m, m.authz) {
-			into := "authorization"
-			switch f.message {
-			case "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector":
-				if _, credential := f.config.get("credential", "typed_config").typed(); credential.get("header").exists() {
-					into = credential.get("header").text()
-				}
-			case "envoy.extensions.filters.http.gcp_authn.v3.GcpAuthnFilterConfig":
-				if name := f.config.get("token_header", "name"); name.exists() || f.config.get("token_metadata_key").exists() {
-					into = name.text()
-				}
-			default:
-				into = ""
+		for _, mutation := range early(m) {
+			if setsToken(mutation) {
+				report(mutation.get("append"), "It"+what, "remove it: a credential for the service is set by a filter behind ext_authz")
 			}
-			if strings.EqualFold(into, "authorization") {
-				report(f.at, why, "put it behind ext_authz")
+		}
+		for _, f := range before(m, m.authz) {
+			if injects(f) || luaSetsToken(m, f) {
+				report(f.at, "This filter"+what, fix)
 			}
 			for _, mutation := range mutations(m, f) {
-				// A token of the client's, from a cookie or elsewhere, is its own.
-				if option := mutation.get("append"); strings.EqualFold(option.get("header", "key").text(), "authorization") && !fromClient(option) {
-					report(option, why, "put it behind ext_authz")
+				if setsToken(mutation) {
+					report(mutation.get("append"), "This filter"+what, fix)
 				}
 			}
 		}
 	})
+}
+
+// injects reports whether a filter is one that sets Authorization to a credential of
+// Envoy's.
+func injects(f filter) bool {
+	into := ""
+	switch f.message {
+	case credentialInjector:
+		into = "authorization"
+		if _, credential := f.config.get("credential", "typed_config").typed(); credential.get("header").exists() {
+			into = credential.get("header").text()
+		}
+	case gcpAuthn:
+		into = "authorization"
+		if name := f.config.get("token_header", "name"); name.exists() || f.config.get("token_metadata_key").exists() {
+			into = name.text()
+		}
+	}
+	return strings.EqualFold(into, "authorization")
+}
+
+// setsToken reports whether a HeaderMutation sets Authorization to a token that is not
+// the client's. One that Envoy's filters take from a cookie or a parameter is.
+func setsToken(mutation *node) bool {
+	option := mutation.get("append")
+	value := option.get("header", "value").text()
+	return strings.EqualFold(option.get("header", "key").text(), "authorization") && !fromClient(option) &&
+		!strings.Contains(value, "%DYNAMIC_METADATA") && !strings.Contains(value, "%FILTER_STATE")
 }

@@ -55,8 +55,10 @@ type Options struct {
 	Headers     []string // the identity headers, in lower case; nil: not known, x-auth- and anything
 	// Timeout is the longest that a provider may take; 0: the default of 2 s.
 	Timeout      time.Duration
-	EncodedSlash bool     // a policy admits %2F
-	Ignore       []string // names of checks not to run
+	EncodedSlash bool // a policy admits %2F
+	// EscapedUnreserved is that a policy admits escapes of what needs none.
+	EscapedUnreserved bool
+	Ignore            []string // names of checks not to run
 }
 
 // Check is something that Examine looks for. Its name is stable.
@@ -91,21 +93,26 @@ func Checks() []Check {
 		{"incomplete", Info, "A part of the configuration is not there: what weakens in it can't be told. Ask the running Envoy.", incomplete},
 		{"listener-bypass", High, "A listener leads to a service, and Scopeward is not asked: it has no ext_authz, or passes connections on as they are.", listenerBypass},
 		{"merge-slashes", Low, "Envoy repairs // before Scopeward sees it, which would refuse it: who looks at paths in front of Envoy judges another path.", mergeSlashes},
+		{"opaque-filter", Info, "A filter may change requests, and runs code that is not in the configuration (WebAssembly, Go, a module, another process, a Lua file): whether it puts in a token, or changes path, host or identity headers, can't be told.", opaqueFilter},
 		{"path-after", High, "A filter changes path or host after the decision: the service gets another request than the one that was allowed.", pathAfter},
 		{"path-before", Medium, "A filter changes path or host before ext_authz: policy, refusals and audit are about a path that the client did not send.", pathBefore},
 		{"path-normalization", Low, "normalize_path is left open: whether /a/../b is refused by Scopeward or resolved by Envoy depends on Envoy's version and runtime.", pathNormalization},
+		{"path-spelling", Medium, "A route has a policy of its own, and another spelling of its path (with a slash at the end, ;x=1, upper case, or an escape that a policy admits) meets a route with another policy, or without Scopeward: the client chooses by which one is decided.", pathSpelling},
 		{"plaintext-authz", Medium, "Tokens and identities go from Envoy to Scopeward unencrypted, beyond this host.", plaintextAuthz},
-		{"prefix-rewrite", Medium, "A prefix without a slash at its end is replaced by one that has it: /api../x becomes /../x after Scopeward's decision.", prefixRewrite},
+		{"prefix-rewrite", Medium, "A rewrite makes . and .. segments, or empty ones, of a path that has none: with the prefix /api replaced by /, /api../x becomes /../x after Scopeward's decision. So may regular expressions and templates.", prefixRewrite},
+		{"raw-path", Medium, "HTTP/2 paths with bytes that are no ASCII get through: Envoy shows Scopeward another character than the one that it forwards.", rawPath},
 		{"request-body", Low, "Envoy buffers bodies for ext_authz, which Scopeward never reads: large ones are refused (413), and streams wait.", requestBody},
 		{"route-bypass", High, "Scopeward is not asked about a route: ext_authz is disabled for it, or asks another service. The client's own identity headers pass.", routeBypass},
+		{"runtime-switch", Info, "A runtime key can switch Scopeward off, and its value comes from where it can't be told: the admin interface, a folder, or a control plane.", runtimeSwitch},
 		{"shadow-mode", High, "ext_authz only records what Scopeward answers: denied requests pass.", shadowMode},
 		{"status-on-error", Low, "While Scopeward does not answer, clients are told 403 (or else) instead of 503: they give up instead of coming back, and an outage looks like a policy.", statusOnError},
 		{"timeout-long", Low, "ext_authz may wait for longer than the client: who has given up already is still worked for, and is not told why.", timeoutLong},
 		{"timeout-short", Low, "ext_authz waits for less than a provider may take: a token that is not in the cache yet is refused although Scopeward would have known. Without a timeout Envoy waits for 200 ms.", timeoutShort},
 		{"token-injected", High, "A filter in front of ext_authz puts a token of Envoy's own into requests: everybody is taken for Envoy.", tokenInjected},
 		{"token-removed", Medium, "The token does not reach Scopeward: a filter in front removes Authorization, or ext_authz does not send it. Everything that is not public is refused.", tokenRemoved},
-		{"underscore-headers", Medium, "Scopeward does not get to see, and so can't remove, a client's x_auth_subject, which many servers read as x-auth-subject.", underscoreHeaders},
-		{"unused-settings", Medium, "A route has settings for ext_authz under a name that no filter has: Envoy ignores them, such as the policy that the route names.", unusedSettings},
+		{"underscore-headers", Medium, "Scopeward does not get to see, and so can't remove, a client's x_auth_subject, which many servers read as x-auth-subject: ext_authz does not send it, or the route is open on purpose.", underscoreHeaders},
+		{"unused-settings", Medium, "A route has settings for ext_authz under a name that no filter has, or no request reaches it: Envoy ignores them, such as the policy that the route names.", unusedSettings},
+		{"unverified-authz", Medium, "Envoy asks Scopeward over TLS, and does not verify whose certificate it is shown: who stands on the way can answer for Scopeward.", unverifiedAuthz},
 		{"upgrade-bypass", High, "Upgrades, such as to WebSocket, have filters of their own, without ext_authz.", upgradeBypass},
 	}
 }

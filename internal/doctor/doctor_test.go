@@ -94,11 +94,15 @@ func TestControlPlanes(t *testing.T) {
 	)
 	for file, want := range map[string][]string{
 		// No dump tells the addresses of EDS.
-		"istio-ingress.json": {"plaintext-authz at configs[1].dynamic_active_clusters[4].cluster.transport_socket"},
+		"istio-ingress.json": {
+			"plaintext-authz at configs[1].dynamic_active_clusters[4].cluster.transport_socket",
+			"raw-path at " + listeners + "[0].active_state.listener.filter_chains[0].filters[0].typed_config.http_filters",
+		},
 		// A sidecar believes the gateway in front of it; its outbound listeners are no way in.
 		"istio-sidecar.json": {
 			"client-address at " + listeners + "[3].active_state.listener.filter_chains[0].filters[0].typed_config.use_remote_address",
 			"plaintext-authz at configs[1].dynamic_active_clusters[7].cluster.transport_socket",
+			"raw-path at " + listeners + "[3].active_state.listener.filter_chains[0].filters[0].typed_config.http_filters",
 		},
 		"envoy-gateway.json": {"plaintext-authz at configs[1].dynamic_active_clusters[0].cluster.transport_socket"},
 		"envoy-gateway-open.json": {

@@ -1,6 +1,9 @@
 package doctor
 
 import (
+	"cmp"
+	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +16,10 @@ import (
 	"strings"
 	"testing"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+
 	"scopeward/internal/envoyrun"
 )
 
@@ -23,8 +30,15 @@ func TestInEnvoy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("seen-path", r.RequestURI)
+		w.Header().Set("seen-host", r.Host)
+		for name, values := range r.Header {
+			w.Header().Set("seen-"+name, values[0])
+		}
+	}))
 	t.Cleanup(service.Close)
+	allower := allowEverything(t)
 	u, err := url.Parse(service.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +58,15 @@ func TestInEnvoy(t *testing.T) {
 		}
 		t.Run(f.title(), func(t *testing.T) {
 			t.Parallel()
+			if f.Allowed {
+				document = f.bootstrap(t, append(local(port), change{authzPort, allower})...)
+			}
+			if f.Refused {
+				if err := envoyrun.Validate(t.Context(), path, marshal(t, document)); err == nil {
+					t.Fatal("Envoy takes it")
+				}
+				return
+			}
 			if f.Validate {
 				if err := envoyrun.Validate(t.Context(), path, marshal(t, document)); err != nil {
 					t.Fatalf("%v\n%s", err, marshal(t, document))
@@ -87,7 +110,7 @@ func (f *fixture) onlyListener(t *testing.T, document map[string]any, port int) 
 		list, _ := d["static_resources"].(map[string]any)["listeners"].([]any)
 		return list
 	}
-	if f.Validate || len(listeners(document)) != 1 || !reflect.DeepEqual(f.Options, fixtureOptions{}) {
+	if f.Validate || f.Allowed || f.Refused || len(listeners(document)) != 1 || !reflect.DeepEqual(f.Options, fixtureOptions{}) {
 		return false
 	}
 	plain["static_resources"].(map[string]any)["listeners"] = listeners(document)
@@ -109,7 +132,7 @@ func (f *fixture) compare(t *testing.T, found []Finding) {
 // try sends a request to the listener that the case is about.
 func (f *fixture) try(t *testing.T, p *envoyrun.Process, listener string) {
 	t.Helper()
-	path := "/"
+	path := cmp.Or(f.Asks, "/")
 	if name, opens, ok := strings.Cut(f.Opens, " "); ok {
 		path = opens
 		if name != "public" {
@@ -121,6 +144,9 @@ func (f *fixture) try(t *testing.T, p *envoyrun.Process, listener string) {
 		return // an internal listener, or none
 	}
 	request := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: address, Opaque: path}, Host: "example.com", Header: http.Header{}}
+	for name, value := range f.Sends {
+		request.Header[name] = []string{value}
+	}
 	if f.Upgrade != "" {
 		request.Header.Set("Connection", "Upgrade")
 		request.Header.Set("Upgrade", f.Upgrade)
@@ -130,9 +156,36 @@ func (f *fixture) try(t *testing.T, p *envoyrun.Process, listener string) {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	if passed := response.StatusCode == http.StatusOK; passed != (f.Opens != "") {
+	if passed := response.StatusCode == http.StatusOK; passed != (f.Opens != "" || f.Allowed) {
 		t.Errorf("%s at %s got %s", path, listener, response.Status)
 	}
+	for name, want := range f.Sees {
+		if got := response.Header.Get("seen-" + strings.TrimPrefix(name, ":")); got != want {
+			t.Errorf("the service saw %q as %s, want %q", got, name, want)
+		}
+	}
+}
+
+// allowEverything answers in Scopeward's place, and gives its port.
+func allowEverything(t *testing.T) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	authv3.RegisterAuthorizationServer(server, allower{})
+	go server.Serve(l)
+	t.Cleanup(server.Stop)
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+type allower struct {
+	authv3.UnimplementedAuthorizationServer
+}
+
+func (allower) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return &authv3.CheckResponse{Status: &status.Status{}}, nil
 }
 
 func start(t *testing.T, path string, bootstrap []byte) *envoyrun.Process {
@@ -191,7 +244,7 @@ func TestFromControlPlane(t *testing.T) {
 			"key": map[string]any{"fragments": []any{map[string]any{"string_key": "a"}}},
 		}))},
 	}
-	filter := manager["http_filters"].([]any)[0].(map[string]any)
+	filter := manager["http_filters"].([]any)[1].(map[string]any)
 	authz := filter["typed_config"].(map[string]any)
 	authz["failure_mode_allow"] = true
 	delete(filter, "typed_config")

@@ -13,24 +13,30 @@ import (
 
 // fixture is a case of testdata/findings.yaml or testdata/good.yaml.
 type fixture struct {
-	Finding  string         `yaml:"finding"` // "" where nothing is to be found
-	Name     string         `yaml:"name"`
-	Set      yaml.Node      `yaml:"set"` // in order
-	At       string         `yaml:"at"`
-	Opens    string         `yaml:"opens"`    // "listener path": gets to the service without Scopeward
-	Upgrade  string         `yaml:"upgrade"`  // of that request
-	Validate bool           `yaml:"validate"` // Envoy can't run it here, and checks it only
-	Options  fixtureOptions `yaml:"options"`
+	Finding  string            `yaml:"finding"` // "" where nothing is to be found
+	Name     string            `yaml:"name"`
+	Set      yaml.Node         `yaml:"set"` // in order
+	At       string            `yaml:"at"`
+	Opens    string            `yaml:"opens"`    // "listener path": gets to the service without Scopeward
+	Upgrade  string            `yaml:"upgrade"`  // of that request
+	Allowed  bool              `yaml:"allowed"`  // somebody in Scopeward's place allows everything
+	Asks     string            `yaml:"asks"`     // the path of the request; / by default
+	Sends    map[string]string `yaml:"sends"`    // its headers
+	Sees     map[string]string `yaml:"sees"`     // what the service then sees, :path and headers
+	Refused  bool              `yaml:"refused"`  // Envoy takes no such configuration
+	Validate bool              `yaml:"validate"` // Envoy can't run it here, and checks it only
+	Options  fixtureOptions    `yaml:"options"`
 	places   map[string]string
 }
 
 type fixtureOptions struct {
-	Cluster      string        `yaml:"cluster"`
-	TrustedHops  int           `yaml:"trusted_hops"`
-	Headers      []string      `yaml:"headers"`
-	Timeout      time.Duration `yaml:"timeout"`
-	EncodedSlash bool          `yaml:"encoded_slash"`
-	Ignore       []string      `yaml:"ignore"`
+	Cluster           string        `yaml:"cluster"`
+	TrustedHops       int           `yaml:"trusted_hops"`
+	Headers           []string      `yaml:"headers"`
+	Timeout           time.Duration `yaml:"timeout"`
+	EncodedSlash      bool          `yaml:"encoded_slash"`
+	EscapedUnreserved bool          `yaml:"escaped_unreserved"`
+	Ignore            []string      `yaml:"ignore"`
 }
 
 func (f *fixture) title() string {
@@ -128,9 +134,11 @@ func local(service int) []change {
 		{"admin." + port, 0},
 		{"static_resources.listeners[0]." + port, 0},
 		{"static_resources.clusters[0].load_assignment.endpoints[0].lb_endpoints[0].endpoint." + port, service},
-		{"static_resources.clusters[1].load_assignment.endpoints[0].lb_endpoints[0].endpoint." + port, 1},
+		{authzPort, 1},
 	}
 }
+
+const authzPort = "static_resources.clusters[1].load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value"
 
 // steps splits a place: a.b[0]["c.d"][+1] is a, b, [0, c.d, [+1.
 func steps(place string) []string {

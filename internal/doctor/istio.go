@@ -13,7 +13,7 @@ func coversAll(m *manager, matcher *node) bool {
 	}
 	for _, f := range before(m, m.authz) {
 		note := f.config.get("shadow_rules_stat_prefix").text() + "shadow_effective_policy_id"
-		if f.message != "envoy.extensions.filters.http.rbac.v3.RBAC" || path[0].get("key").text() != note {
+		if f.message != rbac || path[0].get("key").text() != note {
 			continue
 		}
 		for name, policy := range f.config.get("shadow_rules", "policies").entries() {

@@ -1,10 +1,26 @@
 package doctor
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // The message types that doctor tells apart.
 const (
-	httpManager      = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+	httpManager    = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+	router         = "envoy.extensions.filters.http.router.v3.Router"
+	jwtAuthn       = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+	rbac           = "envoy.extensions.filters.http.rbac.v3.RBAC"
+	basicAuth      = "envoy.extensions.filters.http.basic_auth.v3.BasicAuth"
+	apiKeyAuth     = "envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth"
+	gcpAuthn       = "envoy.extensions.filters.http.gcp_authn.v3.GcpAuthnFilterConfig"
+	headerMetadata = "envoy.extensions.filters.http.header_to_metadata.v3.Config"
+	luaFilter      = "envoy.extensions.filters.http.lua.v3.Lua"
+
+	credentialInjector = "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
+
+	protocolOptions  = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	tcpProxy         = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 	directResponse   = "envoy.extensions.filters.network.direct_response.v3.Config"
 	echo             = "envoy.extensions.filters.network.echo.v3.Echo"
@@ -32,6 +48,7 @@ type manager struct {
 	filters []filter
 	authz   []filter // those by which Scopeward may be asked
 	leaves  []leaf
+	hidden  []leaf  // that no request reaches: earlier routes take them all
 	unseen  []*node // what names routes that the configuration does not hold
 }
 
@@ -66,16 +83,30 @@ func (c *Config) chains() []chain {
 }
 
 func (c *Config) manager(config *node) *manager {
-	m := &manager{config: config, filters: c.filters(config.get("http_filters"))}
+	m := &manager{config: config}
 	configs, unseen := c.routeConfigs(config)
 	for _, r := range configs {
-		m.leaves = append(m.leaves, leaves(r)...)
+		for _, l := range leaves(r) {
+			if l.behind != nil {
+				m.hidden = append(m.hidden, l)
+			} else {
+				m.leaves = append(m.leaves, l)
+			}
+		}
 		if vhds := r.get("vhds"); vhds.exists() && !c.running {
 			unseen = append(unseen, vhds)
 		}
 	}
 	m.unseen = unseen
+	m.filters = slices.DeleteFunc(c.filters(config.get("http_filters")), m.idle)
 	return m
+}
+
+// idle reports whether a filter is switched off, and no route switches it on. That of
+// ext_authz is left for a check.
+func (m *manager) idle(f filter) bool {
+	return f.message != extAuthz && f.at.get("disabled").yes() && len(m.unseen) == 0 &&
+		!slices.ContainsFunc(m.leaves, func(l leaf) bool { return l.off(f) == nil })
 }
 
 // filters reads a list of filters. One that is inside another, such as in a
@@ -85,7 +116,7 @@ func (c *Config) filters(list *node) []filter {
 	for _, at := range list.items() {
 		f := c.filter(at)
 		filters = append(filters, f)
-		if f.message == extAuthz || f.message == httpManager {
+		if f.message == extAuthz || f.message == httpManager || f.old() {
 			continue
 		}
 		whole := at
@@ -162,8 +193,46 @@ func service(config *node) string {
 }
 
 // outbound reports whether a listener takes the requests of the service beside a
-// sidecar to others. At a gateway, Istio calls what comes in so too.
+// sidecar to others. That a listener says OUTBOUND is not enough, since gateways do,
+// for their traces: a sidecar is one of Istio's, or has listeners for what comes in.
 func (c *Config) outbound(listener *node) bool {
-	return listener.get("traffic_direction").enum("UNSPECIFIED", "INBOUND", "OUTBOUND") == "OUTBOUND" &&
-		!strings.HasPrefix(c.bootstrap.get("node", "id").text(), "router~")
+	return direction(listener) == "OUTBOUND" && !strings.HasPrefix(c.bootstrap.get("node", "id").text(), "router~") &&
+		slices.ContainsFunc(c.listeners, func(l *node) bool { return direction(l) == "INBOUND" })
+}
+
+func direction(listener *node) string {
+	return listener.get("traffic_direction").enum("UNSPECIFIED", "INBOUND", "OUTBOUND")
+}
+
+// old reports whether a filter is written for version 2 of Envoy's API, or the one
+// before, neither of which is read.
+func (f filter) old() bool {
+	return strings.HasPrefix(f.message, "envoy.config.filter.") || f.message == "" && f.at.get("config").exists()
+}
+
+// upstream gives the filters that requests pass on their way to the service, behind
+// those of the manager: the router's own, and those of clusters.
+func (e *subject) upstream(m *manager) []filter {
+	var found []filter
+	for _, f := range m.filters {
+		if f.message == router {
+			found = append(found, e.filters(f.config.get("upstream_http_filters"))...)
+		}
+	}
+	seen := map[string]bool{}
+	for _, l := range m.leaves {
+		names := []string{l.cluster}
+		if l.cluster == "" && !l.answersItself() { // it may be any
+			names = slices.Sorted(maps.Keys(e.byName))
+		}
+		for _, name := range names {
+			cluster := e.byName[name]
+			if cluster == nil || seen[name] || e.services[name] {
+				continue
+			}
+			seen[name] = true
+			found = append(found, e.filters(cluster.get("typed_extension_protocol_options", protocolOptions, "http_filters"))...)
+		}
+	}
+	return found
 }

@@ -11,6 +11,7 @@ type leaf struct {
 	route   *node   // the route
 	levels  []*node // what holds settings for it, the most specific first; they win
 	cluster string  // "" if a header or a plugin chooses
+	behind  *node   // an earlier route that takes all of its requests, if one does
 }
 
 // routeConfigs gives the route configurations of a manager, and what names some
@@ -62,6 +63,7 @@ func leaves(config *node) []leaf {
 	var found []leaf
 	for _, host := range config.get("virtual_hosts").items() {
 		routes := host.get("routes").items()
+		inOrder := len(routes)
 		for n := range host.get("matcher").all() { // routes may be in a tree of matchers
 			switch message, fields := n.typed(); message {
 			case routeMessage:
@@ -70,8 +72,15 @@ func leaves(config *node) []leaf {
 				routes = append(routes, fields.get("routes").items()...)
 			}
 		}
-		for _, route := range routes {
-			found = append(found, routeLeaves(route, host, config)...)
+		for i, route := range routes {
+			var behind *node
+			if i < inOrder {
+				behind = firstThatTakesAll(routes[:i], route)
+			}
+			for _, l := range routeLeaves(route, host, config) {
+				l.behind = behind
+				found = append(found, l)
+			}
 		}
 	}
 	return found
@@ -156,21 +165,4 @@ func (l leaf) removes(header string) bool {
 	return slices.ContainsFunc(l.levels, func(level *node) bool {
 		return slices.ContainsFunc(level.get("request_headers_to_remove").items(), func(h *node) bool { return strings.EqualFold(h.text(), header) })
 	})
-}
-
-// narrow reports whether only one path matches, however it is written.
-func (l leaf) narrow() bool { return l.route.get("match", "path").exists() }
-
-// match says in words which requests a route takes.
-func match(route *node) string {
-	m := route.get("match")
-	for _, kind := range []string{"prefix", "path", "path_separated_prefix"} {
-		if v := m.get(kind).text(); v != "" {
-			return strings.ReplaceAll(kind, "_", " ") + " " + v
-		}
-	}
-	if v := m.get("safe_regex", "regex").text(); v != "" {
-		return "regex " + v
-	}
-	return ""
 }

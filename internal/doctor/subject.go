@@ -160,6 +160,9 @@ func (e *subject) addressesOf(name string) (addresses []*node, known bool) {
 
 // isAdmin reports whether an address is this Envoy's admin interface.
 func (e *subject) isAdmin(address *node) bool {
+	if pipe := e.bootstrap.get("admin", "address", "pipe", "path").text(); pipe != "" {
+		return address.get("pipe", "path").text() == pipe
+	}
 	own, ok := e.bootstrap.get("admin", "address", "socket_address", "port_value").number()
 	port, _ := address.get("socket_address", "port_value").number()
 	return ok && own == port && isLocal(address)
