@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -60,11 +61,14 @@ func isWildcard(segment string) bool {
 func parsePattern(text strictyaml.Located[string]) (*Pattern, error) {
 	p := &Pattern{Text: text.Value, Pos: text.Pos}
 	rest := text.Value
+	if err := checkForeign(rest); err != nil {
+		return nil, err
+	}
 	if strings.ContainsAny(rest, " \t") {
 		var ok bool
 		p.Method, rest, ok = strings.Cut(rest, " ")
 		if !ok || strings.ContainsAny(rest, " \t") {
-			return nil, fmt.Errorf("pattern %q must be [METHOD ][HOST]/PATH with one space: write %%20 for a space in the path", p.Text)
+			return nil, fmt.Errorf("pattern %q must be [METHOD ][HOST]/PATH with one space: for several patterns write a list, and %%20 for a space in the path", p.Text)
 		}
 		if err := checkMethod(p.Method); err != nil {
 			return nil, err
@@ -99,21 +103,29 @@ func parsePattern(text strictyaml.Located[string]) (*Pattern, error) {
 // checkMethod refuses what is no method, or hardly the one that was meant.
 // Methods are case-sensitive (RFC 9110 §9.1).
 func checkMethod(method string) error {
-	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 	upper := strings.ToUpper(method)
 	switch {
-	case !isToken(method):
+	case !methodForm.MatchString(upper):
 		return fmt.Errorf("%q is not a method; for several methods write a list of patterns", method)
 	case method != upper:
 		return fmt.Errorf("method %q must be upper case; did you mean %s?", method, upper)
-	case slices.Contains(known, method):
+	case isKnownMethod(method):
 		return nil
 	}
-	if near := strictyaml.Nearest(method, known); near != "" && len(near)-len(method) <= 1 && len(method)-len(near) <= 1 {
+	if near := strictyaml.Nearest(method, knownMethods()); near != "" && len(near)-len(method) <= 1 && len(method)-len(near) <= 1 {
 		return fmt.Errorf("unknown method %q; did you mean %s?", method, near)
 	}
 	return nil
 }
+
+// methodForm is that of all methods that anybody uses. RFC 9110 would take GET|POST for one.
+var methodForm = regexp.MustCompile(`^[A-Z][A-Z0-9_-]*$`)
+
+func knownMethods() []string {
+	return []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+}
+
+func isKnownMethod(method string) bool { return slices.Contains(knownMethods(), method) }
 
 // checkPatternPath holds the literal segments of a pattern to the rules for
 // paths, as a request that could match would be refused.
@@ -128,8 +140,13 @@ func checkPatternPath(path string) error {
 		}
 	}
 	canonical, err := newPath(strings.Join(literal, "/"))
-	if err == nil && canonical.encodedSlash {
-		err = &RequestError{"an encoded slash can only be within a {wildcard}"}
+	switch {
+	case err != nil:
+		return err
+	case canonical.encodedSlash:
+		return &RequestError{"an encoded slash can only be within a {wildcard}"}
+	case canonical.escapedUnreserved:
+		return &RequestError{"it escapes a character that needs no escape, such as %61 for a"}
 	}
-	return err
+	return nil
 }

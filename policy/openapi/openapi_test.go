@@ -147,6 +147,7 @@ func TestPatterns(t *testing.T) {
 		"query":                   {"", "/r?action=a", []string{"GET /r"}, true, "query or a fragment"},
 		"space":                   {"", "/a b", []string{"GET /a%20b"}, false, ""},
 		"script":                  {"", "/é", []string{"GET /%C3%A9"}, false, ""},
+		"no wildcards":            {"[{url: /*}]", "/:id/$metadata/<x>", []string{"GET /%2A/%3Aid/%24metadata/%3Cx%3E"}, false, ""},
 		"dots":                    {"", "/a/../b", nil, false, "no request can match"},
 	}
 	for name, test := range tests {

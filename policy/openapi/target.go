@@ -68,9 +68,9 @@ func (s server) join(path string) target {
 func literal(segment string) string {
 	plain := func(r rune) bool { return r > ' ' && r <= '~' && r != '%' }
 	if decoded, err := url.PathUnescape(segment); err == nil && strings.ContainsFunc(segment, func(r rune) bool { return !plain(r) }) {
-		return url.PathEscape(decoded)
+		segment = url.PathEscape(decoded)
 	}
-	return segment
+	return policy.EscapeLiteral(segment)
 }
 
 // wildcardName makes a parameter's name an identifier that the pattern has once.
