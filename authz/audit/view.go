@@ -9,6 +9,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"scopeward/internal/logline"
 )
 
 // View shows events to a person, a line for each.
@@ -33,14 +35,21 @@ func (v View) paint(colour, text string) string {
 
 // Line shows a line of JSON, without a newline at the end. What is no event is
 // shown as it is, so that nothing that stands between events is lost.
-func (v View) Line(event []byte) string {
+func (v View) Line(line []byte) string {
+	if shown, ok := v.event(line); ok {
+		return shown
+	}
+	return Printable(string(line))
+}
+
+func (v View) event(line []byte) (shown string, ok bool) {
 	var e Event
-	if err := json.Unmarshal(event, &e); err != nil || e.Code == "" {
-		return Printable(string(event))
+	if err := json.Unmarshal(line, &e); err != nil || e.Code == "" {
+		return "", false
 	}
 	return strings.Join([]string{
 		e.Timestamp.Local().Format("15:04:05.000"), v.mark(&e), Printable(e.Method + " " + e.Host + e.Path), v.paint(dim, Printable(e.about())),
-	}, "  ")
+	}, "  "), true
 }
 
 // mark says what became of the request, in the colour of that.
@@ -125,19 +134,33 @@ func (w viewWriter) Write(lines []byte) (int, error) {
 // request is 60 KiB.
 const maxLine = 1 << 20
 
-// Show shows the events of a log as they come, until its end. A line of more
-// than a mebibyte is an error.
+// Show shows the events of a log as they come, until its end, without what runtimes and
+// collectors have put around them. A line of more than a mebibyte is an error.
 func (v View) Show(out io.Writer, log io.Reader) error {
 	lines := bufio.NewReaderSize(log, maxLine)
+	var wrapped logline.Unwrapper
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 && (err == nil || err == io.EOF) {
-			if _, err := io.WriteString(out, v.Line(bytes.TrimRight(line, "\r\n"))+"\n"); err != nil {
-				return err
+			line = bytes.TrimRight(line, "\r\n")
+			content, complete := wrapped.Unwrap(line)
+			shown, ok := v.event(content)
+			if !ok {
+				shown = Printable(string(line))
+			}
+			if complete {
+				if _, err := io.WriteString(out, shown+"\n"); err != nil {
+					return err
+				}
 			}
 		}
 		switch {
 		case err == io.EOF:
+			for _, part := range wrapped.Rest() {
+				if _, err := io.WriteString(out, v.Line(part)+"\n"); err != nil {
+					return err
+				}
+			}
 			return nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			return errors.New("a line is longer than 1 MiB: this is no audit log")

@@ -24,9 +24,11 @@ func newPolicyReplay() *cobra.Command {
 		Long: `replay decides the requests of a log by an old and a new policy, and counts those whose
 decision changes, in groups with an example. It reads Scopeward's audit log, Envoy's access log
 in JSON (with the usual names of fields: method, x-envoy-original-path, path, authority, and
-Scopeward's dynamic metadata, whole or field by field) and in its default text format; also
-compressed with gzip; - reads standard input. Lines may be of different kinds. A log of any
-length is read in bounded memory.
+Scopeward's dynamic metadata, whole or field by field) and in its default text format, and the
+default formats of Istio and Envoy Gateway; also compressed with gzip; - reads standard input.
+What docker compose logs, kubectl logs, container runtimes (CRI, Docker) and Fluent Bit put
+around lines is taken off. Lines may be of different kinds. A log of any length is read in
+bounded memory.
 
 Logs hold no tokens. The audit log, and Envoy's with the dynamic metadata, know subject and
 scopes, so requests are decided as the server would. Conditions may ask for more than a log
@@ -46,7 +48,8 @@ rule, position}, new: {outcome, rule, position}, example: {line, method, host, p
 junk: [{line, reason, text}]}.
 
 The exit status is 1 if anything opens or may open, or if a file can't be read at all; else 0,
-also with lines that can't be read; 2 for wrong usage.`,
+also with lines that can't be read; 2 for wrong usage, and for a log of which no line could be
+read.`,
 		Example: `  scopeward policy replay --old policy.yaml --new new.yaml audit.log.gz
   kubectl logs deploy/scopeward | scopeward policy replay --old policy.yaml --new new.yaml -`,
 		Args: oneArgument("an access log"),
@@ -68,7 +71,10 @@ also with lines that can't be read; 2 for wrong usage.`,
 			if err := printReplay(cmd.OutOrStdout(), report, output); err != nil {
 				return err
 			}
-			if report.Opens() {
+			switch {
+			case !report.Read():
+				return &usageError{nothingRead(args[0], report)}
+			case report.Opens():
 				return errReported
 			}
 			return nil
@@ -79,6 +85,15 @@ also with lines that can't be read; 2 for wrong usage.`,
 	cmd.Flags().StringVar(&name, "name", "", "the `name` of the policy to ask, instead of the default one")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
+}
+
+// nothingRead says that a log has told nothing, with a line that could not be read.
+func nothingRead(name string, r *replay.Report) error {
+	if len(r.Junk) == 0 {
+		return fmt.Errorf("%s has no line: nothing is known of what would change", name)
+	}
+	j := r.Junk[0]
+	return fmt.Errorf("%s: no line could be read, so nothing is known of what would change; line %d is %s: %s", name, j.Line, j.Reason, j.Text)
 }
 
 // loadBoth reports the mistakes of both policies together.

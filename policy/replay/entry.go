@@ -82,6 +82,7 @@ type record struct {
 	Original  text `json:"x-envoy-original-path"`
 	Original2 text `json:"x_envoy_original_path"`
 	Original3 text `json:"original_path"`
+	Original4 text `json:"x-envoy-origin-path"` // of Envoy Gateway
 	Path      text `json:"path"`
 	Path2     text `json:":path"`
 	Path3     text `json:"request_path"`
@@ -221,7 +222,7 @@ func escape(path string) string {
 }
 
 func (r *record) envoy() (entry, error) {
-	target := first(r.Original, r.Original2, r.Original3, r.Path, r.Path2, r.Path3, r.Path4, r.Path5)
+	target := first(r.Original, r.Original2, r.Original3, r.Original4, r.Path, r.Path2, r.Path3, r.Path4, r.Path5)
 	e := entry{hasQuery: target != "" || strings.Contains(string(r.PathOnly), "?")}
 	m := r.metadata
 	for _, nested := range []*metadata{r.ExtAuthz, r.Filter, r.Own} {

@@ -17,6 +17,7 @@ import (
 	"io"
 	"slices"
 
+	"scopeward/internal/logline"
 	"scopeward/policy"
 )
 
@@ -74,6 +75,9 @@ type Report struct {
 	Junk                    []Junk  // the first few of the unreadable lines
 }
 
+// Read reports whether any line could be read: else nothing is known of what changes.
+func (r *Report) Read() bool { return r.Lines > r.Unreadable }
+
 // Opens reports whether anything would or may open.
 func (r *Report) Opens() bool {
 	return slices.ContainsFunc(r.Groups, func(g Group) bool { return g.Change == Opens || g.Change == MayOpen })
@@ -91,8 +95,8 @@ type Options struct {
 // Run reads a log, which may be compressed with gzip, and decides each request
 // by both policies. It keeps one line and one group for each kind of change in
 // memory. An error is one of reading, or of ctx.
-func Run(ctx context.Context, log io.Reader, before, after *policy.Set, options Options) (*Report, error) {
-	lines, err := newLines(log)
+func Run(ctx context.Context, from io.Reader, before, after *policy.Set, options Options) (*Report, error) {
+	lines, err := newLines(from)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +105,7 @@ func Run(ctx context.Context, log io.Reader, before, after *policy.Set, options 
 		before: &side{set: before, name: options.Name},
 		after:  &side{set: after, name: options.Name},
 	}
+	var log logline.Unwrapper
 	for {
 		line, err := lines.next()
 		if err == io.EOF {
@@ -109,7 +114,9 @@ func Run(ctx context.Context, log io.Reader, before, after *policy.Set, options 
 		if err != nil && err != errLong {
 			return nil, err
 		}
-		r.line(line, err)
+		if content, complete := log.Unwrap(line); complete {
+			r.line(content, err)
+		}
 		if r.report.Lines%4096 == 0 {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -118,6 +125,9 @@ func Run(ctx context.Context, log io.Reader, before, after *policy.Set, options 
 				options.Progress(r.report.Lines, lines.bytes())
 			}
 		}
+	}
+	for _, line := range log.Rest() {
+		r.line(line, nil)
 	}
 	r.finish()
 	return r.report, nil
