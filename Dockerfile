@@ -30,6 +30,6 @@ ENTRYPOINT ["demo"]
 FROM program AS scopeward
 COPY --from=build-scopeward /bin/scopeward /usr/local/bin/
 EXPOSE 9191 9192
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["scopeward", "healthcheck", "--config", "/etc/scopeward/scopeward.yaml"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=75s CMD ["scopeward", "healthcheck", "--config", "/etc/scopeward/scopeward.yaml"]
 ENTRYPOINT ["scopeward"]
 CMD ["serve", "--config", "/etc/scopeward/scopeward.yaml"]

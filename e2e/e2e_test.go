@@ -69,8 +69,18 @@ func serve(t *testing.T, args ...string) *scopeward {
 	return serveIn(t, nil, args...)
 }
 
-// serveIn runs the product with more in its environment.
+// serveIn runs the product with more in its environment, and waits until it is ready.
 func serveIn(t *testing.T, environment []string, args ...string) *scopeward {
+	t.Helper()
+	s := launch(t, environment, args...)
+	if err := s.Ready(20*time.Second, func() error { return s.get("/readyz", http.StatusOK) }); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// launch runs the product, and waits until it listens.
+func launch(t *testing.T, environment []string, args ...string) *scopeward {
 	t.Helper()
 	s := &scopeward{stdout: &process.Output{}, stderr: &process.Output{}}
 	child, err := process.Start(process.Options{
@@ -105,7 +115,7 @@ func serveIn(t *testing.T, environment []string, args ...string) *scopeward {
 		if s.admin == "" {
 			return fmt.Errorf("it does not listen yet")
 		}
-		return s.get("/readyz", http.StatusOK)
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -66,10 +66,10 @@ func TestPod(t *testing.T) {
 	})
 	hold(t, file, container, map[string]any{
 		"securityContext":             map[string]any{"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": map[string]any{"drop": []any{"ALL"}}},
-		"startupProbe.grpc.port":      9191,
+		"startupProbe.httpGet":        map[string]any{"path": "/healthz", "port": "admin"}, // a restart brings no keys
 		"readinessProbe.grpc.port":    9191,
-		"livenessProbe.grpc.port":     9191,
-		"resources.limits.cpu":        nil, // throttling is latency
+		"livenessProbe.httpGet":       map[string]any{"path": "/healthz", "port": "admin"}, // whatever clients do to the other port
+		"resources.limits.cpu":        nil,                                                 // throttling is latency
 		"resources.limits.memory":     field(container, "resources.requests.memory"),
 		"ports.0":                     map[string]any{"name": "grpc", "containerPort": 9191},
 		"ports.1":                     map[string]any{"name": "admin", "containerPort": 9192},

@@ -140,8 +140,8 @@ func startService(t *testing.T, file string) (*service, *bytes.Buffer) {
 	for _, p := range s.state.Load().providers {
 		p.start(ctx, group.Go)
 	}
-	if err := s.waitReady(ctx); err != nil {
-		t.Fatal(err)
+	if !s.waitReady(ctx) {
+		t.Fatal(ctx.Err())
 	}
 	return s, &events
 }

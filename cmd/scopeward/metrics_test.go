@@ -40,6 +40,7 @@ var description = regexp.MustCompile(`^Desc\{fqName: "(\w+)", help: "(.*)", unit
 func fullRegistry(t *testing.T) *prometheus.Registry {
 	t.Helper()
 	s, _, _ := tlsService(t, tlsFolder(t), "{cert: good.crt, key: good.key}")
+	s.limitConnections(nil)
 	s.countLogLines(authz.NewLineWriter(testWriter{t}, nil))
 	return s.registry
 }

@@ -99,6 +99,14 @@ func (built *identityProvider) start(ctx context.Context, run func(func() error)
 	run(func() error { built.keys.Run(ctx); return nil })
 }
 
+// usableKeys is the number of keys that tokens can be verified with.
+func (built *identityProvider) usableKeys() int {
+	if _, missing := built.keys.Ready(); missing != "" {
+		return 0
+	}
+	return built.keys.Held()
+}
+
 // waitTried waits until the keys have been tried.
 func (built *identityProvider) waitTried(ctx context.Context) error {
 	if built.keys == nil {

@@ -15,7 +15,6 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -26,6 +25,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/internal/config"
+	"scopeward/internal/connlimit"
 	"scopeward/internal/pace"
 )
 
@@ -38,8 +38,9 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the service",
 		Long: `serve answers Envoy's authorization requests over gRPC until it is told to end by SIGTERM or
-SIGINT. It starts even while an identity provider is down, and serves its tokens once it is back.
-A change to a policy file is live at once; a broken one is reported and the last good one serves on.
+SIGINT. While an identity provider is down it is not ready, for at most listen.start_patience; then it
+serves, and accepts that provider's tokens once it is back. A change to a policy file is live about a second
+after it was written; a broken one is reported, and the last good one stays in force.
 
 Traces go by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT), as http/protobuf;
 OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DISABLED count, too.`,
@@ -132,14 +133,14 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		group.Go(func() error { s.auditFile.reopenOnHangup(ctx, s.audit.Wake); return nil })
 	}
 	group.Go(func() error {
-		if s.waitReady(ctx) == nil {
+		if s.waitReady(ctx) {
 			health.set(healthv1.HealthCheckResponse_SERVING)
-			s.log.Info("ready")
 		}
 		return nil
 	})
+	limited := s.limitConnections(listener)
 	group.Go(func() error {
-		if err := g.Serve(limitConnections(listener)); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
+		if err := g.Serve(limited); !errors.Is(err, grpc.ErrServerStopped) { // told to end before it began
 			return err
 		}
 		return nil
@@ -170,17 +171,20 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	return err
 }
 
-// What one who may connect to the gRPC listener can take. An Envoy that has more requests
-// than streams makes another connection; connections that are too many wait until others
-// are closed.
+// What a client may take of a connection. An Envoy that has more requests than streams
+// makes another one.
 const (
-	maxConnections = 1024
-	maxStreams     = 1024     // at a time, of a connection
-	maxMessage     = 4 << 20  // bytes of a CheckRequest, which may hold a request's body
-	maxHeaders     = 64 << 10 // bytes of a call's own metadata
+	maxStreams = 1024     // at a time
+	maxMessage = 4 << 20  // bytes of a CheckRequest, which may hold a request's body
+	maxHeaders = 64 << 10 // bytes of a call's own metadata
 )
 
-func limitConnections(l net.Listener) net.Listener { return netutil.LimitListener(l, maxConnections) }
+// limitConnections bounds the connections of the gRPC listener, and counts them.
+func (s *service) limitConnections(l net.Listener) net.Listener {
+	limited := connlimit.New(l, s.state.Load().Config.Listen.MaxConnections, s.log)
+	s.registry.MustRegister(limited)
+	return limited
+}
 
 // newGRPC makes the gRPC server with the authorization and health services on it.
 func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -37,6 +36,7 @@ type service struct {
 	watcher   *filewatch.Watcher
 	tls       *transport // nil: plaintext
 	procs     *pace.Processors
+	serving   atomic.Bool // it has been ready once
 	draining  atomic.Bool
 	started   time.Time
 }
@@ -194,21 +194,6 @@ func (s *service) warn(f config.Files) {
 	}
 }
 
-// waitReady waits until each key set and each Redis has been tried.
-func (s *service) waitReady(ctx context.Context) error {
-	for _, p := range s.state.Load().providers {
-		if err := p.waitTried(ctx); err != nil {
-			return err
-		}
-	}
-	for _, r := range s.state.Load().sharing.connections() {
-		if err := r.waitTried(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // registerMetrics adds the metrics of the parts that authz doesn't know.
 func (s *service) registerMetrics() {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
@@ -261,6 +246,7 @@ var (
 	policyInfo = prometheus.NewDesc("scopeward_policy_info", "1, labelled by the version (hash) of the policy in force.", []string{"version"}, nil)
 	redisUp    = prometheus.NewDesc("scopeward_redis_up", "1 if Redis is used, 0 if it is down and each replica goes on by itself, by use (cache, rate_limit).", []string{"use"}, nil)
 	providerUp = prometheus.NewDesc("scopeward_provider_up", "1 if requests are sent to the provider, 0 if it is sick and left alone but for probes, by provider and endpoint (jwks, profile, introspection).", []string{"provider", "endpoint"}, nil)
+	jwksKeys   = prometheus.NewDesc("scopeward_jwks_keys", "Usable keys of the provider that are there; 0 if there are none, so that each of its tokens gets 503.", []string{"provider"}, nil)
 	jwksAge    = prometheus.NewDesc("scopeward_jwks_age_seconds", "Time since the provider's keys were last fetched; absent until they were.", []string{"provider"}, nil)
 )
 
@@ -268,6 +254,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- buildInfo
 	ch <- policyInfo
 	ch <- jwksAge
+	ch <- jwksKeys
 	ch <- redisUp
 	ch <- providerUp
 }
@@ -288,6 +275,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		if p.keys == nil {
 			continue
 		}
+		ch <- prometheus.MustNewConstMetric(jwksKeys, prometheus.GaugeValue, float64(p.usableKeys()), p.Name)
 		if age, ok := p.keys.Age(); ok {
 			ch <- prometheus.MustNewConstMetric(jwksAge, prometheus.GaugeValue, age.Seconds(), p.Name)
 		}

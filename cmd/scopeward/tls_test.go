@@ -47,6 +47,7 @@ func tlsService(t *testing.T, dir, settings string) (s *service, address string,
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.serving.Store(true)
 	health := newHealthService()
 	health.set(healthv1.HealthCheckResponse_SERVING)
 	g := s.newGRPC(grpcOptions{}, health)

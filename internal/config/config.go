@@ -42,6 +42,9 @@ type Listen struct {
 	TLS    bool
 	Drain  *time.Duration // nil: until everybody who asks for its health knows
 	Socket Socket
+
+	MaxConnections int
+	StartPatience  time.Duration // for which a process without keys is not ready
 }
 
 // Socket says who may connect to a Unix socket.
@@ -155,7 +158,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 func (d *document) listen() Listen {
 	l := Listen{
 		GRPC: string(d.Listen.GRPC.Value), Admin: string(d.Listen.Admin.Value), TLS: d.Listen.TLS != nil,
-		Socket: Socket{Mode: defaultSocketMode},
+		Socket: Socket{Mode: defaultSocketMode}, MaxConnections: d.Listen.MaxConnections.Value, StartPatience: d.Listen.StartPatience.Value,
 	}
 	if d.Listen.Drain != nil {
 		l.Drain = &d.Listen.Drain.Value
@@ -296,6 +299,7 @@ func (c *Config) NeedRestart(next *Config) []string {
 		{"listen.admin", c.Listen.Admin != next.Listen.Admin},
 		{"listen.socket", c.Listen.Socket != next.Listen.Socket},
 		{"listen.tls", c.Listen.TLS != next.Listen.TLS},
+		{"listen.max_connections", c.Listen.MaxConnections != next.Listen.MaxConnections},
 		{"audit.to", c.Audit.To != next.Audit.To},
 		{"log.level", c.Log.Level != next.Log.Level},
 		{"log.format", c.Log.Format != next.Log.Format},

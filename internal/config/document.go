@@ -36,11 +36,13 @@ type document struct {
 
 // listenSection says where the service listens.
 type listenSection struct {
-	GRPC   located                            `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
-	Admin  *located                           `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of the page, /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off. An address beyond this machine needs admin.allow_remote."`
-	TLS    *strictyaml.Located[tlsSection]    `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
-	Drain  *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends: a few seconds, at most 7s." examples:"[10s]"`
-	Socket *strictyaml.Located[socketSection] `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
+	GRPC           located                            `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`
+	Admin          *located                           `yaml:"admin" default:"127.0.0.1:9192" doc:"The address of the page, /healthz, /readyz, /metrics and /config, host:port; \"\" turns it off. An address beyond this machine needs admin.allow_remote."`
+	TLS            *strictyaml.Located[tlsSection]    `yaml:"tls" doc:"TLS on the gRPC listener; plaintext without it. The files are read again when they change, for new connections."`
+	Drain          *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends: a few seconds, at most 7s." examples:"[10s]"`
+	MaxConnections *strictyaml.Located[int]           `yaml:"max_connections" default:"1024" doc:"How many connections the gRPC listener has at most; a peer address has at most three quarters of them. One that is too many takes the place of one that has been silent for a second, or is closed at once."`
+	StartPatience  *strictyaml.Located[time.Duration] `yaml:"start_patience" default:"60s" doc:"How long a new process stays unready while a provider with keys has given none, at most 10m. Then it serves without them."`
+	Socket         *strictyaml.Located[socketSection] `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
 }
 
 // adminSection says who may use the admin listener, which asks nobody who they are.

@@ -40,6 +40,8 @@ func (d *document) setDefaults() {
 	if d.Listen.Admin == nil {
 		d.Listen.Admin = &located{Value: DefaultAdmin}
 	}
+	setPointer(&d.Listen.MaxConnections, 1024)
+	setPointer(&d.Listen.StartPatience, time.Minute)
 	for i := range d.Providers {
 		d.Providers[i].Value.setDefaults()
 	}

@@ -20,6 +20,12 @@ func (v *validator) listen(l listenSection) {
 	if l.Drain != nil && (l.Drain.Value < 0 || l.Drain.Value > 10*time.Minute) {
 		v.add(l.Drain.Pos, "listen.drain must lie between 0s and 10m")
 	}
+	if l.MaxConnections.Value < 1 {
+		v.add(l.MaxConnections.Pos, "listen.max_connections must be at least 1; an Envoy has one or two for each of its workers")
+	}
+	if l.StartPatience.Value < 0 || l.StartPatience.Value > 10*time.Minute {
+		v.add(l.StartPatience.Pos, "listen.start_patience must lie between 0s and 10m")
+	}
 	if l.Socket != nil {
 		v.socket(l.Socket.Value, l.Socket.Pos, string(l.GRPC.Value))
 	}

@@ -41,7 +41,7 @@ func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes 
 		provider["introspection"] = map[string]any{"client_id": tokentest.ClientID, "client_secret": "file:secret"}
 	}
 	config := map[string]any{
-		"listen":    map[string]any{"grpc": "127.0.0.1:0", "admin": "127.0.0.1:0"},
+		"listen":    map[string]any{"grpc": "127.0.0.1:0", "admin": "127.0.0.1:0", "start_patience": "0s"}, // also while the provider is down
 		"providers": []any{provider},
 		"headers": map[string]any{
 			"x-auth-subject": "identity.subject", "x-auth-scopes": "identity.scopes", "x-auth-email": "identity.email",
