@@ -283,7 +283,7 @@ func cleanScopes(name string, list []string) ([]string, error) {
 		if s == "" || seen[s] {
 			continue
 		}
-		if !isScope(s) {
+		if !IsScope(s) {
 			return nil, Invalidf("%s has a scope with characters that RFC 6749 does not allow", name)
 		}
 		seen[s] = true
@@ -292,7 +292,7 @@ func cleanScopes(name string, list []string) ([]string, error) {
 	return scopes, nil
 }
 
-// isScope tells whether s is a scope-token of RFC 6749 §3.3.
-func isScope(s string) bool {
+// IsScope reports whether s is a scope-token of RFC 6749 §3.3.
+func IsScope(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x21 || c > 0x7E || c == '"' || c == '\\' })
 }
