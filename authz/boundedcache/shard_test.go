@@ -10,7 +10,7 @@ import (
 // are spread in another: nobody who does not know a seed can fill one shard of it.
 func TestShardsCannotBeChosen(t *testing.T) {
 	const bound = maxShards * 100
-	known, other := New[int](bound), New[int](bound)
+	known, other := New[int](Bounds{Entries: bound}, nil), New[int](Bounds{Entries: bound}, nil)
 	keys := 0
 	for i := 0; keys < bound/2 && i < 1_000_000; i++ {
 		key := strconv.Itoa(i)

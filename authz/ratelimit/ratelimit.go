@@ -32,6 +32,7 @@ type Options struct {
 	Max     int           // allowed per key and window
 	Window  time.Duration // begins with a key's first use
 	MaxKeys int           // bound of the keys that are counted; default 100,000
+	Bytes   int64         // bound of what they take in memory; default: none
 
 	// Now is the clock, default time.Now. Steps of the wall clock do not count.
 	Now func() time.Time
@@ -59,7 +60,7 @@ func NewMemory(opts Options) *Memory {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Memory{opts.Max, opts.Window, opts.Now, boundedcache.New[window](opts.MaxKeys)}
+	return &Memory{opts.Max, opts.Window, opts.Now, boundedcache.New[window](boundedcache.Bounds{Entries: opts.MaxKeys, Bytes: opts.Bytes}, nil)}
 }
 
 // Allow implements [Limiter].
@@ -88,6 +89,12 @@ func (m *Memory) Allow(key string) Result {
 
 // Len is the number of keys that are counted.
 func (m *Memory) Len() int { return m.windows.Len() }
+
+// Bytes is what they take in memory.
+func (m *Memory) Bytes() int64 { return m.windows.Bytes() }
+
+// Sweep frees the windows that are over.
+func (m *Memory) Sweep() { m.windows.Sweep() }
 
 // Key is what a client address counts as: an IPv4 address (also an IPv6-mapped
 // one) whole, an IPv6 address by its /64, which is what one customer gets

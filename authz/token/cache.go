@@ -18,16 +18,52 @@ type Cache struct {
 	epoch   time.Time                          // begin of the cache's time
 }
 
-// NewCache makes a cache for so many identities, and as many refusals.
-func NewCache(maxEntries int) *Cache {
+// NewCache makes a cache for so many identities, and as many refusals, that takes no more
+// than maxBytes in all; 0 sets no bound of bytes.
+func NewCache(maxEntries int, maxBytes int64) *Cache {
+	side := boundedcache.Bounds{Entries: maxEntries, Bytes: maxBytes / 8}
+	most := boundedcache.Bounds{Entries: maxEntries, Bytes: maxBytes - 2*side.Bytes}
 	return &Cache{
-		valid: boundedcache.New[accepted](maxEntries), invalid: boundedcache.New[refused](maxEntries),
-		excused: boundedcache.New[time.Duration](maxEntries), epoch: time.Now(),
+		valid:   boundedcache.New(most, accepted.size),
+		invalid: boundedcache.New(side, refused.size),
+		excused: boundedcache.New[time.Duration](side, nil), epoch: time.Now(),
 	}
 }
 
 // Len tells how many identities and refusals it holds.
 func (c *Cache) Len() (valid, invalid int) { return c.valid.Len(), c.invalid.Len() }
+
+// Bytes is what its identities and refusals take in memory.
+func (c *Cache) Bytes() (valid, invalid int64) {
+	return c.valid.Bytes() + c.excused.Bytes(), c.invalid.Bytes()
+}
+
+// Sweep frees what has expired. Until then, or until it is in the way, that is held.
+func (c *Cache) Sweep() {
+	c.valid.Sweep()
+	c.invalid.Sweep()
+	c.excused.Sweep()
+}
+
+// size is what the identity takes: its fields, and the claims with those that may yet be
+// kept as text. Issuer, ClientID and KeyID are those of others too; so are the scopes, but
+// each token may have its own.
+func (a accepted) size() int {
+	id := a.identity
+	if id == nil {
+		return 0
+	}
+	n := int(unsafe.Sizeof(*id)) + len(id.Subject) + len(id.Email) + len(id.ClientID)
+	for _, scope := range id.Scopes {
+		n += len(scope) + 2 + int(unsafe.Sizeof(scope))
+	}
+	if id.claims != nil {
+		n += int(unsafe.Sizeof(*id.claims)) + len(id.claims.rest) + maxAsked
+	}
+	return n + n/8 // sizes of the allocator are up to an eighth larger
+}
+
+func (r refused) size() int { return int(unsafe.Sizeof(*r.err)) + len(r.err.Reason) }
 
 // accepted is what is known of a valid token, and refused of another. Until is by the
 // monotonic clock, since the cache's epoch.

@@ -17,7 +17,7 @@ func TestFloodLeavesMemoryBounded(t *testing.T) {
 		return nil, token.Invalidf("garbage")
 	}}
 	opts := opaque(v)
-	opts.Cache = token.NewCache(10_000)
+	opts.Cache = token.NewCache(10_000, 0)
 	validator := token.NewValidator(opts)
 	before := heap()
 	for i := range 40_000 {

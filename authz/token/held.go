@@ -21,6 +21,9 @@ type heldClaims struct {
 	asked atomic.Pointer[[]claimText]
 }
 
+// maxAsked bounds the names and texts of asked.
+const maxAsked = 256
+
 // fieldClaims are the claims that the identity's fields may hold, for [Identity.field].
 var fieldClaims = [...]string{"iss", "sub", "email", "client_id", "azp", "scope", "exp"}
 
@@ -111,6 +114,13 @@ func (id *Identity) ClaimText(name string) string {
 		}
 	}
 	text := textOf(id.Claims()[name])
+	kept := len(name) + len(text)
+	for _, c := range texts {
+		kept += len(c.name) + len(c.text)
+	}
+	if kept > maxAsked { // the cache doesn't know of more
+		return text
+	}
 	next := append(slices.Clip(texts), claimText{name, text})
 	id.claims.asked.CompareAndSwap(known, &next) // who comes second decodes again
 	return text

@@ -20,7 +20,7 @@ func FuzzEntry(f *testing.F) {
 	store := &held{}
 	replica := func(v token.Verifier) *token.Validator {
 		opts := opaque(v)
-		opts.Store, opts.Cache, opts.Now = store, token.NewCache(1), func() time.Time { return now }
+		opts.Store, opts.Cache, opts.Now = store, token.NewCache(1, 0), func() time.Time { return now }
 		return token.NewValidator(opts)
 	}
 	refusing := answering(nil, token.Invalidf("not in the store"))

@@ -85,7 +85,7 @@ func NewValidator(opts Options) *Validator {
 		opts.NegativeTTL = 10 * time.Second
 	}
 	if opts.Cache == nil {
-		opts.Cache = NewCache(100_000)
+		opts.Cache = NewCache(100_000, 0)
 	}
 	opts.Providers = slices.Clone(opts.Providers)
 	for i := range opts.Providers {

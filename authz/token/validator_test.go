@@ -415,7 +415,7 @@ func TestGarbageDoesNotEvictIdentities(t *testing.T) {
 		return nil, token.Invalidf("garbage")
 	}}
 	opts := opaque(v)
-	opts.Cache = token.NewCache(100)
+	opts.Cache = token.NewCache(100, 0)
 	validator := token.NewValidator(opts)
 	for i := range 50 {
 		_, _ = validator.Validate(t.Context(), fmt.Sprint("user", i), nil)

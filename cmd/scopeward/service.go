@@ -96,7 +96,7 @@ func (s *service) prepare(f config.Files) (*state, error) {
 	if old != nil && old.Config.Cache.MaxEntries == f.Config.Cache.MaxEntries {
 		next.cache = old.cache
 	} else {
-		next.cache = token.NewCache(f.Config.Cache.MaxEntries)
+		next.cache = token.NewCache(f.Config.Cache.MaxEntries, 0)
 	}
 	return next, nil
 }

@@ -192,7 +192,7 @@ func TestFaultsAreUnknownAndNeverCached(t *testing.T) {
 	idp := tokentest.New(t)
 	raw := idp.Mint(nil, nil)
 	var log strings.Builder
-	cache := token.NewCache(10)
+	cache := token.NewCache(10, 0)
 	validate := func() (token.Result, error) {
 		v := profile.New(profile.Options{
 			URL: idp.URL + tokentest.ProfilePath, Rules: token.Rules{Issuer: idp.URL},
