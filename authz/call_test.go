@@ -41,7 +41,7 @@ func TestBegin(t *testing.T) {
 			counted := 0
 			limit := test.limit
 			if inner := limit.Limiter; inner != nil {
-				limit.Limiter = limiterFunc(func() ratelimit.Result { counted++; return inner.Allow("") })
+				limit.Limiter = limiterFunc(func() ratelimit.Result { counted++; return inner.Allow(t.Context(), "") })
 			}
 			s, _, _ := testServer(t, verify, func(s *Snapshot) { s.Limit = limit })
 			in := get(test.path, test.authorization)
@@ -86,4 +86,6 @@ func TestBegin(t *testing.T) {
 
 type limiterFunc func() ratelimit.Result
 
-func (f limiterFunc) Allow(string) ratelimit.Result { return f() }
+func (f limiterFunc) Allow(context.Context, string) ratelimit.Result { return f() }
+func (f limiterFunc) Peek(string) ratelimit.Result                   { return f() }
+func (f limiterFunc) Valid(string, bool)                             {}

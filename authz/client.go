@@ -129,7 +129,10 @@ func canonicalAddress(s string) string {
 }
 
 // notices are what the log has been told, once each.
-type notices struct{ unsatisfied [numUnsatisfied]atomic.Bool }
+type notices struct {
+	unsatisfied [numUnsatisfied]atomic.Bool
+	crowd       atomic.Bool // that a client with many users is limited
+}
 
 // tellUnsatisfied logs the first request of which the client isn't known, by why.
 func (s *Server) tellUnsatisfied(why unsatisfied) {

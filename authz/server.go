@@ -22,7 +22,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"scopeward/authz/audit"
-	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
 	"scopeward/policy"
 )
@@ -51,17 +50,6 @@ type Snapshot struct {
 
 	prepared []denial // by code; nil until a server has the snapshot
 	hits     map[*policy.Rule]*hits
-}
-
-// Limit bounds the token validations of one client. Its zero value sets no
-// bound.
-type Limit struct {
-	Limiter ratelimit.Limiter
-	// EveryRequest counts each request that needs a token; otherwise only
-	// those whose token is not in the cache.
-	EveryRequest bool
-	// Waits says that the Limiter asks another process, so that a request waits for it.
-	Waits bool
 }
 
 // Server implements authv3.AuthorizationServer.
@@ -232,7 +220,7 @@ func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (iden
 			return false, nil
 		}
 		event.counted = true
-		if err := limit.admit(client); err != nil {
+		if err := s.charge(ctx, limit, client); err != nil {
 			return false, err
 		}
 	}
@@ -255,27 +243,8 @@ func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (iden
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	event.result, err = event.snapshot.Validator.Validate(ctx, raw, func() error {
-		if limit.EveryRequest {
-			return nil
-		}
-		return limit.admit(client)
-	})
+	event.result, err = event.snapshot.Validator.Validate(ctx, raw, s.admission(limit, client))
 	return true, err
-}
-
-// admit asks whether this client may have a token validated. One without an IP
-// address (a Unix socket) is not limited, for it could only be limited together
-// with all others.
-func (l Limit) admit(clientIP string) error {
-	key := ratelimit.Key(clientIP)
-	if l.Limiter == nil || key == "" {
-		return nil
-	}
-	if r := l.Limiter.Allow(key); !r.OK {
-		return &limitedError{r}
-	}
-	return nil
 }
 
 // judge holds the identity of the event against a rule.

@@ -3,18 +3,23 @@
 package ratelimit
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
 	"scopeward/authz/boundedcache"
 )
 
-// Limiter decides whether one more is allowed for a key, and counts it if so. A
-// window begins with a key's first use; refusals don't extend it. Allow is called
-// concurrently, and answers within a short time whatever happens: [Memory] at once,
-// [Shared] within the time that its Redis is given.
+// Limiter decides whether one more is allowed for a key. A window begins with a key's first
+// use; refusals don't extend it. It is for concurrent use.
 type Limiter interface {
-	Allow(key string) Result
+	// Allow counts one if that is allowed. It answers within a short time whatever happens:
+	// [Memory] at once, [Shared] within the time that its Redis is given.
+	Allow(ctx context.Context, key string) Result
+	// Peek tells at once, as far as this process knows, what Allow would, and counts nothing.
+	Peek(key string) Result
+	// Valid notes that a key brought a valid token, and whether that was counted by Allow.
+	Valid(key string, counted bool)
 }
 
 // Result is a limiter's answer, in the terms of the RateLimit header fields. The
@@ -25,6 +30,9 @@ type Result struct {
 	Remaining int           // left in this window
 	Reset     time.Duration // until the window ends
 	Window    time.Duration // the window's length
+
+	// MostlyValid tells that most of what the key brought in this window were valid tokens.
+	MostlyValid bool
 }
 
 // Options configure a [Memory] limiter. With Max or Window <= 0 it allows nothing.
@@ -50,12 +58,16 @@ type Memory struct {
 type window struct {
 	start time.Time
 	used  int
+	valid int // of those used
+	free  int // valid tokens beside those used
 }
+
+const defaultMaxKeys = 100_000
 
 // NewMemory makes a limiter.
 func NewMemory(opts Options) *Memory {
 	if opts.MaxKeys <= 0 {
-		opts.MaxKeys = 100_000
+		opts.MaxKeys = defaultMaxKeys
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -64,27 +76,67 @@ func NewMemory(opts Options) *Memory {
 }
 
 // Allow implements [Limiter].
-func (m *Memory) Allow(key string) Result {
+func (m *Memory) Allow(_ context.Context, key string) (result Result) {
 	if m.max <= 0 || m.length <= 0 {
 		return Result{Limit: max(m.max, 0), Reset: max(m.length, 0), Window: max(m.length, 0)}
 	}
-	result := Result{Limit: m.max, Window: m.length}
 	now := m.now()
 	m.windows.Update(key, func(w window, ok bool) (window, time.Duration) {
-		// A start in the future is a clock that was set back: begin afresh rather
-		// than refuse for however long that is.
-		if age := now.Sub(w.start); !ok || age >= m.length || age < 0 {
+		if !ok || m.over(w, now) {
 			w = window{start: now}
 		}
-		if w.used < m.max {
+		allowed := w.used < m.max
+		if allowed {
 			w.used++
-			result.OK = true
 		}
-		result.Remaining = m.max - w.used
-		result.Reset = m.length - now.Sub(w.start)
+		result = m.result(w, now)
+		result.OK = allowed
 		return w, result.Reset
 	})
 	return result
+}
+
+// Peek implements [Limiter].
+func (m *Memory) Peek(key string) Result {
+	now := m.now()
+	w, ok := m.windows.Get(key)
+	if !ok || m.over(w, now) {
+		w = window{start: now}
+	}
+	result := m.result(w, now)
+	result.OK = w.used < m.max && m.length > 0
+	return result
+}
+
+// Valid implements [Limiter]. It begins no window: a key that nothing was counted for takes
+// no memory.
+func (m *Memory) Valid(key string, counted bool) {
+	now := m.now()
+	m.windows.Update(key, func(w window, ok bool) (window, time.Duration) {
+		if !ok || m.over(w, now) {
+			return w, 0
+		}
+		if counted {
+			w.valid++
+		} else {
+			w.free++
+		}
+		return w, m.length - now.Sub(w.start)
+	})
+}
+
+// over reports whether a window has ended. A start in the future is a clock that was set
+// back: better begin afresh than refuse for however long that is.
+func (m *Memory) over(w window, now time.Time) bool {
+	age := now.Sub(w.start)
+	return age >= m.length || age < 0
+}
+
+func (m *Memory) result(w window, now time.Time) Result {
+	return Result{
+		Limit: max(m.max, 0), Remaining: max(m.max-w.used, 0), Reset: max(m.length-now.Sub(w.start), 0), Window: max(m.length, 0),
+		MostlyValid: 2*(w.valid+w.free) > w.used+w.free,
+	}
 }
 
 // Len is the number of keys that are counted.

@@ -1,6 +1,8 @@
 package ratelimit_test
 
 import (
+	"context"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -56,7 +58,7 @@ func TestFixedWindow(t *testing.T) {
 		want := func(step string, want ratelimit.Result) {
 			t.Helper()
 			want.Limit, want.Window = 2, time.Hour
-			got := limiter.Allow("a")
+			got := limiter.Allow(context.Background(), "a")
 			if got.Reset > want.Reset-l.late && got.Reset < want.Reset {
 				got.Reset = want.Reset
 			}
@@ -79,10 +81,10 @@ func TestKeysAreCountedApart(t *testing.T) {
 	eachKind(t, func(t *testing.T, l limiters) {
 		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Minute})
 		for _, key := range []string{"a", "b", ""} {
-			if !limiter.Allow(key).OK {
+			if !limiter.Allow(context.Background(), key).OK {
 				t.Errorf("the first use of %q was refused", key)
 			}
-			if limiter.Allow(key).OK {
+			if limiter.Allow(context.Background(), key).OK {
 				t.Errorf("the second use of %q was allowed", key)
 			}
 		}
@@ -92,8 +94,58 @@ func TestKeysAreCountedApart(t *testing.T) {
 func TestNothingConfiguredAllowsNothing(t *testing.T) {
 	eachKind(t, func(t *testing.T, l limiters) {
 		for _, opts := range []ratelimit.Options{{}, {Max: 1}, {Window: time.Minute}, {Max: -1, Window: -1}} {
-			if got := l.make(opts).Allow("a"); got.OK || got.Remaining != 0 || got.Reset < 0 {
+			if got := l.make(opts).Allow(context.Background(), "a"); got.OK || got.Remaining != 0 || got.Reset < 0 {
 				t.Errorf("%+v: got %+v", opts, got)
+			}
+		}
+	})
+}
+
+// TestPeekCountsNothing: it tells what Allow has told, and begins no window.
+func TestPeekCountsNothing(t *testing.T) {
+	eachKind(t, func(t *testing.T, l limiters) {
+		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Minute})
+		for range 3 {
+			if got := limiter.Peek("a"); !got.OK {
+				t.Errorf("before: %+v", got)
+			}
+		}
+		limiter.Valid("a", false)
+		limiter.Allow(context.Background(), "a")
+		limiter.Allow(context.Background(), "a")
+		if got := limiter.Peek("a"); got.OK || got.Limit != 1 || got.Reset <= 0 || got.Reset > time.Minute {
+			t.Errorf("spent: %+v", got)
+		}
+		if got := limiter.Peek("b"); !got.OK {
+			t.Errorf("another: %+v", got)
+		}
+		if n := limiter.(interface{ Len() int }).Len(); n != 1 {
+			t.Errorf("%d keys are counted", n)
+		}
+	})
+}
+
+// TestMostlyValid: valid tokens that count and those that do not are told from refusals.
+func TestMostlyValid(t *testing.T) {
+	eachKind(t, func(t *testing.T, l limiters) {
+		for _, c := range []struct {
+			refused, counted, free int
+			want                   bool
+		}{{4, 0, 0, false}, {4, 0, 4, false}, {4, 0, 5, true}, {2, 2, 0, false}, {1, 3, 0, true}} {
+			limiter := l.make(ratelimit.Options{Max: 4, Window: time.Minute})
+			key := fmt.Sprint(c)
+			for range c.refused {
+				limiter.Allow(context.Background(), key)
+			}
+			for range c.counted {
+				limiter.Allow(context.Background(), key)
+				limiter.Valid(key, true)
+			}
+			for range c.free {
+				limiter.Valid(key, false)
+			}
+			if got := limiter.Allow(context.Background(), key); got.OK || got.MostlyValid != c.want {
+				t.Errorf("%+v: %+v", c, got)
 			}
 		}
 	})
@@ -102,9 +154,9 @@ func TestNothingConfiguredAllowsNothing(t *testing.T) {
 func TestClockSetBackDoesNotLockOut(t *testing.T) {
 	eachKind(t, func(t *testing.T, l limiters) {
 		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Minute})
-		limiter.Allow("a")
+		limiter.Allow(context.Background(), "a")
 		l.advance(-24 * time.Hour)
-		if got := limiter.Allow("a"); !got.OK || got.Reset > time.Minute {
+		if got := limiter.Allow(context.Background(), "a"); !got.OK || got.Reset > time.Minute {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -118,7 +170,7 @@ func TestConcurrentUseCountsExactly(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 100 {
-					if limiter.Allow("a").OK {
+					if limiter.Allow(context.Background(), "a").OK {
 						allowed.Add(1)
 					}
 				}
@@ -135,10 +187,10 @@ func TestTenThousandAddresses(t *testing.T) {
 	eachKind(t, func(t *testing.T, l limiters) {
 		limiter := l.make(ratelimit.Options{Max: 1, Window: time.Hour, MaxKeys: 20_000})
 		for i := range 10_000 {
-			limiter.Allow(strconv.Itoa(i))
+			limiter.Allow(context.Background(), strconv.Itoa(i))
 		}
 		for i := range 10_000 {
-			if limiter.Allow(strconv.Itoa(i)).OK {
+			if limiter.Allow(context.Background(), strconv.Itoa(i)).OK {
 				t.Fatalf("address %d was forgotten below the bound", i)
 			}
 		}

@@ -1,13 +1,16 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"scopeward/authz/boundedcache"
 	"scopeward/authz/redis"
 )
 
@@ -18,11 +21,15 @@ type Shared struct {
 	client *redis.Client
 	local  *Memory
 	script *goredis.Script
+	spent  *boundedcache.Cache[time.Time] // until when Redis has refused a key
 }
 
 // NewShared makes a limiter. The options' MaxKeys and Now are those of the memory.
 func NewShared(client *redis.Client, opts Options) *Shared {
-	return &Shared{client, NewMemory(opts), goredis.NewScript(countScript)}
+	opts.Bytes /= 2
+	local := NewMemory(opts)
+	bounds := boundedcache.Bounds{Entries: cmp.Or(max(opts.MaxKeys, 0), defaultMaxKeys), Bytes: opts.Bytes}
+	return &Shared{client, local, goredis.NewScript(countScript), boundedcache.New[time.Time](bounds, nil)}
 }
 
 // countScript counts one use of KEYS[1] if that is allowed, in one step: at most
@@ -44,25 +51,54 @@ return {1, max - redis.call('INCR', KEYS[1]), left}
 `
 
 // Allow implements [Limiter].
-func (s *Shared) Allow(key string) Result {
-	local := s.local.Allow(key)
+func (s *Shared) Allow(ctx context.Context, key string) Result {
+	local := s.local.Allow(ctx, key)
 	if s.local.max <= 0 || s.local.length <= 0 {
 		return local
 	}
+	result, err := s.ask(ctx, key)
+	if err != nil {
+		result = local
+	}
+	if result.MostlyValid = local.MostlyValid; !result.OK {
+		s.spent.Set(key, s.local.now().Add(result.Reset), result.Reset)
+	}
+	return result
+}
+
+// ask lets Redis count.
+func (s *Shared) ask(ctx context.Context, key string) (Result, error) {
 	window := max(s.local.length.Milliseconds(), 1)
 	var reply []int64
-	err := s.client.Do(redis.Limit, func(ctx context.Context, r goredis.Cmdable) (err error) {
+	err := s.client.Do(ctx, redis.Limit, func(ctx context.Context, r goredis.Cmdable) (err error) {
 		reply, err = s.script.Run(ctx, r, []string{name(key)}, s.local.max, window).Int64Slice()
 		return err
 	})
-	if err != nil || len(reply) != 3 {
-		return local
+	if err == nil && len(reply) != 3 {
+		err = errors.New("redis answered something else")
+	}
+	if err != nil {
+		return Result{}, err
 	}
 	return Result{
 		OK: reply[0] == 1, Limit: s.local.max, Remaining: int(reply[1]),
 		Reset: time.Duration(reply[2]) * time.Millisecond, Window: s.local.length,
-	}
+	}, nil
 }
+
+// Peek implements [Limiter]: it refuses a key that Redis has refused, which takes no call.
+func (s *Shared) Peek(key string) Result {
+	result := s.local.Peek(key)
+	until, spent := s.spent.Get(key)
+	left := until.Sub(s.local.now())
+	if result.OK = s.local.max > 0 && s.local.length > 0; spent && 0 < left && left <= s.local.length {
+		result.OK, result.Remaining, result.Reset = false, 0, left
+	}
+	return result
+}
+
+// Valid implements [Limiter].
+func (s *Shared) Valid(key string, counted bool) { s.local.Valid(key, counted) }
 
 // name is the key in Redis: addresses of clients are not kept there in the clear.
 func name(key string) string {
@@ -72,3 +108,12 @@ func name(key string) string {
 
 // Len is the number of keys that this process counts; Redis may know more.
 func (s *Shared) Len() int { return s.local.Len() }
+
+// Bytes is what this process needs for them.
+func (s *Shared) Bytes() int64 { return s.local.Bytes() + s.spent.Bytes() }
+
+// Sweep frees what is over.
+func (s *Shared) Sweep() {
+	s.local.Sweep()
+	s.spent.Sweep()
+}

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 // uses is how often of n times a limiter allows something.
 func uses(l ratelimit.Limiter, key string, n int) (allowed int) {
 	for range n {
-		if l.Allow(key).OK {
+		if l.Allow(context.Background(), key).OK {
 			allowed++
 		}
 	}
@@ -31,11 +32,11 @@ func TestOneLimitOverReplicas(t *testing.T) {
 	if n := uses(b, "192.0.2.7", 7); n != 3 {
 		t.Errorf("the second replica allowed %d of the 3 that were left", n)
 	}
-	if got := a.Allow("192.0.2.7"); got.OK || got.Remaining != 0 || got.Limit != 10 {
+	if got := a.Allow(context.Background(), "192.0.2.7"); got.OK || got.Remaining != 0 || got.Limit != 10 {
 		t.Errorf("the first replica does not know: %+v", got)
 	}
 	server.Do("SCRIPT", "FLUSH")
-	if b.Allow("192.0.2.7").OK {
+	if b.Allow(context.Background(), "192.0.2.7").OK {
 		t.Error("the count was lost with the script")
 	}
 }
@@ -67,7 +68,7 @@ func TestNonsenseInRedisBeginsAfresh(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	limiter := ratelimit.NewShared(connect(t, server), ratelimit.Options{Max: 3, Window: time.Minute})
-	limiter.Allow("a")
+	limiter.Allow(context.Background(), "a")
 	key := server.Keys()[0]
 	for name, command := range map[string][]any{
 		"for ever":    {"SET", key, "3"},
@@ -125,7 +126,7 @@ func TestFaultsLeaveALimit(t *testing.T) {
 			fault.done(server)
 			redistest.Eventually(t, "Redis counts again", func() bool {
 				server.Do("FLUSHALL")
-				return limiter.Allow("a").OK
+				return limiter.Allow(context.Background(), "a").OK
 			})
 		})
 	}

@@ -102,18 +102,21 @@ func New(url URL, opts Options) *Client {
 // URL is what the client was made of.
 func (c *Client) URL() URL { return c.url }
 
-// Do asks Redis. call gets a context that ends in time, and must return the
-// library's error. An error means that there is no answer: the caller must do
-// without, now.
-func (c *Client) Do(op Operation, call func(ctx context.Context, r goredis.Cmdable) error) error {
+// Do asks Redis. call gets a context that ends in time, at the latest with ctx, and must
+// return the library's error. An error means that there is no answer: the caller must do
+// without, now. A call whose ctx has ended says nothing about Redis.
+func (c *Client) Do(ctx context.Context, op Operation, call func(ctx context.Context, r goredis.Cmdable) error) error {
 	if !c.up.Load() {
 		c.observe(op, Skipped, 0)
 		return errDown
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.url.timeout)
+	within, cancel := context.WithTimeout(ctx, c.url.timeout)
 	defer cancel()
 	start := time.Now()
-	err := call(ctx, c.conns.Load())
+	err := call(within, c.conns.Load())
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
 	outcome := outcomeOf(err)
 	c.observe(op, outcome, time.Since(start))
 	switch outcome {

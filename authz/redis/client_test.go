@@ -20,11 +20,11 @@ import (
 const password = "canary-hunter2"
 
 func get(c *redis.Client) error {
-	return c.Do(redis.Read, func(ctx context.Context, r goredis.Cmdable) error { return r.Get(ctx, "key").Err() })
+	return c.Do(context.Background(), redis.Read, func(ctx context.Context, r goredis.Cmdable) error { return r.Get(ctx, "key").Err() })
 }
 
 func set(c *redis.Client) error {
-	return c.Do(redis.Write, func(ctx context.Context, r goredis.Cmdable) error {
+	return c.Do(context.Background(), redis.Write, func(ctx context.Context, r goredis.Cmdable) error {
 		return r.Set(ctx, "key", "value", time.Minute).Err()
 	})
 }

@@ -167,7 +167,7 @@ func TestOutageIsNotCharged(t *testing.T) {
 		if c.verdict == nil {
 			id = &token.Identity{}
 		}
-		r, err := token.NewValidator(opaque(sick{answering(id, c.verdict)})).Validate(t.Context(), "x", func() error { charged++; return c.admission })
+		r, err := token.NewValidator(opaque(sick{answering(id, c.verdict)})).Validate(t.Context(), "x", charging(func() error { charged++; return c.admission }))
 		if fmt.Sprint(err) != fmt.Sprint(c.want) || charged != c.charged || (r.Identity != nil) != (c.want == nil) {
 			t.Errorf("%s: %+v, %v, charged %d times", name, r, err, charged)
 		}

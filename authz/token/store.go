@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"slices"
@@ -24,8 +25,8 @@ import (
 // Whoever can write to where a store keeps its entries can take entries away.
 // Whether they can also make some is the implementation's to say.
 type Store interface {
-	Get(name EntryName) ([]byte, error)
-	Set(name EntryName, entry []byte, ttl time.Duration)
+	Get(ctx context.Context, name EntryName) ([]byte, error)
+	Set(ctx context.Context, name EntryName, entry []byte, ttl time.Duration)
 }
 
 // EntryName names an entry of a [Store].
@@ -109,8 +110,8 @@ const clocksApart = time.Minute
 
 // recall looks for an identity that another replica has found out. Its life is
 // what is left of that which began when the token was verified.
-func (v *Validator) recall(p Provider, raw string) (id *Identity, ttl time.Duration) {
-	data, err := v.opts.Store.Get(EntryName{p.CacheKey, sha256.Sum256([]byte(raw))})
+func (v *Validator) recall(ctx context.Context, p Provider, raw string) (id *Identity, ttl time.Duration) {
+	data, err := v.opts.Store.Get(ctx, EntryName{p.CacheKey, sha256.Sum256([]byte(raw))})
 	id, ttl, outcome := v.judge(p, data, err)
 	v.opts.ObserveStore(outcome)
 	return id, ttl
@@ -139,7 +140,7 @@ func (v *Validator) judge(p Provider, data []byte, err error) (id *Identity, ttl
 }
 
 // share lets the other replicas know what was verified here.
-func (v *Validator) share(p Provider, raw string, id *Identity) {
+func (v *Validator) share(ctx context.Context, p Provider, raw string, id *Identity) {
 	now := v.opts.Now()
 	ttl := v.lifetime(id, now)
 	if ttl <= 0 {
@@ -149,7 +150,7 @@ func (v *Validator) share(p Provider, raw string, id *Identity) {
 	if err != nil { // claims that are no JSON, which no verifier makes
 		return
 	}
-	v.opts.Store.Set(EntryName{p.CacheKey, sha256.Sum256([]byte(raw))}, data, ttl)
+	v.opts.Store.Set(ctx, EntryName{p.CacheKey, sha256.Sum256([]byte(raw))}, data, ttl)
 }
 
 // lifetime is how long an identity may be believed from now on.
@@ -162,7 +163,7 @@ func (v *Validator) lifetime(id *Identity, now time.Time) time.Duration {
 
 // shared finds out whether another replica knows the token. One that no provider
 // takes is not looked for.
-func (v *Validator) shared(key [16]byte, t *Token) (*Identity, Provider, bool) {
+func (v *Validator) shared(ctx context.Context, key [16]byte, t *Token) (*Identity, Provider, bool) {
 	if v.opts.Store == nil || v.opts.TTL <= 0 {
 		return nil, Provider{}, false
 	}
@@ -170,7 +171,7 @@ func (v *Validator) shared(key [16]byte, t *Token) (*Identity, Provider, bool) {
 	if err != nil {
 		return nil, Provider{}, false
 	}
-	id, ttl := v.recall(p, t.Raw)
+	id, ttl := v.recall(ctx, p, t.Raw)
 	if id == nil {
 		return nil, Provider{}, false
 	}

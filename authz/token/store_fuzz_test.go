@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -11,8 +12,10 @@ import (
 // held is a store that holds one entry, whatever its name.
 type held struct{ entry []byte }
 
-func (h *held) Get(token.EntryName) ([]byte, error)                  { return h.entry, nil }
-func (h *held) Set(_ token.EntryName, entry []byte, _ time.Duration) { h.entry = entry }
+func (h *held) Get(context.Context, token.EntryName) ([]byte, error) { return h.entry, nil }
+func (h *held) Set(_ context.Context, _ token.EntryName, entry []byte, _ time.Duration) {
+	h.entry = entry
+}
 
 // FuzzEntry: whatever is in a store, it is an identity that could have been
 // verified and can be shared again, or nothing.

@@ -107,7 +107,7 @@ func sameIdentity(t *testing.T, want, got *token.Identity) {
 
 func hit(t *testing.T, what string, v *token.Validator, raw string) *token.Identity {
 	t.Helper()
-	r, err := v.Validate(t.Context(), raw, func() error { return errors.New("asked for admission") })
+	r, err := v.Validate(t.Context(), raw, charging(func() error { return errors.New("asked for admission") }))
 	if err != nil || r.Cache != token.CacheHit || r.Provider != "idp" {
 		t.Errorf("%s: got %+v, %v, want a hit", what, r, err)
 	}
@@ -305,8 +305,8 @@ func TestStoreIsLost(t *testing.T) {
 		r.server.Restart()
 		n := token.EntryName{Provider: "idp", Token: sha256.Sum256([]byte("z"))}
 		redistest.Eventually(t, "Redis is used again", func() bool {
-			r.store.Set(n, []byte("{}"), time.Minute)
-			got, err := r.store.Get(n)
+			r.store.Set(context.Background(), n, []byte("{}"), time.Minute)
+			got, err := r.store.Get(context.Background(), n)
 			return err == nil && got != nil
 		})
 		miss(t, "with Redis again", a, "w")

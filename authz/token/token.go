@@ -108,7 +108,10 @@ type UnavailableError struct {
 	Reason string
 	// RetryAfter is how long the client should wait. Zero: not known.
 	RetryAfter time.Duration
-	Err        error
+	// Charged marks what the token is the reason of, not an outage: it counts against the
+	// client's limit as a refusal does, so that it is no free flood.
+	Charged bool
+	Err     error
 }
 
 func (e *UnavailableError) Error() string {

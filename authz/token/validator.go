@@ -117,21 +117,18 @@ func NewValidator(opts Options) *Validator {
 }
 
 // Validate finds the identity for a token: in the cache, in the store that replicas
-// share, or by the provider that takes it. The error is an *[InvalidError], an *[UnavailableError], the error of
-// admit, or a fault of a verifier; only an *[InvalidError] is cached.
+// share, or by the provider that takes it. The error is an *[InvalidError], an
+// *[UnavailableError], the error of admit, or a fault of a verifier; only an
+// *[InvalidError] is cached.
 //
-// admit is asked once before any real work, and not at all for what is cached or
-// shared;
-// nil admits all. Of many concurrent requests with one token, only the one that
-// does the work asks. It may be called in another goroutine.
+// admit is asked before any real work, and not at all for what is cached or shared; nil
+// admits all. Of many concurrent requests with one token, only the one that does the work
+// asks, perhaps in another goroutine.
 //
 // The work goes on when ctx ends, for the others that wait for it. Validate
 // itself returns a little before ctx's deadline, so that there is time to answer.
-func (v *Validator) Validate(ctx context.Context, raw string, admit func() error) (Result, error) {
+func (v *Validator) Validate(ctx context.Context, raw string, admit *Admission) (Result, error) {
 	key := hash(raw)
-	if admit == nil {
-		admit = func() error { return nil }
-	}
 	if result, err, ok := v.cached(key); ok {
 		return result, err
 	}
@@ -147,10 +144,10 @@ func (v *Validator) Validate(ctx context.Context, raw string, admit func() error
 			return v.tooLate(ctx, key)
 		}
 		if try == maxFollows {
-			if err := admit(); err != nil {
+			if err := admit.charge(ctx); err != nil {
 				return Result{Cache: CacheNone}, err
 			}
-			admit = func() error { return nil }
+			admit = nil
 		}
 		led := false
 		done, err := v.fly(ctx, inline, key, func() outcome {
@@ -211,7 +208,7 @@ func (v *Validator) Known(raw string) (result Result, known bool, err error) {
 }
 
 // work is what one flight does.
-func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed func() *Token, admit func() error) (o outcome) {
+func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed func() *Token, admit *Admission) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			o = outcome{result: Result{Cache: CacheMiss}, err: v.panicked(p)}
@@ -221,43 +218,63 @@ func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed 
 	if result, err, ok := v.cached(key); ok {
 		return outcome{result: result, err: err}
 	}
-	t := parsed()
-	// What another replica knows costs no validation.
-	if id, p, ok := v.shared(key, t); ok {
-		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
-	}
-	sick := v.outage(t)
-	if !sick {
-		if err := admit(); err != nil {
-			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
-		}
-	}
 	ctx = context.WithoutCancel(ctx)
 	if !inline {
 		bounded, cancel := context.WithTimeout(ctx, v.opts.Timeout)
 		defer cancel()
 		ctx = bounded
 	}
+	t := parsed()
+	// What another replica knows costs no validation.
+	if id, p, ok := v.shared(ctx, key, t); ok {
+		return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheHit}}
+	}
+	// What local keys tell costs nobody anything, unless it is a refusal. What a provider is
+	// asked counts before, unless it can't be asked.
+	charged := false
+	var limited error
+	switch {
+	case v.immediate(t):
+		limited = admit.peek()
+	case !v.outage(t):
+		limited, charged = admit.charge(ctx), true
+	}
+	if limited != nil {
+		return outcome{result: Result{Cache: CacheNone}, err: limited, refused: true}
+	}
 	start := time.Now()
 	p, id, err := v.verify(ctx, t)
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
-	_, unavailable := errors.AsType[*UnavailableError](err)
-	if sick && !unavailable { // it could be told nevertheless
-		if err := admit(); err != nil {
-			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
-		}
-	}
 	under := cacheKey(prefix(p), key)
 	v.store(string(under[:]), id, err)
-	if err == nil && v.opts.Store != nil {
-		v.share(p, t.Raw, id)
+	if !charged && v.counts(t, err) {
+		if err := admit.charge(ctx); err != nil {
+			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
+		}
+		charged = true
 	}
+	if err == nil {
+		admit.valid(charged)
+	}
+	if err == nil && v.opts.Store != nil {
+		v.share(ctx, p, t.Raw, id)
+	}
+	_, unavailable := errors.AsType[*UnavailableError](err)
 	if unavailable {
 		if result, ok := v.excuse(key); ok {
 			return outcome{result: result}
 		}
 	}
 	return outcome{result: Result{Identity: id, Provider: p.Name, Cache: CacheMiss}, err: err}
+}
+
+// counts reports whether a token that was admitted without a charge counts after all: it was
+// refused, or its provider could be asked in spite of an outage.
+func (v *Validator) counts(t *Token, err error) bool {
+	if e, unavailable := errors.AsType[*UnavailableError](err); unavailable {
+		return e.Charged
+	}
+	return err != nil || !v.immediate(t)
 }
 
 // immediate tells whether the token's verifier would not wait for anything.

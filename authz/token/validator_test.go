@@ -59,7 +59,13 @@ func opaque(v token.Verifier) token.Options {
 	return token.Options{Providers: []token.Provider{{Name: "idp", Issuer: "https://idp.test", Opaque: true, Verifier: v}}}
 }
 
-func admitAll() error { return nil }
+// admitAll admits all, as nil does.
+var admitAll = charging(func() error { return nil })
+
+// charging is a client whose admission is answered by charge, whatever is asked.
+func charging(charge func() error) *token.Admission {
+	return &token.Admission{Peek: charge, Charge: func(context.Context) error { return charge() }}
+}
 
 func TestAnswersAreCached(t *testing.T) {
 	unavailable := &token.UnavailableError{Reason: "down"}
@@ -86,12 +92,12 @@ func TestAnswersAreCached(t *testing.T) {
 				validator := token.NewValidator(opaque(v))
 				first, err1 := validator.Validate(t.Context(), "x", admitAll)
 				time.Sleep(c.after)
-				second, err2 := validator.Validate(t.Context(), "x", func() error {
+				second, err2 := validator.Validate(t.Context(), "x", charging(func() error {
 					if c.calls == 1 {
 						t.Error("asked for admission for a cached answer")
 					}
 					return nil
-				})
+				}))
 				if (err1 == nil) != (err2 == nil) || (first.Identity == nil) != (err1 != nil) || (second.Identity == nil) != (err2 != nil) {
 					t.Errorf("got %+v, %v, then %+v, %v", first, err1, second, err2)
 				}
@@ -168,7 +174,7 @@ func testHerdIsOneVerification(t *testing.T, options func(*verifier) token.Optio
 		var admitted, good atomic.Int64
 		for range 1000 {
 			go func() {
-				_, err := validator.Validate(t.Context(), "x", func() error { admitted.Add(1); return nil })
+				_, err := validator.Validate(t.Context(), "x", charging(func() error { admitted.Add(1); return nil }))
 				if err == nil {
 					good.Add(1)
 				}
@@ -193,7 +199,7 @@ func testRefusalIsNotInherited(t *testing.T, options func(*verifier) token.Optio
 		asked, refuse := make(chan struct{}), make(chan struct{})
 		leader := make(chan error, 1)
 		go func() {
-			_, err := validator.Validate(t.Context(), "x", func() error { close(asked); <-refuse; return limited })
+			_, err := validator.Validate(t.Context(), "x", charging(func() error { close(asked); <-refuse; return limited }))
 			leader <- err
 		}()
 		<-asked
@@ -201,7 +207,7 @@ func testRefusalIsNotInherited(t *testing.T, options func(*verifier) token.Optio
 		var admitted atomic.Int64
 		for range 100 {
 			go func() {
-				_, err := validator.Validate(t.Context(), "x", func() error { admitted.Add(1); return nil })
+				_, err := validator.Validate(t.Context(), "x", charging(func() error { admitted.Add(1); return nil }))
 				followers <- err
 			}()
 		}
@@ -234,7 +240,7 @@ func testManyRefusedTogetherAreRefusedSoon(t *testing.T, options func(*verifier)
 	var wg sync.WaitGroup
 	for range 1000 {
 		wg.Go(func() {
-			if _, err := validator.Validate(t.Context(), "x", func() error { asked.Add(1); return limited }); !errors.Is(err, limited) {
+			if _, err := validator.Validate(t.Context(), "x", charging(func() error { asked.Add(1); return limited })); !errors.Is(err, limited) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -252,7 +258,7 @@ func testRefusalComesBeforeAnyWork(t *testing.T, options func(*verifier) token.O
 	v := &verifier{answer: alice}
 	validator := token.NewValidator(options(v))
 	for _, raw := range []string{"opaque", compact(goodHeader, goodPayload), compact(goodHeader, `{"iss":"?"}`), "a.b.c"} {
-		r, err := validator.Validate(t.Context(), raw, func() error { return limited })
+		r, err := validator.Validate(t.Context(), raw, charging(func() error { return limited }))
 		if !errors.Is(err, limited) || r.Cache != token.CacheNone || r.Identity != nil {
 			t.Errorf("%s: got %+v, %v", raw, r, err)
 		}
@@ -398,7 +404,7 @@ func testPanicIsAnErrorWithoutTheToken(t *testing.T, options func(*verifier) tok
 		if err == nil || r.Identity != nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %+v, %v", name, r, err)
 		}
-		if _, err := token.NewValidator(opts).Validate(t.Context(), "canary", func() error { panic("canary") }); err == nil {
+		if _, err := token.NewValidator(opts).Validate(t.Context(), "canary", charging(func() error { panic("canary") })); err == nil {
 			t.Errorf("%s: a panic in admit admits", name)
 		}
 	}

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -50,8 +51,8 @@ func NewSealed(client *redis.Client, key []byte) (*Sealed, error) {
 }
 
 // Get implements [token.Store].
-func (s *Sealed) Get(name token.EntryName) ([]byte, error) {
-	value, err := get(s.client, s.key(name))
+func (s *Sealed) Get(ctx context.Context, name token.EntryName) ([]byte, error) {
+	value, err := get(ctx, s.client, s.key(name))
 	if err != nil || value == nil {
 		return nil, err
 	}
@@ -70,13 +71,13 @@ func (s *Sealed) Get(name token.EntryName) ([]byte, error) {
 }
 
 // Set implements [token.Store].
-func (s *Sealed) Set(name token.EntryName, entry []byte, ttl time.Duration) {
+func (s *Sealed) Set(ctx context.Context, name token.EntryName, entry []byte, ttl time.Duration) {
 	gcm, err := s.cipher(name)
 	if err != nil {
 		return
 	}
 	version := []byte{sealedVersion}
-	set(s.client, s.key(name), gcm.Seal(version, nil, entry, version), ttl)
+	set(ctx, s.client, s.key(name), gcm.Seal(version, nil, entry, version), ttl)
 }
 
 func (s *Sealed) key(name token.EntryName) string { return keyOf("sealed", mac(s.names, name)) }

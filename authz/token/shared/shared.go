@@ -27,11 +27,13 @@ type Plain struct{ client *redis.Client }
 func NewPlain(client *redis.Client) *Plain { return &Plain{client} }
 
 // Get implements [token.Store].
-func (p *Plain) Get(name token.EntryName) ([]byte, error) { return get(p.client, p.key(name)) }
+func (p *Plain) Get(ctx context.Context, name token.EntryName) ([]byte, error) {
+	return get(ctx, p.client, p.key(name))
+}
 
 // Set implements [token.Store].
-func (p *Plain) Set(name token.EntryName, entry []byte, ttl time.Duration) {
-	set(p.client, p.key(name), entry, ttl)
+func (p *Plain) Set(ctx context.Context, name token.EntryName, entry []byte, ttl time.Duration) {
+	set(ctx, p.client, p.key(name), entry, ttl)
 }
 
 func (p *Plain) key(name token.EntryName) string {
@@ -48,9 +50,9 @@ func keyOf(kind string, name []byte) string {
 }
 
 // get reads an entry up to its bound.
-func get(client *redis.Client, key string) ([]byte, error) {
+func get(ctx context.Context, client *redis.Client, key string) ([]byte, error) {
 	var value string
-	err := client.Do(redis.Read, func(ctx context.Context, r goredis.Cmdable) (err error) {
+	err := client.Do(ctx, redis.Read, func(ctx context.Context, r goredis.Cmdable) (err error) {
 		value, err = r.GetRange(ctx, key, 0, maxEntry).Result()
 		return err
 	})
@@ -67,11 +69,11 @@ func get(client *redis.Client, key string) ([]byte, error) {
 }
 
 // set stores an entry. If Redis doesn't take it, the next replica verifies anew.
-func set(client *redis.Client, key string, value []byte, ttl time.Duration) {
+func set(ctx context.Context, client *redis.Client, key string, value []byte, ttl time.Duration) {
 	if len(value) > maxEntry || ttl < time.Millisecond {
 		return
 	}
-	_ = client.Do(redis.Write, func(ctx context.Context, r goredis.Cmdable) error {
+	_ = client.Do(ctx, redis.Write, func(ctx context.Context, r goredis.Cmdable) error {
 		return r.Set(ctx, key, value, ttl).Err()
 	})
 }

@@ -2,6 +2,7 @@ package shared_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"strings"
@@ -47,7 +48,7 @@ func eachKind(t *testing.T, test func(t *testing.T, server *redistest.Server, s 
 
 func want(t *testing.T, what string, s token.Store, n token.EntryName, want string) {
 	t.Helper()
-	if got, err := s.Get(n); err != nil || string(got) != want {
+	if got, err := s.Get(context.Background(), n); err != nil || string(got) != want {
 		t.Errorf("%s: got %q, %v, want %q", what, got, err, want)
 	}
 }
@@ -56,11 +57,11 @@ func TestStore(t *testing.T) {
 	eachKind(t, func(t *testing.T, server *redistest.Server, s token.Store) {
 		n := name("kinde/1", secretToken)
 		want(t, "before", s, n, "")
-		s.Set(n, []byte(`{"sub":"alice"}`), time.Minute)
+		s.Set(context.Background(), n, []byte(`{"sub":"alice"}`), time.Minute)
 		want(t, "after", s, n, `{"sub":"alice"}`)
 		want(t, "another provider", s, name("kinde/2", secretToken), "")
 		want(t, "another token", s, name("kinde/1", secretToken+"x"), "")
-		s.Set(n, []byte(`{"sub":"bob"}`), time.Minute)
+		s.Set(context.Background(), n, []byte(`{"sub":"bob"}`), time.Minute)
 		want(t, "again", s, n, `{"sub":"bob"}`)
 
 		keys := server.Keys()
@@ -75,9 +76,9 @@ func TestStore(t *testing.T) {
 		}
 		server.Advance(time.Minute)
 		want(t, "at its end", s, n, "")
-		s.Set(n, []byte("x"), 0)
-		s.Set(n, []byte("x"), -time.Second)
-		s.Set(n, bytes.Repeat([]byte("x"), 65<<10), time.Minute)
+		s.Set(context.Background(), n, []byte("x"), 0)
+		s.Set(context.Background(), n, []byte("x"), -time.Second)
+		s.Set(context.Background(), n, bytes.Repeat([]byte("x"), 65<<10), time.Minute)
 		want(t, "what should not be kept", s, n, "")
 	})
 }
@@ -85,10 +86,10 @@ func TestStore(t *testing.T) {
 func TestTooLongIsNotRead(t *testing.T) {
 	eachKind(t, func(t *testing.T, server *redistest.Server, s token.Store) {
 		n := name("kinde/1", secretToken)
-		s.Set(n, []byte("x"), time.Minute)
+		s.Set(context.Background(), n, []byte("x"), time.Minute)
 		server.Do("SET", server.Keys()[0], strings.Repeat("x", 10<<20))
 		var rejected *token.RejectedError
-		if got, err := s.Get(n); got != nil || !errors.As(err, &rejected) {
+		if got, err := s.Get(context.Background(), n); got != nil || !errors.As(err, &rejected) {
 			t.Errorf("got %d bytes, %v", len(got), err)
 		}
 	})
@@ -97,22 +98,22 @@ func TestTooLongIsNotRead(t *testing.T) {
 func TestFaults(t *testing.T) {
 	eachKind(t, func(t *testing.T, server *redistest.Server, s token.Store) {
 		n := name("kinde/1", secretToken)
-		s.Set(n, []byte("x"), time.Minute)
+		s.Set(context.Background(), n, []byte("x"), time.Minute)
 		server.Do("CONFIG", "SET", "maxmemory", "1")
 		want(t, "out of memory", s, n, "x")
-		s.Set(n, []byte("y"), time.Minute)
+		s.Set(context.Background(), n, []byte("y"), time.Minute)
 		want(t, "out of memory, it keeps what it had", s, n, "x")
 		server.Do("FLUSHALL")
 		want(t, "flushed", s, n, "")
 		server.Do("CONFIG", "SET", "maxmemory", "0")
-		s.Set(n, []byte("y"), time.Minute)
+		s.Set(context.Background(), n, []byte("y"), time.Minute)
 		server.Kill()
 		start := time.Now()
 		for range 100 {
-			if got, err := s.Get(n); got != nil || err == nil {
+			if got, err := s.Get(context.Background(), n); got != nil || err == nil {
 				t.Fatalf("without Redis: got %q, %v", got, err)
 			}
-			s.Set(n, []byte("z"), time.Minute)
+			s.Set(context.Background(), n, []byte("z"), time.Minute)
 		}
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("200 calls took %v", took)
@@ -129,18 +130,18 @@ func TestSealedCannotBeForged(t *testing.T) {
 	mine, other, elsewhere := name("kinde/1", "mine"), name("kinde/1", "admin"), name("kinde/2", "admin")
 	keyOf := func(n token.EntryName) string {
 		server.Do("FLUSHALL")
-		s.Set(n, []byte(`{"sub":"somebody"}`), time.Minute)
+		s.Set(context.Background(), n, []byte(`{"sub":"somebody"}`), time.Minute)
 		return server.Keys()[0]
 	}
 	myKey, otherKey, elsewhereKey := keyOf(mine), keyOf(other), keyOf(elsewhere)
-	s.Set(mine, []byte(`{"sub":"me"}`), time.Minute)
-	s.Set(other, []byte(`{"sub":"admin"}`), time.Minute)
+	s.Set(context.Background(), mine, []byte(`{"sub":"me"}`), time.Minute)
+	s.Set(context.Background(), other, []byte(`{"sub":"admin"}`), time.Minute)
 	good := server.Do("GET", myKey).(string)
 	rejected := func(what, value string, at string, n token.EntryName) {
 		t.Helper()
 		server.Do("SET", at, value)
 		var rejected *token.RejectedError
-		if got, err := s.Get(n); got != nil || !errors.As(err, &rejected) {
+		if got, err := s.Get(context.Background(), n); got != nil || !errors.As(err, &rejected) {
 			t.Errorf("%s: got %q, %v", what, got, err)
 		}
 	}
@@ -164,7 +165,7 @@ func TestSealedCannotBeForged(t *testing.T) {
 
 	want(t, "with another key", sealed(t, server, key+"x"), mine, "")
 	// The nonce is new each time, and nothing tells two entries to be the same.
-	s.Set(mine, []byte(`{"sub":"me"}`), time.Minute)
+	s.Set(context.Background(), mine, []byte(`{"sub":"me"}`), time.Minute)
 	if again := server.Do("GET", myKey).(string); again == good {
 		t.Error("the same entry was sealed to the same bytes")
 	}
