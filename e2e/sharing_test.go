@@ -116,7 +116,7 @@ func grep(text, what string) string {
 func TestOneLimitOverReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	pair := startReplicas(t, tokentest.New(t), "jwks", shared(server, patient, 5))
+	pair := startReplicas(t, tokentest.New(t), "jwks+profile", shared(server, patient, 5))
 	a, b := pair[0], pair[1]
 	first := a.user("first")
 	a.want(t, "/users", first, 200)
