@@ -62,6 +62,15 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// TestMutations: small edits get the findings that a careful reader has.
+func TestMutations(t *testing.T) {
+	for _, f := range fixtures(t, "testdata/mutations.yaml") {
+		t.Run(f.title(), func(t *testing.T) {
+			f.compare(t, findings(t, marshal(t, f.bootstrap(t)), Options(f.Options)))
+		})
+	}
+}
+
 // TestOurBootstraps: they are how it should be.
 func TestOurBootstraps(t *testing.T) {
 	files, err := filepath.Glob("../../envoy/*.yaml")

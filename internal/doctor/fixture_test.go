@@ -15,7 +15,8 @@ import (
 type fixture struct {
 	Finding  string            `yaml:"finding"` // "" where nothing is to be found
 	Name     string            `yaml:"name"`
-	Set      yaml.Node         `yaml:"set"` // in order
+	Set      yaml.Node         `yaml:"set"`  // in order
+	Says     string            `yaml:"says"` // why, to people
 	At       string            `yaml:"at"`
 	Opens    string            `yaml:"opens"`    // "listener path": gets to the service without Scopeward
 	Upgrade  string            `yaml:"upgrade"`  // of that request
