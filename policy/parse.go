@@ -9,7 +9,9 @@ import (
 	"hash"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -93,8 +95,9 @@ type parser struct {
 }
 
 type parsedFile struct {
-	name    string // of its policy
-	ownName bool   // it has a `name:` key
+	name    string         // of its policy
+	ownName bool           // it has a `name:` key
+	pos     strictyaml.Pos // of that, else of the file as a whole
 	rules   []*Rule
 }
 
@@ -130,6 +133,11 @@ func (p *parser) tables() map[string]*table {
 			policies[""] = append(policies[""], f)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(policies)) {
+		if name != "" {
+			p.checkName(name, policies[name])
+		}
+	}
 	tables := map[string]*table{}
 	reported := map[strictyaml.Problem]bool{}
 	for _, name := range slices.Sorted(maps.Keys(policies)) { // the default policy first
@@ -152,6 +160,28 @@ func (p *parser) tables() map[string]*table {
 		}
 	}
 	return tables
+}
+
+// checkName refuses a name that is a file's by chance, and another's too: a route that asks
+// for it would get the rules of both. Files that all say `name:` are one policy.
+func (p *parser) checkName(name string, files []*parsedFile) {
+	for i, f := range files {
+		other := files[0]
+		if i == 0 {
+			if len(files) == 1 || f.ownName {
+				continue
+			}
+			other = files[1]
+		}
+		switch {
+		case f.ownName || i == 0 && !other.ownName: // the other one is told
+		case f.pos.File == other.pos.File:
+			p.problem(f.pos, "the file is given twice")
+		default:
+			p.problem(f.pos, "the file's name makes it the policy %q, which %s is, too: rename the file, or write name: %s in both to make them one policy",
+				name, other.pos, name)
+		}
+	}
 }
 
 func compileTable(files []*parsedFile) (*table, strictyaml.Problems) {
@@ -184,9 +214,9 @@ func (p *parser) file(f File) {
 	if in.Version.Pos.Line != 0 && in.Version.Value != 1 {
 		p.problem(in.Version.Pos, "version %d is not known: this Scopeward reads version 1", in.Version.Value)
 	}
-	out := &parsedFile{name: strings.TrimSuffix(base, filepath.Ext(base))}
+	out := &parsedFile{name: strings.TrimSuffix(base, filepath.Ext(base)), pos: strictyaml.Pos{File: f.Name}}
 	if in.Name.Pos.Line != 0 {
-		out.name, out.ownName = in.Name.Value, true
+		out.name, out.ownName, out.pos = in.Name.Value, true, in.Name.Pos
 		if !isPolicyName(out.name) {
 			p.problem(in.Name.Pos, "policy name %q must be letters, digits, dots, dashes and underscores", out.name)
 		}
@@ -282,7 +312,13 @@ func (p *parser) scopes(key string, in strictyaml.Located[[]strictyaml.Located[s
 	for _, scope := range in.Value {
 		switch {
 		case !isScope(scope.Value):
-			p.problem(scope.Pos, "%q is not a scope: it must be one word of ASCII characters, without quotes and backslashes (RFC 6749 section 3.3)", scope.Value)
+			p.problem(scope.Pos, "%q is not a scope: it must be one word of ASCII characters, without quotes and backslashes (RFC 6749 section 3.3)%s",
+				scope.Value, severalScopes(scope.Value))
+		case strings.ContainsAny(scope.Value, ",;"):
+			p.problem(scope.Pos, "%q looks like several scopes, and no token has it%s (a scope that has the sign itself is for when: '%s in identity.scopes')",
+				scope.Value, severalScopes(scope.Value), strconv.Quote(scope.Value))
+		case unlikelyScope.MatchString(scope.Value):
+			p.problem(scope.Pos, "%q is no scope that a token has: write it without quotes, brackets and placeholders", scope.Value)
 		case slices.Contains(scopes, scope.Value):
 			p.problem(scope.Pos, "scope %q is repeated", scope.Value)
 		default:
@@ -290,6 +326,19 @@ func (p *parser) scopes(key string, in strictyaml.Located[[]strictyaml.Located[s
 		}
 	}
 	return scopes
+}
+
+// unlikelyScope finds what a template or a script has left: quotes and brackets around
+// a scope, and placeholders that nobody filled.
+var unlikelyScope = regexp.MustCompile("^'.*'$|^`.*`$|^\\[.*\\]$|^<.*>$|\\$\\{|\\{\\{|^\\$[A-Za-z_]")
+
+// severalScopes gives the end of a message about a text that is a list of scopes.
+func severalScopes(text string) string {
+	words := strings.FieldsFunc(strings.Trim(text, "\"'"), func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) })
+	if len(words) == 0 || slices.ContainsFunc(words, func(word string) bool { return !isScope(word) }) {
+		return ""
+	}
+	return "; did you mean [" + strings.Join(words, ", ") + "]?"
 }
 
 // commonWildcards gives the wildcards that all patterns have, sorted.
@@ -304,6 +353,12 @@ func commonWildcards(patterns []*Pattern) []string {
 	}
 	slices.SortFunc(common, cmp.Compare[string])
 	return common
+}
+
+// IsScope reports whether a rule can ask for the scope: it is one, and not several or
+// what a template has left.
+func IsScope(s string) bool {
+	return isScope(s) && !strings.ContainsAny(s, ",;") && !unlikelyScope.MatchString(s)
 }
 
 // isScope reports whether s is a scope-token (RFC 6749 §3.3).
@@ -327,5 +382,5 @@ func isPolicyName(s string) bool {
 }
 
 func isLine(s string) bool {
-	return strings.TrimSpace(s) == s && s != "" && !strings.ContainsFunc(s, unicode.IsControl)
+	return strings.TrimSpace(s) == s && s != "" && !strings.ContainsFunc(s, isInvisible)
 }

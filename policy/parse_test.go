@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -149,6 +150,62 @@ func TestLoad(t *testing.T) {
 	}
 	if set, err := Load(missing, filepath.Join(dir, "a.yml")); err == nil || set != nil {
 		t.Errorf("one good file of two: got %v and %v", set, err)
+	}
+}
+
+// TestLoadLeavesNothingOutInSilence: a file in a folder of policies counts, or is a mistake.
+func TestLoadLeavesNothingOutInSilence(t *testing.T) {
+	const text = "version: 1\nrules: [{match: /NAME}]"
+	for name, test := range map[string]struct {
+		files, also []string
+		link        [2]string
+		rules       int
+		problem     string
+	}{
+		"upper case":                   {[]string{"a.yaml", "ADMIN.YAML", "B.Yml"}, nil, [2]string{}, 3, ""},
+		"a folder below":               {[]string{"a.yaml", "team/b.yaml"}, nil, [2]string{}, 0, "team/b.yaml: does not count"},
+		"deeper":                       {[]string{"a.yaml", "x/y/B.YML"}, nil, [2]string{}, 0, "x/y/B.YML: does not count"},
+		"nothing but a folder below":   {[]string{"team/b.yaml"}, nil, [2]string{}, 0, "team/b.yaml: does not count"},
+		"a folder below that is given": {[]string{"a.yaml", "team/b.yaml"}, []string{"team"}, [2]string{}, 2, ""},
+		"a file below that is given":   {[]string{"a.yaml", "team/b.yaml"}, []string{"team/b.yaml"}, [2]string{}, 2, ""},
+		"a folder of others":           {[]string{"a.yaml", "docs/README.md"}, nil, [2]string{}, 1, ""},
+		"a linked folder":              {[]string{"a.yaml", ".data/b.yaml"}, nil, [2]string{".data", "team"}, 0, "team/b.yaml: does not count"},
+		"hidden, as in Kubernetes":     {[]string{"a.yaml", "..2026/a.yaml", ".git/x.yaml", ".b.yaml"}, nil, [2]string{"..2026", "..data"}, 1, ""},
+		"backups of editors":           {[]string{"a.yaml", "a.yaml~", "#a.yaml#", ".a.yaml.swp"}, nil, [2]string{}, 1, ""},
+		"a backup":                     {[]string{"a.yaml", "policy.yml.bak"}, nil, [2]string{}, 0, "policy.yml.bak: does not count"},
+		"two endings":                  {[]string{"a.yaml", "b.YAML.txt"}, nil, [2]string{}, 0, "b.YAML.txt: does not count"},
+		"switched off":                 {[]string{"a.yaml", "b.yaml.disabled"}, nil, [2]string{}, 0, "b.yaml.disabled: does not count"},
+		"other files":                  {[]string{"a.yaml", "README.md", "policy.schema.json"}, nil, [2]string{}, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, file := range test.files {
+				path := filepath.Join(dir, file)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(strings.ReplaceAll(text, "NAME", strconv.Itoa(i))), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.link[0] != "" {
+				if err := os.Symlink(test.link[0], filepath.Join(dir, test.link[1])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			paths := []string{dir}
+			for _, also := range test.also {
+				paths = append(paths, filepath.Join(dir, also))
+			}
+			set, err := Load(paths...)
+			switch {
+			case test.problem != "":
+				if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, test.problem[:strings.Index(test.problem, ":")])+test.problem[strings.Index(test.problem, ":"):]) {
+					t.Errorf("got %v", err)
+				}
+			case err != nil:
+				t.Error(err)
+			case len(set.Rules()) != test.rules:
+				t.Errorf("got %d rules", len(set.Rules()))
+			}
+		})
 	}
 }
 

@@ -86,6 +86,8 @@ func (p *parser) testHeaders(in strictyaml.Located[map[string]string]) map[strin
 			p.problem(in.Pos, "%q is not the name of a header", name)
 		case lower == "authorization":
 			p.problem(in.Pos, "conditions never see the header authorization: describe its token by scopes, claims or token")
+		case strings.TrimSpace(in.Value[name]) != in.Value[name] || strings.ContainsAny(in.Value[name], "\r\n\x00"):
+			p.problem(in.Pos, "header %s has line breaks, or white space at its ends, with which no request brings it", lower)
 		case repeated:
 			p.problem(in.Pos, "header %s is repeated: names of headers are compared without case", lower)
 		}
@@ -146,6 +148,8 @@ func NewIdentity(scopes []string, claims map[string]any) (*Identity, error) {
 			return nil, fmt.Errorf("%s is empty", f.claim)
 		case strings.ContainsFunc(text, func(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
 			return nil, fmt.Errorf("%s has control characters", f.claim)
+		case strings.TrimSpace(text) != text:
+			return nil, fmt.Errorf("%s has white space at its ends", f.claim)
 		}
 		*f.to = text
 	}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"scopeward/policy"
 )
 
 // requirement reads a security key, which is the operation's or the document's.
@@ -58,7 +60,7 @@ func (r *reader) alternative(op *Operation, alternative node) (scopes []string, 
 		}
 		for _, content := range value.Content {
 			scope := resolve(content)
-			if !scope.isText() || !isScope(scope.Value) {
+			if !scope.isText() || !policy.IsScope(scope.Value) {
 				op.note(r.pos(scope), "%s is no scope (RFC 6749 section 3.3)", strconv.Quote(printable(scope.text())))
 				ok = false
 			} else if !slices.Contains(scopes, scope.Value) {
@@ -112,14 +114,4 @@ func isBearer(scheme node) bool {
 	default:
 		return false
 	}
-}
-
-// isScope reports whether s is a scope-token (RFC 6749 §3.3).
-func isScope(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
 }
