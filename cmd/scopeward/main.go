@@ -92,7 +92,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newAPIKey(), newVersion())
 	root.AddCommand(tools()...)
 	completable(root)
 	return root
