@@ -138,7 +138,7 @@ func startService(t *testing.T, file string) (*service, *bytes.Buffer) {
 		}
 	})
 	for _, p := range s.state.Load().providers {
-		p.start(ctx, group.Go)
+		p.Start(ctx, group.Go)
 	}
 	if !s.waitReady(ctx) {
 		t.Fatal(ctx.Err())

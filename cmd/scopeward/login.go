@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"scopeward/internal/inspect"
 	"scopeward/internal/login"
 )
 
@@ -60,7 +61,7 @@ The exit status is 0 with a token, 1 without, 2 for wrong usage.`,
 }
 
 func runLogin(cmd *cobra.Command, o loginOptions) error {
-	o.Scopes = scopeList(o.Scopes)
+	o.Scopes = inspect.ScopeList(o.Scopes)
 	switch {
 	case o.ClientID == "":
 		return &usageError{errors.New("login needs --client-id, the ID of a public client at the provider that may use the device authorization flow")}

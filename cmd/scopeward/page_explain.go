@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"scopeward/internal/admin/page"
+	"scopeward/internal/inspect"
 	"scopeward/policy/explain"
 )
 
@@ -18,11 +19,11 @@ type pageAnswer struct {
 }
 
 type pageToken struct {
-	Verdict  string             `json:"verdict"`
-	Reason   string             `json:"reason,omitempty"`
-	Provider string             `json:"provider,omitempty"`
-	Checks   []inspectedCheck   `json:"checks"`
-	Identity *inspectedIdentity `json:"identity,omitempty"`
+	Verdict  string            `json:"verdict"`
+	Reason   string            `json:"reason,omitempty"`
+	Provider string            `json:"provider,omitempty"`
+	Checks   []inspect.Check   `json:"checks"`
+	Identity *inspect.Identity `json:"identity,omitempty"`
 }
 
 // explain answers the page's form by the policy in force. A token is verified as a
@@ -31,24 +32,24 @@ func (s *service) explain(ctx context.Context, q page.Question) (any, error) {
 	if q.Token != "" && q.Valid {
 		return nil, errors.New("give a token, or what a valid one would hold, not both")
 	}
-	o := explainOptions{scopes: q.Scopes, claims: q.Claims, headers: q.Headers, clientIP: q.ClientIP}
+	o := inspect.Question{Scopes: q.Scopes, Claims: q.Claims, Headers: q.Headers, ClientIP: q.ClientIP}
 	snapshot, config := s.server.Snapshot(), s.state.Load().Config
-	o.name = explain.OnlyPolicy(snapshot.Policy)
-	asked, err := o.request(q.Method, q.URL)
+	o.Policy = explain.OnlyPolicy(snapshot.Policy)
+	asked, err := o.Request(q.Method, q.URL)
 	if err == nil && q.Valid {
-		err = o.withClaims(&asked)
+		err = o.WithClaims(&asked)
 	}
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "--"))
 	}
 	if q.Token != "" {
-		i := inspector{config: config, validator: snapshot.Validator, policy: snapshot.Policy}
+		i := inspect.With(config, snapshot.Validator, snapshot.Policy)
 		raw := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(q.Token), "Bearer "))
-		found := i.inspect(ctx, raw)
-		i.decide(&found, asked)
+		found := i.Inspect(ctx, raw)
+		i.Decide(&found, asked)
 		return pageAnswer{found.Request, found.Request.String(), &pageToken{found.Verdict, found.Reason, found.Provider, found.Checks, found.Identity}}, nil
 	}
 	e, out := explain.Explain(snapshot.Policy, asked)
-	e.Response = response(out, config)
+	e.Response = inspect.Response(out, config)
 	return pageAnswer{Explanation: &e, Text: e.String()}, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"scopeward/authz/token/provider"
 	"scopeward/internal/admin/page"
+	"scopeward/internal/providers"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )
@@ -40,7 +41,7 @@ func (s *service) pageState() page.State {
 		shown.Limit.Clients = counted.Len()
 	}
 	for _, p := range st.providers {
-		shown.Providers = append(shown.Providers, p.shown())
+		shown.Providers = append(shown.Providers, providerShown(p))
 	}
 	for _, r := range []struct {
 		use string
@@ -72,21 +73,21 @@ func (s *service) pageReload() page.Reload {
 	return r
 }
 
-func (built *identityProvider) shown() page.Provider {
-	shown := page.Provider{Name: built.Name, Issuer: built.Issuer, Validation: built.validation, Endpoints: []page.Endpoint{}}
-	if built.keys != nil {
-		_, reason := built.keys.Ready()
-		shown.Keys = &page.Keys{Held: built.keys.Held(), AgeSeconds: -1, Reason: reason}
-		age, ok := built.keys.Age()
+func providerShown(built *providers.Provider) page.Provider {
+	shown := page.Provider{Name: built.Name, Issuer: built.Issuer, Validation: built.Validation, Endpoints: []page.Endpoint{}}
+	if built.Keys != nil {
+		_, reason := built.Keys.Ready()
+		shown.Keys = &page.Keys{Held: built.Keys.Held(), AgeSeconds: -1, Reason: reason}
+		age, ok := built.Keys.Age()
 		if ok {
 			shown.Keys.AgeSeconds = age.Seconds()
 		}
-		shown.Keys.Fault = faultShown(built.keys.LastFault(), func(at time.Time) bool { return ok && time.Now().Add(-age).After(at) })
+		shown.Keys.Fault = faultShown(built.Keys.LastFault(), func(at time.Time) bool { return ok && time.Now().Add(-age).After(at) })
 	}
-	for _, e := range built.endpoints {
+	for _, e := range built.Endpoints {
 		up, reason := e.State()
 		shown.Endpoints = append(shown.Endpoints, page.Endpoint{
-			Name: e.name, Up: up, Fault: faultShown(e.LastFault(), func(time.Time) bool { return reason == "" }),
+			Name: e.Name, Up: up, Fault: faultShown(e.LastFault(), func(time.Time) bool { return reason == "" }),
 		})
 	}
 	return shown

@@ -45,10 +45,10 @@ func (s *service) waitReady(ctx context.Context) bool {
 // tried reports whether all keys have been asked for, and all Redises tried.
 func (st *state) tried() bool {
 	for _, p := range st.providers {
-		if p.keys == nil {
+		if p.Keys == nil {
 			continue
 		}
-		if tried, _ := p.keys.Ready(); !tried {
+		if tried, _ := p.Keys.Ready(); !tried {
 			return false
 		}
 	}
@@ -63,10 +63,10 @@ func (st *state) tried() bool {
 // keyless names the providers that have not given keys yet.
 func (st *state) keyless() (names []string) {
 	for _, p := range st.providers {
-		if p.keys == nil {
+		if p.Keys == nil {
 			continue
 		}
-		if _, ok := p.keys.Age(); !ok {
+		if _, ok := p.Keys.Age(); !ok {
 			names = append(names, p.Name)
 		}
 	}
@@ -85,15 +85,15 @@ func (s *service) readiness() readiness {
 		add("starting: it waits for the providers' keys for at most " + st.Config.Listen.StartPatience.String() + " (listen.start_patience)")
 	}
 	for _, p := range st.providers {
-		for _, e := range p.endpoints {
+		for _, e := range p.Endpoints {
 			if up, reason := e.State(); !up {
-				add("provider " + p.Name + ": " + e.name + " is asked seldom until it is healthy again: " + reason)
+				add("provider " + p.Name + ": " + e.Name + " is asked seldom until it is healthy again: " + reason)
 			}
 		}
-		if p.keys == nil {
+		if p.Keys == nil {
 			continue
 		}
-		if _, reason := p.keys.Ready(); reason != "" {
+		if _, reason := p.Keys.Ready(); reason != "" {
 			add("provider " + p.Name + ": " + reason)
 		}
 	}

@@ -123,7 +123,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 		return nil
 	})
 	for _, p := range s.state.Load().providers {
-		p.start(ctx, group.Go)
+		p.Start(ctx, group.Go)
 	}
 	for _, r := range s.state.Load().sharing.connections() {
 		r.start(ctx, group.Go)

@@ -18,6 +18,7 @@ import (
 	"scopeward/internal/config"
 	"scopeward/internal/filewatch"
 	"scopeward/internal/pace"
+	"scopeward/internal/providers"
 )
 
 // service is everything that serve runs.
@@ -44,7 +45,7 @@ type service struct {
 // state is what is in force: made of the files when they were last good.
 type state struct {
 	config.Files
-	providers []*identityProvider
+	providers []*providers.Provider
 	cache     *token.Cache
 	sharing   sharing
 	loaded    time.Time // when this version of the policy came into force
@@ -80,11 +81,11 @@ func (s *service) prepare(f config.Files) (*state, error) {
 	if old != nil && old.Policy.Version() == f.Policy.Version() {
 		next.loaded = old.loaded
 	}
-	var running []*identityProvider
+	var running []*providers.Provider
 	if old != nil {
 		running = old.providers
 	}
-	next.providers = newProviders(f.Config, s.log, s.provider, running)
+	next.providers = providers.New(f.Config, s.log, s.provider, running)
 	var before sharing
 	if old != nil {
 		before = old.sharing
@@ -269,14 +270,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	for _, p := range c.state.Load().providers {
-		for _, e := range p.endpoints {
-			ch <- prometheus.MustNewConstMetric(providerUp, prometheus.GaugeValue, oneIf(e.State()), p.Name, e.name)
+		for _, e := range p.Endpoints {
+			ch <- prometheus.MustNewConstMetric(providerUp, prometheus.GaugeValue, oneIf(e.State()), p.Name, e.Name)
 		}
-		if p.keys == nil {
+		if p.Keys == nil {
 			continue
 		}
-		ch <- prometheus.MustNewConstMetric(jwksKeys, prometheus.GaugeValue, float64(p.usableKeys()), p.Name)
-		if age, ok := p.keys.Age(); ok {
+		ch <- prometheus.MustNewConstMetric(jwksKeys, prometheus.GaugeValue, float64(p.UsableKeys()), p.Name)
+		if age, ok := p.Keys.Age(); ok {
 			ch <- prometheus.MustNewConstMetric(jwksAge, prometheus.GaugeValue, age.Seconds(), p.Name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 	"unicode"
@@ -13,6 +14,8 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/internal/config"
+	"scopeward/internal/inspect"
+	"scopeward/internal/strictyaml"
 )
 
 func newToken() *cobra.Command {
@@ -29,14 +32,12 @@ func newToken() *cobra.Command {
 
 // inspectOptions are the flags of inspect.
 type inspectOptions struct {
-	config.Options
-	jwks, issuer    string
-	audiences       []string
+	inspect.Options
 	request, output string
 }
 
 func newTokenInspect() *cobra.Command {
-	o := inspectOptions{Options: config.Options{Secrets: config.SecretsOfProviders}}
+	o := inspectOptions{Options: inspect.Options{Options: config.Options{Secrets: config.SecretsOfProviders}}}
 	cmd := &cobra.Command{
 		Use:   "inspect --config FILE < TOKEN",
 		Short: "Say what is in a token, and why the server accepts or refuses it",
@@ -68,10 +69,10 @@ pass), 1 if not or if it can't be told, 2 for wrong usage.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTokenInspect(cmd, o) },
 	}
-	configFlags(cmd, &o.Options)
-	cmd.Flags().StringVar(&o.jwks, "jwks", "", "a `file` with the provider's keys, so that it is not asked")
-	cmd.Flags().StringVar(&o.issuer, "issuer", "", "the issuer whose tokens count, a `URL`; instead of a configuration")
-	cmd.Flags().StringArrayVar(&o.audiences, "audience", nil, "an `API` that tokens may be for (repeatable); instead of a configuration")
+	configFlags(cmd, &o.Options.Options)
+	cmd.Flags().StringVar(&o.JWKS, "jwks", "", "a `file` with the provider's keys, so that it is not asked")
+	cmd.Flags().StringVar(&o.Issuer, "issuer", "", "the issuer whose tokens count, a `URL`; instead of a configuration")
+	cmd.Flags().StringArrayVar(&o.Audiences, "audience", nil, "an `API` that tokens may be for (repeatable); instead of a configuration")
 	cmd.Flags().StringVar(&o.request, "request", "", "a `request` to ask the policy about, such as \"GET /users\"")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text or json")
 	return cmd
@@ -85,22 +86,28 @@ func runTokenInspect(cmd *cobra.Command, o inspectOptions) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	i, err := newInspector(o, raw)
+	if err := o.sane(); err != nil {
+		return err
+	}
+	if o.request == "" && o.File == "" {
+		o.Policy = nil
+	}
+	i, err := inspect.New(o.Options, raw)
 	if err != nil {
 		return err
 	}
-	found := i.inspect(cmd.Context(), raw)
+	found := i.Inspect(cmd.Context(), raw)
 	if o.request != "" {
-		if err := i.ask(&found, o.request); err != nil {
+		if err := i.Ask(&found, o.request); err != nil {
 			return &usageError{err}
 		}
 	}
 	if o.output == "json" {
 		err = printJSON(cmd.OutOrStdout(), found)
 	} else {
-		err = found.print(cmd.OutOrStdout(), time.Now())
+		err = found.Print(cmd.OutOrStdout(), time.Now())
 	}
-	if err == nil && (found.Verdict != accepted || found.Request != nil && !found.Request.Allowed) {
+	if err == nil && (found.Verdict != inspect.Accepted || found.Request != nil && !found.Request.Allowed) {
 		return errReported
 	}
 	return err
@@ -121,4 +128,21 @@ func readToken(stdin io.Reader) (string, error) {
 		return "", errors.New("standard input holds several lines, and a token is one: give the access token alone")
 	}
 	return strings.TrimSpace(strings.TrimPrefix(text, "Bearer ")), nil
+}
+
+func (o inspectOptions) sane() error {
+	switch {
+	case o.File != "" && (o.Issuer != "" || len(o.Audiences) > 0):
+		return &usageError{errors.New("--issuer and --audience stand for a configuration: leave out either them or --config")}
+	case (o.Issuer == "") != (len(o.Audiences) == 0):
+		return &usageError{errors.New("--issuer and --audience belong together: a token counts only for the API that it was issued for")}
+	case o.request != "" && o.File == "" && len(o.Policy) == 0:
+		return &usageError{errNoPolicy}
+	case o.JWKS == "":
+		return nil
+	}
+	if _, err := os.ReadFile(o.JWKS); err != nil {
+		return strictyaml.Unreadable(o.JWKS, err)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"scopeward/internal/config"
+	"scopeward/internal/providers"
 )
 
 // newKeysPatience is how long a reload waits for the keys of a new provider, so
@@ -121,8 +122,8 @@ func (s *service) swap(ctx context.Context, run func(func() error), old, next *s
 	patience, cancel := context.WithTimeout(ctx, newKeysPatience)
 	defer cancel()
 	for _, p := range next.providers {
-		p.start(ctx, run)
-		_ = p.waitTried(patience) // without keys its tokens get 503, as at the start
+		p.Start(ctx, run)
+		_ = p.WaitTried(patience) // without keys its tokens get 503, as at the start
 	}
 	for _, r := range next.sharing.connections() {
 		r.start(ctx, run)
@@ -131,8 +132,8 @@ func (s *service) swap(ctx context.Context, run func(func() error), old, next *s
 	s.server.Swap(s.snapshot(next, s.server.Snapshot()))
 	s.state.Store(next)
 	for _, p := range old.providers {
-		if p.stop != nil && !next.has(p) {
-			p.stop()
+		if !next.has(p) {
+			p.Stop()
 		}
 	}
 	for _, r := range old.sharing.connections() {
@@ -144,7 +145,7 @@ func (s *service) swap(ctx context.Context, run func(func() error), old, next *s
 	s.log.Info("the files were loaded", slog.String("policy", next.Policy.Version()), slog.Int("rules", len(next.Policy.Rules())))
 }
 
-func (st *state) has(p *identityProvider) bool {
+func (st *state) has(p *providers.Provider) bool {
 	for _, q := range st.providers {
 		if p == q {
 			return true

@@ -1,4 +1,6 @@
-package main
+// Package providers makes the identity providers that a configuration names, and keeps
+// their keys fresh.
+package providers
 
 import (
 	"context"
@@ -13,40 +15,40 @@ import (
 	"scopeward/internal/config"
 )
 
-// identityProvider is a provider of the configuration, ready to be asked.
-type identityProvider struct {
+// Provider is a provider of the configuration, ready to be asked.
+type Provider struct {
 	token.Provider
-	validation string       // by what its tokens are validated, for the page
-	keys       *jwks.KeySet // nil where no keys are needed
-	endpoints  []endpoint   // what it is asked at
+	Validation string       // by what its tokens are validated, for the page
+	Keys       *jwks.KeySet // nil where no keys are needed
+	Endpoints  []Endpoint   // what it is asked at
 	stop       func()       // ends the fetching of keys; nil until it has begun
 }
 
-// endpoint is one of a provider's URLs: jwks, profile or introspection.
-type endpoint struct {
-	name string
+// Endpoint is one of a provider's URLs: jwks, profile or introspection.
+type Endpoint struct {
+	Name string
 	*provider.Client
 }
 
-// newProviders makes the providers of the configuration; one that is running and has not
+// New makes the providers of the configuration; one that is running and has not
 // changed is taken over. It asks no provider.
-func newProviders(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running []*identityProvider) []*identityProvider {
-	var list []*identityProvider
+func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running []*Provider) []*Provider {
+	var list []*Provider
 	for _, p := range c.Providers {
-		if i := slices.IndexFunc(running, func(r *identityProvider) bool { return r.CacheKey == p.ID }); i >= 0 {
+		if i := slices.IndexFunc(running, func(r *Provider) bool { return r.CacheKey == p.ID }); i >= 0 {
 			list = append(list, running[i])
 			continue
 		}
-		built := &identityProvider{
+		built := &Provider{
 			Provider:   token.Provider{Name: p.Name, CacheKey: p.ID, Issuer: p.Issuer, Opaque: p.Opaque},
-			validation: p.Validation,
+			Validation: p.Validation,
 		}
 		log := log.With(slog.String("provider", p.Name))
 		built.verify(p, log, func(name string) *provider.Client {
 			client := provider.New(provider.Options{
 				Timeout: p.Timeout, RootCAs: p.RootCAs, Logger: log, Observe: metrics.Observer(p.Name, name),
 			})
-			built.endpoints = append(built.endpoints, endpoint{name, client})
+			built.Endpoints = append(built.Endpoints, Endpoint{name, client})
 			return client
 		})
 		list = append(list, built)
@@ -56,7 +58,7 @@ func newProviders(c *config.Config, log *slog.Logger, metrics *provider.Metrics,
 
 // verify makes the provider's verifier. Each endpoint has a client of its own: one
 // that hangs takes no connection from another.
-func (built *identityProvider) verify(p config.Provider, log *slog.Logger, client func(endpoint string) *provider.Client) {
+func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(endpoint string) *provider.Client) {
 	rules := token.Rules{
 		Provider:    built.Name,
 		Issuer:      built.Issuer,
@@ -65,11 +67,11 @@ func (built *identityProvider) verify(p config.Provider, log *slog.Logger, clien
 		ScopeClaims: p.ScopeClaims,
 	}
 	byKeys := func() token.Verifier {
-		built.keys = jwks.New(jwks.Options{
+		built.Keys = jwks.New(jwks.Options{
 			URL: p.JWKS.URL, File: p.JWKS.File,
 			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client("jwks"), Logger: log,
 		})
-		return &jwks.Verifier{Keys: built.keys, Rules: rules, Algorithms: p.Algorithms}
+		return &jwks.Verifier{Keys: built.Keys, Rules: rules, Algorithms: p.Algorithms}
 	}
 	byProfile := func() token.Verifier {
 		return profile.New(profile.Options{URL: p.ProfileURL, Rules: rules, Client: client("profile"), Logger: log})
@@ -89,33 +91,40 @@ func (built *identityProvider) verify(p config.Provider, log *slog.Logger, clien
 	} // package config has refused the others; without a verifier every token is invalid
 }
 
-// start begins to fetch the keys, if there are any and it has not begun yet; run
+// Start begins to fetch the keys, if there are any and it has not begun yet; run
 // gives a function a goroutine.
-func (built *identityProvider) start(ctx context.Context, run func(func() error)) {
-	if built.keys == nil || built.stop != nil {
+func (built *Provider) Start(ctx context.Context, run func(func() error)) {
+	if built.Keys == nil || built.stop != nil {
 		return
 	}
 	ctx, built.stop = context.WithCancel(ctx)
-	run(func() error { built.keys.Run(ctx); return nil })
+	run(func() error { built.Keys.Run(ctx); return nil })
 }
 
-// usableKeys is the number of keys that tokens can be verified with.
-func (built *identityProvider) usableKeys() int {
-	if _, missing := built.keys.Ready(); missing != "" {
+// UsableKeys is the number of keys that tokens can be verified with.
+func (built *Provider) UsableKeys() int {
+	if _, missing := built.Keys.Ready(); missing != "" {
 		return 0
 	}
-	return built.keys.Held()
+	return built.Keys.Held()
 }
 
-// waitTried waits until the keys have been tried.
-func (built *identityProvider) waitTried(ctx context.Context) error {
-	if built.keys == nil {
+// WaitTried waits until the keys have been tried.
+func (built *Provider) WaitTried(ctx context.Context) error {
+	if built.Keys == nil {
 		return nil
 	}
 	select {
-	case <-built.keys.Tried():
+	case <-built.Keys.Tried():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// Stop ends the fetching of keys, if it has begun.
+func (built *Provider) Stop() {
+	if built.stop != nil {
+		built.stop()
 	}
 }

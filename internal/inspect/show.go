@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"unicode"
 )
 
-// print shows an inspection to a person.
-func (found inspection) print(w io.Writer, now time.Time) error {
+// Print shows an Inspection to a person.
+func (found Inspection) Print(w io.Writer, now time.Time) error {
 	var b strings.Builder
 	for _, note := range found.Notes {
 		fmt.Fprintf(&b, "Note: %s.\n", note)
@@ -40,9 +40,9 @@ func (found inspection) print(w io.Writer, now time.Time) error {
 	return err
 }
 
-func (found inspection) verdict() string {
+func (found Inspection) verdict() string {
 	switch found.Verdict {
-	case accepted:
+	case Accepted:
 		who := found.Identity.Subject
 		if who == "" {
 			who = "the client " + found.Identity.ClientID
@@ -52,9 +52,9 @@ func (found inspection) verdict() string {
 			scopes = "the scopes " + strings.Join(found.Identity.Scopes, " ")
 		}
 		return fmt.Sprintf("The server accepts it, as %s with %s.", plainText(who), scopes)
-	case refused:
+	case Refused:
 		return fmt.Sprintf("The server REFUSES it: %s.", found.Reason)
-	case unknown:
+	case Unknown:
 		if found.Reason != "" {
 			return fmt.Sprintf("It CAN'T BE TOLD whether the server accepts it: %s.", found.Reason)
 		}
@@ -63,7 +63,7 @@ func (found inspection) verdict() string {
 }
 
 // part shows the members of header or claims in columns: first the registered ones.
-func (found inspection) part(b *strings.Builder, title string, members map[string]any, now time.Time) {
+func (found Inspection) part(b *strings.Builder, title string, members map[string]any, now time.Time) {
 	if len(members) == 0 {
 		return
 	}

@@ -1,10 +1,11 @@
-package main
+// Package inspect says why a token is accepted or refused, and what its requests get: by the
+// server's own code, for the command line and the page.
+package inspect
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,20 +13,20 @@ import (
 	"scopeward/authz/token"
 	"scopeward/authz/token/jwks"
 	"scopeward/internal/config"
-	"scopeward/internal/strictyaml"
+	"scopeward/internal/providers"
 	"scopeward/policy"
 	"scopeward/policy/explain"
 )
 
 // What inspect finds out about a token.
 const (
-	accepted = "accepted"
-	refused  = "refused"
-	unknown  = "unknown" // its provider can't be asked, or nobody said whose tokens count
+	Accepted = "accepted"
+	Refused  = "refused"
+	Unknown  = "unknown" // its provider can't be asked, or nobody said whose tokens count
 )
 
-// inspection is what inspect shows, in the form of --output json.
-type inspection struct {
+// Inspection is what inspect shows, in the form of --output json.
+type Inspection struct {
 	Verdict    string               `json:"verdict"`
 	Reason     string               `json:"reason,omitempty"`
 	Notes      []string             `json:"notes,omitempty"`
@@ -34,15 +35,15 @@ type inspection struct {
 	Claims     map[string]any       `json:"claims,omitempty"`
 	Unreadable []string             `json:"unreadable,omitempty"` // parts, and why
 	Dates      map[string]time.Time `json:"dates,omitempty"`
-	Checks     []inspectedCheck     `json:"checks"`
-	Identity   *inspectedIdentity   `json:"identity,omitempty"`
+	Checks     []Check              `json:"checks"`
+	Identity   *Identity            `json:"identity,omitempty"`
 	Request    *explain.Explanation `json:"request,omitempty"`
 
 	err      error
 	identity *token.Identity
 }
 
-type inspectedCheck struct {
+type Check struct {
 	Name   string `json:"name"`
 	State  string `json:"state"` // passed, failed or unknown
 	Text   string `json:"text"`  // what is checked, in words
@@ -50,15 +51,15 @@ type inspectedCheck struct {
 	Advice string `json:"advice,omitempty"`
 }
 
-type inspectedIdentity struct {
+type Identity struct {
 	Subject  string   `json:"subject,omitempty"`
 	ClientID string   `json:"client_id,omitempty"`
 	Email    string   `json:"email,omitempty"`
 	Scopes   []string `json:"scopes"`
 }
 
-// inspector diagnoses tokens as the server of a configuration would.
-type inspector struct {
+// Inspector diagnoses tokens as the server of a configuration would.
+type Inspector struct {
 	config    *config.Config
 	validator *token.Validator
 	policy    *policy.Set // nil without --request or a policy
@@ -66,47 +67,41 @@ type inspector struct {
 	notes     []string
 }
 
-func newInspector(o inspectOptions, raw string) (*inspector, error) {
-	if err := o.sane(); err != nil {
-		return nil, err
-	}
-	i := &inspector{config: config.Default()}
+// Options say whose tokens count.
+type Options struct {
+	config.Options
+	JWKS      string   // a file with the provider's keys, so that it is not asked
+	Issuer    string   // instead of a configuration
+	Audiences []string // with Issuer
+}
+
+// New makes an Inspector. Without a configuration and an issuer, the word of the token
+// counts for whose it is.
+func New(o Options, raw string) (*Inspector, error) {
+	i := &Inspector{config: config.Default()}
 	var err error
 	switch {
 	case o.File != "":
 		err = i.fromFiles(o)
-	case o.issuer != "":
-		i.config = config.ForIssuer("provider", o.issuer, o.audiences)
+	case o.Issuer != "":
+		i.config = config.ForIssuer("provider", o.Issuer, o.Audiences)
 		err = i.validators(o)
 	default:
 		i.assume(o, raw)
 	}
-	if err == nil && i.policy == nil && o.request != "" {
-		if len(o.Policy) == 0 {
-			return nil, &usageError{errNoPolicy}
-		}
+	if err == nil && i.policy == nil && len(o.Policy) > 0 {
 		i.policy, err = policy.Load(o.Policy...)
 	}
 	return i, err
 }
 
-func (o inspectOptions) sane() error {
-	switch {
-	case o.File != "" && (o.issuer != "" || len(o.audiences) > 0):
-		return &usageError{errors.New("--issuer and --audience stand for a configuration: leave out either them or --config")}
-	case (o.issuer == "") != (len(o.audiences) == 0):
-		return &usageError{errors.New("--issuer and --audience belong together: a token counts only for the API that it was issued for")}
-	case o.jwks == "":
-		return nil
-	}
-	if _, err := os.ReadFile(o.jwks); err != nil {
-		return strictyaml.Unreadable(o.jwks, err)
-	}
-	return nil
+// With makes an Inspector of what a running service decides by.
+func With(c *config.Config, v *token.Validator, p *policy.Set) *Inspector {
+	return &Inspector{config: c, validator: v, policy: p}
 }
 
 // fromFiles reads configuration and policy as serve does.
-func (i *inspector) fromFiles(o inspectOptions) error {
+func (i *Inspector) fromFiles(o Options) error {
 	f, err := config.LoadRules(o.Options)
 	if err != nil {
 		return err
@@ -116,9 +111,9 @@ func (i *inspector) fromFiles(o inspectOptions) error {
 }
 
 // validators makes the server's own, with the keys of a file if there is one.
-func (i *inspector) validators(o inspectOptions) error {
-	if o.jwks != "" {
-		name, err := filepath.Abs(o.jwks)
+func (i *Inspector) validators(o Options) error {
+	if o.JWKS != "" {
+		name, err := filepath.Abs(o.JWKS)
 		if err != nil {
 			return err
 		}
@@ -127,7 +122,7 @@ func (i *inspector) validators(o inspectOptions) error {
 		}
 	}
 	var list []token.Provider
-	for _, p := range newProviders(i.config, slog.New(slog.DiscardHandler), nil, nil) {
+	for _, p := range providers.New(i.config, slog.New(slog.DiscardHandler), nil, nil) {
 		list = append(list, p.Provider)
 	}
 	i.validator = token.NewValidator(token.Options{Providers: list})
@@ -136,7 +131,7 @@ func (i *inspector) validators(o inspectOptions) error {
 
 // assume takes the token's own word for whose it is. Its issuer is not asked for keys: it
 // may be anybody's address.
-func (i *inspector) assume(o inspectOptions, raw string) {
+func (i *Inspector) assume(o Options, raw string) {
 	i.assumed = true
 	i.notes = append(i.notes, "nobody said whose tokens count, so issuer and audience are NOT CHECKED: give --config scopeward.yaml, or --issuer and --audience")
 	var issuer string
@@ -145,8 +140,8 @@ func (i *inspector) assume(o inspectOptions, raw string) {
 	}
 	rules := token.Rules{Issuer: issuer, AnyAudience: true, ClockSkew: 30 * time.Second}
 	p := token.Provider{Issuer: issuer, Verifier: unverified{rules}}
-	if o.jwks != "" {
-		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{File: o.jwks}), Rules: rules, Algorithms: config.Asymmetric}
+	if o.JWKS != "" {
+		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{File: o.JWKS}), Rules: rules, Algorithms: config.Asymmetric}
 	}
 	i.validator = token.NewValidator(token.Options{Providers: []token.Provider{p}})
 }
@@ -168,16 +163,16 @@ func (u unverified) Diagnose(ctx context.Context, given *token.Token) []token.Ch
 	return append(u.rules.Diagnose(t.Claims), token.Check{Name: token.CheckSignature, Err: unable})
 }
 
-// inspect finds out all about a token.
-func (i *inspector) inspect(ctx context.Context, raw string) inspection {
+// Inspect finds out all about a token.
+func (i *Inspector) Inspect(ctx context.Context, raw string) Inspection {
 	if _, err := token.FromAuthorization("Bearer " + raw); err != nil {
-		return inspection{Verdict: refused, Reason: reason(err), Notes: i.notes, err: err, Checks: []inspectedCheck{
+		return Inspection{Verdict: Refused, Reason: reason(err), Notes: i.notes, err: err, Checks: []Check{
 			{Name: "credential", State: "failed", Text: textOfCheck("credential"), Detail: reason(err), Advice: "copy the access token again, alone and whole"}}}
 	}
 	d := i.validator.Diagnose(ctx, raw)
-	found := inspection{
+	found := Inspection{
 		Notes: i.notes, Provider: d.Provider, Header: d.Header, Claims: d.Claims, Dates: dates(d.Claims), err: d.Err, identity: d.Identity,
-		Checks: []inspectedCheck{{Name: "credential", State: "passed", Text: textOfCheck("credential")}},
+		Checks: []Check{{Name: "credential", State: "passed", Text: textOfCheck("credential")}},
 	}
 	for _, err := range []error{d.HeaderErr, d.ClaimsErr} {
 		if err != nil {
@@ -193,28 +188,28 @@ func (i *inspector) inspect(ctx context.Context, raw string) inspection {
 	}
 	found.decide(i.assumed)
 	if id := d.Identity; id != nil {
-		found.Identity = &inspectedIdentity{id.Subject, id.ClientID, id.Email, append([]string{}, id.Scopes...)}
+		found.Identity = &Identity{id.Subject, id.ClientID, id.Email, append([]string{}, id.Scopes...)}
 	}
 	return found
 }
 
 // decide is the server's verdict, never that of the checks as they are shown.
-func (found *inspection) decide(assumed bool) {
+func (found *Inspection) decide(assumed bool) {
 	var invalid *token.InvalidError
 	switch {
 	case errors.As(found.err, &invalid):
-		found.Verdict = refused
+		found.Verdict = Refused
 	case found.err != nil || assumed:
-		found.Verdict = unknown
+		found.Verdict = Unknown
 	default:
-		found.Verdict = accepted
+		found.Verdict = Accepted
 	}
 	if found.err != nil {
 		found.Reason = reason(found.err)
 	}
 	for _, c := range found.Checks { // of a token whose provider can't be asked
-		if found.Verdict == unknown && c.State == "failed" {
-			found.Verdict, found.Reason = refused, c.Detail
+		if found.Verdict == Unknown && c.State == "failed" {
+			found.Verdict, found.Reason = Refused, c.Detail
 		}
 	}
 }
@@ -232,8 +227,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// ask goes on to the policy, with a request such as "GET /users".
-func (i *inspector) ask(found *inspection, request string) error {
+// Ask goes on to the policy, with a request such as "GET /users".
+func (i *Inspector) Ask(found *Inspection, request string) error {
 	method, target, ok := strings.Cut(strings.TrimSpace(request), " ")
 	q := explain.Question{Method: method}
 	if ok {
@@ -242,12 +237,12 @@ func (i *inspector) ask(found *inspection, request string) error {
 	if !ok {
 		return errors.New(`--request is a method and a path or URL: --request "GET /users"`)
 	}
-	i.decide(found, q)
+	i.Decide(found, q)
 	return nil
 }
 
-// decide asks the policy about a request with the token.
-func (i *inspector) decide(found *inspection, q explain.Question) {
+// Decide asks the policy about a request with the token.
+func (i *Inspector) Decide(found *Inspection, q explain.Question) {
 	q.Token = policy.TokenInvalid
 	if id := found.identity; id != nil {
 		q.Token, q.Identity = policy.TokenValid, &policy.Identity{
@@ -260,7 +255,7 @@ func (i *inspector) decide(found *inspection, q explain.Question) {
 		q.Policy = only
 	}
 	e, out := explain.Explain(i.policy, q)
-	e.Response = response(out, i.config)
+	e.Response = Response(out, i.config)
 	if out.Code == explain.InvalidToken {
 		e.Response = answer(i.config, policy.Decision{}, found.err)
 		e.Code = codeOf(found.err)

@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"os"
@@ -14,7 +14,7 @@ import (
 // TestInspectAgreesWithCorpus: inspect says of a token what the corpus shows that the
 // server says, in each way of validation.
 func TestInspectAgreesWithCorpus(t *testing.T) {
-	verdicts := map[string]string{"invalid_token": refused, "invalid_request": refused, "insufficient_scope": accepted, "unavailable": unknown}
+	verdicts := map[string]string{"invalid_token": Refused, "invalid_request": Refused, "insufficient_scope": Accepted, "unavailable": Unknown}
 	seen := map[string]int{}
 	idp := tokentest.New(t) // one for all: its keys are what takes time
 	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
@@ -24,7 +24,7 @@ func TestInspectAgreesWithCorpus(t *testing.T) {
 		for _, mode := range c.Modes {
 			file := c.Setup(t, t.TempDir(), mode, idp)
 			tokens := c.Mint(t, idp)
-			i, err := newInspector(inspectOptions{Options: config.Options{File: file}}, "")
+			i, err := New(Options{Options: config.Options{File: file}}, "")
 			if err != nil {
 				t.Fatalf("%s: %v", c.Name, err)
 			}
@@ -35,14 +35,14 @@ func TestInspectAgreesWithCorpus(t *testing.T) {
 				if !bearer || !told {
 					continue
 				}
-				if found := i.inspect(t.Context(), raw); found.Verdict != want {
+				if found := i.Inspect(t.Context(), raw); found.Verdict != want {
 					t.Errorf("%s/%s: %s: inspect says %s (%s), the server %s", c.Name, mode, step.Name, found.Verdict, found.Reason, code)
 				}
 				seen[want]++
 			}
 		}
 	}
-	if seen[refused] < 10 || seen[accepted] < 3 {
+	if seen[Refused] < 10 || seen[Accepted] < 3 {
 		t.Errorf("the corpus shows little: %v", seen)
 	}
 }

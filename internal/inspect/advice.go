@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"errors"
@@ -44,8 +44,8 @@ type adviser struct {
 	now       time.Time
 }
 
-func (a adviser) check(c token.Check) inspectedCheck {
-	shown := inspectedCheck{Name: c.Name, State: "passed", Text: textOfCheck(c.Name)}
+func (a adviser) check(c token.Check) Check {
+	shown := Check{Name: c.Name, State: "passed", Text: textOfCheck(c.Name)}
 	if c.Err == nil {
 		return shown
 	}
@@ -179,7 +179,7 @@ func relative(d time.Duration) string {
 		name   string
 	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
 		if size >= u.length {
-			unit = count(int(size/u.length), u.name)
+			unit = plural(int(size/u.length), u.name)
 			break
 		}
 	}
@@ -191,6 +191,13 @@ func relative(d time.Duration) string {
 	default:
 		return "in " + unit
 	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // quoted shows a value of the token's without letting it steer a terminal.

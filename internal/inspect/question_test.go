@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"encoding/json"
@@ -39,16 +39,16 @@ func TestExplainAgreesWithCorpus(t *testing.T) {
 			if !strings.HasPrefix(r.Target, "/") || strings.Contains(authorization, ",") || step.Answer.Status == 500 {
 				continue // no command line can say it, or it is a fault
 			}
-			o := explainOptions{policy: files, name: c.Policy, output: "json", clientIP: "127.0.0.1"}
+			o := Question{Policy: c.Policy, ClientIP: "127.0.0.1"}
 			if raw, ok := strings.CutPrefix(authorization, "Bearer "); ok && !token.Parse(raw).Opaque() {
-				o.token = raw
+				o.Token = raw
 			} else if authorization != "" {
 				continue
 			}
 			for name, value := range r.Headers {
-				o.headers = append(o.headers, name+"="+value)
+				o.Headers = append(o.Headers, name+"="+value)
 			}
-			q, _, err := o.question([]string{r.Method, "http://h" + r.Target}, nil)
+			q, _, err := o.Read(r.Method, "http://h"+r.Target, nil)
 			if err != nil {
 				t.Errorf("%s: %v", step.Name, err)
 				continue
@@ -62,7 +62,7 @@ func TestExplainAgreesWithCorpus(t *testing.T) {
 			if step.Answer.Body["code"] == "invalid_token" && e.Code != explain.InvalidToken {
 				continue // only who verifies can tell
 			}
-			got := response(out, config.Default())
+			got := Response(out, config.Default())
 			if got.Status != step.Answer.Status || step.Answer.Headers["WWW-Authenticate"] != got.Challenge {
 				t.Errorf("%s: explained %+v, shown %+v", step.Name, got, step.Answer)
 			}
