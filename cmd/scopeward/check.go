@@ -46,6 +46,7 @@ file:line:column: message. With --policy alone it checks policy files without a 
 type report struct {
 	rules    []*policy.Rule
 	warnings strictyaml.Problems // what is allowed and should not be forgotten
+	doubts   strictyaml.Problems // what is allowed, and hardly what was meant
 	problems strictyaml.Problems
 }
 
@@ -67,7 +68,7 @@ func check(o config.Options) (report, error) {
 	case err != nil:
 		return report{}, err
 	case f.Config != nil:
-		return report{rules: f.Policy.Rules(), warnings: f.Config.Sharing.Warnings}, nil
+		return report{rules: f.Policy.Rules(), warnings: f.Config.Sharing.Warnings, doubts: f.Config.Doubts}, nil
 	default:
 		return report{rules: f.Policy.Rules()}, nil
 	}
@@ -100,6 +101,9 @@ func (r report) printGood(w io.Writer) {
 	}
 	for _, warning := range r.warnings {
 		fmt.Fprintf(w, "%s: NOT PROTECTED: %s\n", warning.Pos, warning.Message)
+	}
+	for _, doubt := range r.doubts {
+		fmt.Fprintf(w, "%s: WARNING: %s\n", doubt.Pos, doubt.Message)
 	}
 }
 

@@ -31,6 +31,7 @@ type Config struct {
 	ResourceMetadata string    // a URL
 	Audit            Audit
 	Log              Log
+	Doubts           strictyaml.Problems // what is allowed, and hardly what was meant
 
 	document *document
 }
@@ -139,6 +140,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 		ResourceMetadata: string(d.ResourceMetadata.Value),
 		Audit:            Audit{To: string(d.Audit.To.Value), Sample: d.Audit.Sample.Value},
 		Log:              Log{string(d.Log.Level.Value), string(d.Log.Format.Value)},
+		Doubts:           d.doubts(),
 		document:         d,
 	}
 	if name, ok := strings.CutPrefix(c.Audit.To, "file:"); ok {
@@ -173,9 +175,9 @@ func (d *document) listen() Listen {
 func (d *document) provider(v *validator, p providerSection, secrets Secrets) Provider {
 	resolved := Provider{
 		Name: string(p.Name.Value), Issuer: string(p.Issuer.Value), Validation: string(p.Validation.Value),
-		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: plain(p.ScopeClaims),
+		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: stringsOf(p.ScopeClaims),
 		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout, Opaque: *p.Opaque,
-		JWKS:          JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh, p.JWKS.MaxStale},
+		JWKS:          JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh.Value, p.JWKS.MaxStale.Value},
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value)},
 	}
@@ -183,7 +185,10 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 	if secrets != NoSecrets {
 		var err error
 		secret := p.Introspection.ClientSecret
-		if resolved.Introspection.ClientSecret, err = secret.Value.resolve(d.dir()); err != nil {
+		if resolved.Introspection.ClientSecret, err = secret.Value.resolve(d.dir()); err == nil {
+			err = checkSecret(string(resolved.Introspection.ClientSecret))
+		}
+		if err != nil {
 			v.add(secret.Pos, "%v", err)
 		}
 		if resolved.RootCAs, ca, err = p.roots(d.dir()); err != nil {

@@ -79,7 +79,7 @@ type providerSection struct {
 	Algorithms    []located          `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
 	ClockSkew     *time.Duration     `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
 	Timeout       *time.Duration     `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
-	ScopeClaims   []text             `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
+	ScopeClaims   []located          `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
 	Opaque        *bool              `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
 	CA            located            `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
 	Insecure      bool               `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
@@ -90,10 +90,10 @@ type providerSection struct {
 
 // jwksEndpoint is where a provider's keys are: a URL or a file.
 type jwksEndpoint struct {
-	URL      located       `yaml:"url" doc:"Where the keys are fetched; by default the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
-	File     located       `yaml:"file" doc:"The file with the keys, instead of a URL." examples:"[jwks.json]"`
-	Refresh  time.Duration `yaml:"refresh" default:"15m" doc:"The time between two fetches."`
-	MaxStale time.Duration `yaml:"max_stale" default:"24h" doc:"How long the last good keys serve while the provider fails."`
+	URL      located                            `yaml:"url" doc:"Where the keys are fetched; by default the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
+	File     located                            `yaml:"file" doc:"The file with the keys, instead of a URL." examples:"[jwks.json]"`
+	Refresh  *strictyaml.Located[time.Duration] `yaml:"refresh" default:"15m" doc:"The time between two fetches; not longer than max_stale."`
+	MaxStale *strictyaml.Located[time.Duration] `yaml:"max_stale" default:"24h" doc:"How long the last good keys serve while the provider fails."`
 }
 
 // profileEndpoint is the user-profile lookup of a provider.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,7 +18,7 @@ var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
 func (t *text) UnmarshalText(b []byte) error {
 	s, err := expand(string(b))
 	*t = text(s)
-	return err
+	return errors.Join(err, checkValue(s))
 }
 
 func expand(s string) (string, error) {
@@ -52,7 +53,7 @@ func (s Secret) MarshalText() ([]byte, error) {
 func (s *Secret) UnmarshalText(b []byte) error {
 	value, err := expand(string(b))
 	*s = Secret(value)
-	return err
+	return errors.Join(err, checkValue(value))
 }
 
 // file is the file that holds it; "" if it is written itself.
@@ -72,6 +73,9 @@ func (s Secret) resolve(dir string) (Secret, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", fmt.Errorf("the secret's file can't be read: %w", err)
+	}
+	if bytes.HasPrefix(b, []byte("\ufeff")) {
+		return "", fmt.Errorf("the secret's file %s begins with a byte order mark, which would be part of the secret: save it as UTF-8 without BOM", strings.TrimPrefix(string(s), "file:"))
 	}
 	if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
 		return "", fmt.Errorf("the secret's file %s is empty", strings.TrimPrefix(string(s), "file:"))

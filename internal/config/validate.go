@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"scopeward/authz"
 	"scopeward/internal/strictyaml"
@@ -76,14 +78,10 @@ func (p *providerSection) setDefaults() {
 	if p.Timeout == nil {
 		p.Timeout = new(2 * time.Second)
 	}
-	if p.JWKS.Refresh == 0 {
-		p.JWKS.Refresh = 15 * time.Minute
-	}
-	if p.JWKS.MaxStale == 0 {
-		p.JWKS.MaxStale = 24 * time.Hour
-	}
+	setPointer(&p.JWKS.Refresh, 15*time.Minute)
+	setPointer(&p.JWKS.MaxStale, 24*time.Hour)
 	if p.ScopeClaims == nil {
-		p.ScopeClaims = []text{"scope", "scp"}
+		p.ScopeClaims = []located{{Value: "scope"}, {Value: "scp"}}
 	}
 	if p.Opaque == nil {
 		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection)
@@ -149,6 +147,9 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	if d.Cache.MaxEntries.Value < 1 {
 		v.add(d.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
 	}
+	if d.Cache.Key.Pos.Line > 0 && d.Cache.Redis.Pos.Line == 0 {
+		v.add(d.Cache.Key.Pos, "cache.key has no effect without cache.redis: it encrypts the identities in that Redis")
+	}
 	v.rateLimit(d.RateLimit)
 	d.sharing = v.readSharing(d, secrets == AllSecrets)
 	d.headers = nil
@@ -156,7 +157,10 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
 		field := d.Headers[name]
 		h, err := authz.NewHeader(name, string(field.Value))
+		claim, ofClaim := strings.CutPrefix(string(field.Value), "identity.claims.")
 		switch {
+		case ofClaim && isPath(claim):
+			v.add(field.Pos, "header %s: claims within claims, as in %s, are not supported: a header shows a claim at the top of the token; have the provider add one there", strings.ToLower(name), claim)
 		case err != nil:
 			v.add(field.Pos, "%v", err)
 		case seen[strings.ToLower(name)]:
@@ -301,6 +305,7 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 	if *p.Timeout <= 0 {
 		v.add(pos(located{}), "provider %q: timeout must be longer than 0s", p.Name.Value)
 	}
+	v.keyTimes(p.JWKS)
 	if *p.Opaque && jwks {
 		v.add(pos(located{}), "provider %q: opaque: true needs validation: profile or introspection; keys say nothing of a token that is no JWT", p.Name.Value)
 	}
@@ -339,6 +344,14 @@ func (v *validator) url(what string, l located, insecure bool) {
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		v.add(l.Pos, "%s: %q is not an http(s) URL", what, l.Value)
 		return
+	}
+	if strings.ContainsFunc(string(l.Value), unicode.IsSpace) || strings.ContainsAny(string(l.Value), `\#`) {
+		v.add(l.Pos, "%s: %q holds white space, a backslash or a fragment (#), which no URL that is asked has", what, l.Value)
+	}
+	if port := u.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			v.add(l.Pos, "%s: %q has a port that there is not; it must lie between 0 and 65535", what, l.Value)
+		}
 	}
 	if u.User != nil {
 		v.add(l.Pos, "%s must not hold a user name or password", what)

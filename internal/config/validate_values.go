@@ -1,0 +1,81 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"scopeward/internal/strictyaml"
+)
+
+// checkValue refuses a value that somebody meant otherwise: an environment file leaves the
+// quotes of its lines, or their carriage return, in the value. It does not show the value,
+// which may be a secret.
+func checkValue(s string) error {
+	switch {
+	case s == "":
+		return nil
+	case strings.HasPrefix(s, "\ufeff"):
+		return errors.New("the value begins with a byte order mark: save the file that it comes from as UTF-8 without BOM")
+	case strings.HasSuffix(s, "\r"):
+		return errors.New("the value ends in a carriage return: save the file that it comes from with Unix line ends")
+	case strings.TrimSpace(s) != s:
+		return errors.New("the value begins or ends in white space: remove it")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return errors.New("the value holds a control character, such as a line break: remove it")
+	case inQuotes(s):
+		return errors.New("the value stands in quotes, which are part of it: remove them where it is set, such as in an environment file")
+	}
+	return nil
+}
+
+// inQuotes reports whether quotes stand around a value, and nowhere within.
+func inQuotes(s string) bool {
+	for _, quote := range []string{`"`, "'", "`"} {
+		if len(s) > 1 && strings.HasPrefix(s, quote) && strings.HasSuffix(s, quote) && strings.Count(s, quote) == 2 {
+			return true
+		}
+	}
+	return false
+}
+
+// checkSecret refuses a client's secret that can't be one.
+func checkSecret(secret string) error {
+	if err := checkValue(secret); err != nil {
+		return fmt.Errorf("the secret can't be right: %w", err)
+	}
+	return nil
+}
+
+// isPath reports whether the name of a claim reads like a path to a claim within another.
+// A name that is a URL, as of custom claims at some providers, has dots too.
+func isPath(claim string) bool {
+	return strings.Contains(claim, ".") && !strings.ContainsAny(claim, ":/")
+}
+
+// keyTimes checks for how long keys count.
+func (v *validator) keyTimes(j jwksEndpoint) {
+	switch {
+	case j.Refresh.Value <= 0:
+		v.add(j.Refresh.Pos, "jwks.refresh must be longer than 0s; leave it out for 15m")
+	case j.MaxStale.Value <= 0:
+		v.add(j.MaxStale.Pos, "jwks.max_stale must be longer than 0s; leave it out for 24h")
+	case j.MaxStale.Value < j.Refresh.Value:
+		v.add(place(j.MaxStale.Pos, j.Refresh.Pos), "jwks.max_stale (%s) is shorter than jwks.refresh (%s): the keys would stop to count before they are fetched again",
+			j.MaxStale.Value, j.Refresh.Value)
+	}
+}
+
+// doubts are settings that are allowed, and hardly what was meant.
+func (d *document) doubts() (doubts strictyaml.Problems) {
+	for _, p := range d.Providers {
+		for _, claim := range p.Value.ScopeClaims {
+			if isPath(string(claim.Value)) {
+				doubts = append(doubts, strictyaml.Problem{Pos: claim.Pos, Message: fmt.Sprintf(
+					"scope_claims names the claim %q, dots included, at the top of a token; a claim within another is not found", claim.Value)})
+			}
+		}
+	}
+	return doubts
+}
