@@ -136,6 +136,14 @@ func Add(name string, data []byte, e Entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if reason := checkID(e.ID); reason != "" {
+		return nil, fmt.Errorf("the id %s", reason)
+	}
+	for _, scope := range e.Scopes {
+		if !token.IsScope(scope) {
+			return nil, fmt.Errorf("%q is not a scope: a scope has no white space, quotes or backslashes (RFC 6749 section 3.3)", scope)
+		}
+	}
 	if slices.ContainsFunc(before, func(b Entry) bool { return b.ID == e.ID }) {
 		return nil, fmt.Errorf("%s has a key with the id %q already: choose another id, or revoke that key first", name, e.ID)
 	}
