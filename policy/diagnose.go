@@ -81,13 +81,20 @@ func offset(text string, line, column int) int {
 }
 
 var (
-	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
-	noOverload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(?:[^'(]*\.)?\((.*)\)'`)
-	dotted     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*`)
+	undeclared   = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	listContains = regexp.MustCompile(`^found no matching overload for '\w+' applied to 'list\(string\)\.\(string\)'`)
+	noOverload   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(?:[^'(]*\.)?\((.*)\)'`)
+	dotted       = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*`)
 )
 
 // typeWords says what CEL's type checker says as a person would.
 func typeWords(message string) string {
+	switch {
+	case listContains.MatchString(message):
+		return `a list has no such function; write "admin" in identity.scopes`
+	case strings.HasPrefix(message, "found no matching overload for '_==_' applied to '(list(string), string)'"):
+		return `== cannot be applied to (list(string), string); write "admin" in identity.scopes`
+	}
 	if m := noOverload.FindStringSubmatch(message); m != nil {
 		return fmt.Sprintf("%s cannot be applied to (%s)", operator(m[1]), m[2])
 	}
@@ -101,6 +108,12 @@ func syntaxWords(message, text string) string {
 		return "the expression ends too early"
 	case strings.HasPrefix(text, "=") && !strings.HasPrefix(text, "=="):
 		return "unexpected =; did you mean ==?"
+	case strings.HasPrefix(text, "and "):
+		return "unexpected 'and'; did you mean &&?"
+	case strings.HasPrefix(text, "or "):
+		return "unexpected 'or'; did you mean ||?"
+	case strings.HasPrefix(text, "contains "):
+		return `unexpected 'contains'; did you mean "admin" in identity.scopes?`
 	}
 	message, _, _ = strings.Cut(message, " expecting ")
 	for _, prefix := range []string{"mismatched input ", "extraneous input ", "token recognition error at: ", "no viable alternative at input "} {
@@ -126,6 +139,9 @@ func unknownFunction(name string, env *cel.Env) string {
 }
 
 func unknownName(name string, wildcards []string) string {
+	if name == "path" {
+		return "unknown name path: write path.NAME for a wildcard of the pattern, or request.path"
+	}
 	known := make([]string, 0, len(wildcards)+16)
 	for _, wildcard := range wildcards {
 		known = append(known, "path."+wildcard)

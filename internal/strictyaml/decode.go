@@ -75,7 +75,7 @@ func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
 		n = n.Alias
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.problem(n, "tag %q is not supported: remove it (quotes make text of a value)", n.Tag)
+		d.problem(n, "tag %q is not supported: remove it, or quote the value as a whole ('!...') if it is text", n.Tag)
 		return nil, false
 	}
 	d.depth++

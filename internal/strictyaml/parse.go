@@ -213,7 +213,31 @@ func (s *source) syntaxProblem(err error) *Problem {
 	if start := load.ContextMark; start.Line != 0 && start.Line != at.Line {
 		message += fmt.Sprintf(" that starts at line %d", start.Line)
 	}
-	return &Problem{at, message}
+	return &Problem{at, message + s.quoteAdvice(at.Line)}
+}
+
+var (
+	bracesInFlow = regexp.MustCompile(`[\[{,]\s*[^"'\[{,\s][^"'\[\],]*\{`)
+	quotedStart  = regexp.MustCompile(`^\s*(?:- +)*[\w.-]+:\s+(?:"[^"]*"|'[^']*'|\[.*\]|\{.*\})[^\s,#]*\s*[^\s#]`)
+	specialStart = regexp.MustCompile(`^\s*(?:- +)*(?:[\w.-]+:\s+)?[!&*%@` + "`" + `]|: .*: `)
+)
+
+// quoteAdvice gives the end of a message about a line that lacks quotes, as far as it tells.
+func (s *source) quoteAdvice(line int) string {
+	start := s.offset(line, 1)
+	if start < 0 {
+		return ""
+	}
+	text, _, _ := bytes.Cut(s.data[start:], []byte("\n"))
+	switch {
+	case bracesInFlow.Match(text):
+		return `; quote text that has braces, as in ["GET /users/{id}"]`
+	case quotedStart.Match(text):
+		return `; quote the value as a whole, as in when: '"admin" in identity.scopes'`
+	case specialStart.Match(text):
+		return "; quote the value: its first character, or a colon and a space in it, mean something in YAML"
+	}
+	return ""
 }
 
 func (s *source) tabIndented(line int) bool {

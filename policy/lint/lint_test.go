@@ -181,7 +181,7 @@ func TestComments(t *testing.T) {
 }
 
 func TestSeveralFiles(t *testing.T) {
-	public := policy.File{Name: "a.yaml", Data: []byte("version: 1\nrules:\n  - {match: /a/, public: true}\ntests: [{request: GET /a/, expect: allow}]\n")}
+	public := policy.File{Name: "a.yaml", Data: []byte("version: 1\nrules:\n  - {match: \"/a/{path...}\", public: true}\ntests: [{request: GET /a/, expect: allow}]\n")}
 	guarded := "version: 1\nrules:\n  - {match: GET /a/b, scopes: [read:a]}\ntests: [{request: GET /a/b, expect: missing_token}]\n"
 	for _, test := range []struct {
 		name string
