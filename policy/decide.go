@@ -44,6 +44,8 @@ func (r *Rule) prepare() {
 // valid token: only a public rule allows it.
 func (m Match) Decide(id *Identity) Decision {
 	switch {
+	case m.needsSlash:
+		return Decision{Reason: "no rule matches the request: a rule is for the path with a slash at its end, so more general ones do not apply"}
 	case m.rule == nil:
 		return Decision{Reason: "no rule matches the request"}
 	case m.rule.Access == AccessPublic:

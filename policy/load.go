@@ -18,6 +18,7 @@ import (
 func Load(paths ...string) (*Set, error) {
 	var files []File
 	var problems strictyaml.Problems
+	given := map[string]bool{}
 	for _, path := range paths {
 		names, leftOut, err := expand(path, paths)
 		problems = append(problems, leftOut...)
@@ -28,6 +29,9 @@ func Load(paths ...string) (*Set, error) {
 			problems = append(problems, strictyaml.Problem{Pos: strictyaml.Pos{File: path}, Message: "the folder has no *.yaml or *.yml file"})
 		}
 		for _, name := range names {
+			if !first(given, name) {
+				continue // once by itself and once in its folder, for example
+			}
 			data, unread := strictyaml.ReadFile(name)
 			if problems = append(problems, unread...); unread == nil {
 				files = append(files, File{Name: name, Data: data})
@@ -44,6 +48,17 @@ func Load(paths ...string) (*Set, error) {
 		}
 	}
 	return nil, problems.Err()
+}
+
+// first reports whether a file is given for the first time.
+func first(given map[string]bool, name string) bool {
+	whole, err := filepath.Abs(name)
+	if err != nil {
+		whole = filepath.Clean(name)
+	}
+	known := given[whole]
+	given[whole] = true
+	return !known
 }
 
 // expand gives the files that a path stands for, sorted, and what of a folder would be

@@ -70,7 +70,15 @@ type Match struct {
 	pattern *Pattern
 	request *Request
 	values  []string // of the condition's path variables
+
+	// needsSlash: ServeMux would redirect to the path with a slash at its end, where a
+	// rule is, so that the rules for this path do not apply.
+	needsSlash bool
 }
+
+// NeedsSlash reports whether there is no rule for the path because there is one for the
+// path with a slash at its end.
+func (m Match) NeedsSlash() bool { return m.needsSlash }
 
 // Rule gives the rule, nil if there is none.
 func (m Match) Rule() *Rule { return m.rule }
@@ -142,11 +150,13 @@ type exchange struct {
 	url     url.URL
 	header  http.Header
 	found   *route
+
+	redirected bool
 }
 
 func (x *exchange) Header() http.Header         { return x.header }
 func (x *exchange) Write(b []byte) (int, error) { return len(b), nil }
-func (x *exchange) WriteHeader(int)             {}
+func (x *exchange) WriteHeader(code int)        { x.redirected = code/100 == 3 }
 
 // match asks the mux. A canonical path is clean, so the mux has nothing to
 // clean; where it would redirect to a path with a slash, nothing is found.
@@ -169,7 +179,7 @@ func (t *table) match(r *Request) Match {
 	x.request = http.Request{Method: r.Method, Host: r.Host, URL: &x.url}
 	t.mux.ServeHTTP(x, &x.request)
 	if x.found == nil {
-		return Match{}
+		return Match{needsSlash: x.redirected}
 	}
 	m := Match{rule: x.found.rule, pattern: x.found.pattern, request: r}
 	if c := m.rule.condition; c != nil && len(c.wildcards) > 0 {

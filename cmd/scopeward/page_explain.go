@@ -34,7 +34,7 @@ func (s *service) explain(ctx context.Context, q page.Question) (any, error) {
 	}
 	o := inspect.Question{Scopes: q.Scopes, Claims: q.Claims, Headers: q.Headers, ClientIP: q.ClientIP}
 	snapshot, config := s.server.Snapshot(), s.state.Load().Config
-	o.Policy = explain.OnlyPolicy(snapshot.Policy)
+	o.Policy = explain.OnlyPolicy(snapshot.Policy) // the page has no field for it
 	asked, err := o.Request(q.Method, q.URL)
 	if err == nil && q.Valid {
 		err = o.WithClaims(&asked)
@@ -47,9 +47,18 @@ func (s *service) explain(ctx context.Context, q page.Question) (any, error) {
 		raw := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(q.Token), "Bearer "))
 		found := i.Inspect(ctx, raw)
 		i.Decide(&found, asked)
+		found.Request.Notes = policyNotes(o.Policy)
 		return pageAnswer{found.Request, found.Request.String(), &pageToken{found.Verdict, found.Reason, found.Provider, found.Checks, found.Identity}}, nil
 	}
 	e, out := explain.Explain(snapshot.Policy, asked)
-	e.Response = inspect.Response(out, config)
+	e.Response, e.Notes = inspect.Response(out, config), policyNotes(o.Policy)
 	return pageAnswer{Explanation: &e, Text: e.String()}, nil
+}
+
+// policyNotes says which policy is asked if it is not the default one.
+func policyNotes(name string) []string {
+	if name == "" {
+		return nil
+	}
+	return []string{"asked under the policy " + name + ", as there is no other; the server denies a request that does not name it"}
 }

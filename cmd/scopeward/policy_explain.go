@@ -79,9 +79,6 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 	case err != nil:
 		return err
 	}
-	if only := explain.OnlyPolicy(set); q.Policy == "" && only != "" {
-		q.Policy, notes = only, append(notes, "the policy is taken to be "+only+", as there is no other; a request has to name it")
-	}
 	e, out := explain.Explain(set, q)
 	e.Notes, e.Response = notes, inspect.Response(out, config.Default())
 	if o.output == "json" {

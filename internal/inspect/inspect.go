@@ -251,9 +251,6 @@ func (i *Inspector) Decide(found *Inspection, q explain.Question) {
 	} else {
 		q.TokenFault = found.Reason
 	}
-	if only := explain.OnlyPolicy(i.policy); only != "" {
-		q.Policy = only
-	}
 	e, out := explain.Explain(i.policy, q)
 	e.Response = Response(out, i.config)
 	if out.Code == explain.InvalidToken {

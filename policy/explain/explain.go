@@ -107,6 +107,9 @@ func Explain(set *policy.Set, q Question) (Explanation, Outcome) {
 	case rule == nil:
 		e.Nearest = nearest(set, q.Policy, out.Request)
 		e.ToPass = []string{fmt.Sprintf("a rule that matches: there is none for %s %s%s", q.Method, e.Request.Host, printable(e.Request.Path))}
+		if out.Match.NeedsSlash() {
+			e.ToPass = []string{fmt.Sprintf("a slash at the end of the path, %s/, which a rule is for; or a rule for %[1]s", printable(e.Request.Path))}
+		}
 		if len(set.Patterns(q.Policy)) == 0 {
 			e.ToPass = []string{noPolicy(set, q.Policy)}
 		}
