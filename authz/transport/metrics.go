@@ -30,24 +30,21 @@ func newMetrics(reg prometheus.Registerer, s *Server) *metrics {
 	}
 	reg.MustRegister(streams, m.errors,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "scopeward_grpc_connections", Help: "Open connections of the gRPC listener.",
-		}, func() float64 { n, _ := s.open(); return float64(n) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "scopeward_grpc_streams", Help: "Open streams of the gRPC listener.",
-		}, func() float64 { _, n := s.open(); return float64(n) }))
+		}, func() float64 { return float64(s.streams()) }))
 	return m
 }
 
-// open counts the connections, and their streams.
-func (s *Server) open() (connections, streams int) {
+// streams counts the open streams of all connections.
+func (s *Server) streams() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		c.mu.Lock()
-		streams += len(c.streams)
+		n += len(c.streams)
 		c.mu.Unlock()
 	}
-	return len(s.conns), streams
+	return n
 }
 
 func (m *metrics) add(t *tally) {

@@ -44,9 +44,6 @@ type Server struct {
 	working   sync.WaitGroup // connections
 }
 
-// ErrClosed is what Serve returns after Drain or Close.
-var ErrClosed = errors.New("transport: the server is closed")
-
 // New makes a server.
 func New(o Options) *Server {
 	s := &Server{opts: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, opening: map[net.Conn]bool{}}
@@ -54,13 +51,14 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve takes connections until the listener fails, or the server is told to end.
+// Serve takes connections until the listener fails, which is an error, or the server is
+// told to end, which is none.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	if s.draining || s.closed {
 		s.mu.Unlock()
 		l.Close()
-		return ErrClosed
+		return nil
 	}
 	s.listeners[l] = true
 	s.mu.Unlock()
@@ -76,7 +74,7 @@ func (s *Server) Serve(l net.Listener) error {
 		ended := s.draining || s.closed
 		s.mu.Unlock()
 		if ended {
-			return ErrClosed
+			return nil
 		}
 		var temporary interface{ Temporary() bool }
 		if !errors.As(err, &temporary) || !temporary.Temporary() { // of no file descriptor, for example
@@ -125,14 +123,14 @@ func (s *Server) serve(raw net.Conn) {
 	c.run()
 }
 
-// Drain ends the server: it takes no more connections, tells the peers of those that are
+// GracefulStop ends the server: it takes no more connections, tells the peers of those that are
 // open, serves the streams that they have begun, and returns when none is left.
-func (s *Server) Drain() {
+func (s *Server) GracefulStop() {
 	s.stop(func(c *conn) { c.drain() }, &s.draining)
 }
 
-// Close ends the server and all connections at once.
-func (s *Server) Close() {
+// Stop ends the server and all connections at once.
+func (s *Server) Stop() {
 	s.stop(func(c *conn) { c.close() }, &s.closed)
 }
 

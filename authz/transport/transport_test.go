@@ -135,7 +135,7 @@ func startNative(t testing.TB, g *gate) (address string, s *Server) {
 	l := listen(t)
 	s = newServer(t, newChecks(t, g), insecure.NewCredentials())
 	go s.Serve(l)
-	t.Cleanup(s.Close)
+	t.Cleanup(s.Stop)
 	return l.Addr().String(), s
 }
 

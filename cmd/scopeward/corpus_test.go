@@ -30,8 +30,9 @@ import (
 	"scopeward/internal/testenv/tokentest"
 )
 
-// TestCorpus runs the cases in process, in each mode; package e2e runs them through Envoy.
-// The codecs know nothing of modes: one runs with the generated codec as well.
+// TestCorpus runs the cases in process, in each mode, with each server of the gRPC
+// listener; package e2e runs them through Envoy. The codecs know nothing of modes: one
+// runs with the generated codec as well.
 func TestCorpus(t *testing.T) {
 	events := schematest.Compile(t, eventSchema(t))
 	for _, c := range corpus.Load(t, os.DirFS("../../e2e/testdata/corpus")) {
@@ -39,23 +40,27 @@ func TestCorpus(t *testing.T) {
 			continue
 		}
 		for i, mode := range c.Modes {
-			for codec, o := range map[string]grpcOptions{"codec": {}, "generated": {generatedCodec: true}} {
-				if o.generatedCodec && i > 0 {
+			for _, server := range []string{config.ServerNative, config.ServerGRPCGo, "generated"} {
+				if server == "generated" && i > 0 {
 					continue
 				}
-				t.Run(c.Name+"/"+mode+"/"+codec, func(t *testing.T) {
+				t.Run(c.Name+"/"+mode+"/"+server, func(t *testing.T) {
 					t.Parallel()
-					runCase(t, c, mode, o, events)
+					runCase(t, c, mode, server, events)
 				})
 			}
 		}
 	}
 }
 
-func runCase(t *testing.T, c *corpus.Case, mode string, o grpcOptions, schema *schematest.Validator) {
+func runCase(t *testing.T, c *corpus.Case, mode, server string, schema *schematest.Validator) {
 	idp := tokentest.New(t)
 	s, written := startService(t, c.Setup(t, t.TempDir(), mode, idp))
-	client := connect(t, s.newGRPC(o, newHealthService()))
+	o := grpcOptions{generatedCodec: server == "generated"}
+	if !o.generatedCodec {
+		s.state.Load().Config.Listen.Server = server
+	}
+	client := connect(t, s.newFront(o, newHealthService()))
 	tokens := c.Mint(t, idp)
 	var responses []*authv3.CheckResponse
 	for _, step := range c.Steps {
@@ -104,7 +109,7 @@ func eventSchema(t *testing.T) strictyaml.JSONSchema {
 }
 
 // connect serves g within the process.
-func connect(t *testing.T, g *grpc.Server) authv3.AuthorizationClient {
+func connect(t *testing.T, g front) authv3.AuthorizationClient {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	go g.Serve(listener)

@@ -40,7 +40,7 @@ func TestNoCrossTalk(t *testing.T) {
 		"rate_limit": map[string]any{"count": "off"}, "cache": map[string]any{"max_entries": 64, "negative_ttl": "1ms", "ttl": "1ms"},
 	}, map[string]string{"policy.yaml": "version: 1\nrules:\n  - match: GET /users/{id}\n    scopes: [read:users]\n    when: path.id == identity.subject\n"})
 	s, _ := startService(t, config)
-	client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
+	client := connect(t, s.newFront(grpcOptions{}, newHealthService()))
 
 	tokens := map[string]string{}
 	for i := range 8 {

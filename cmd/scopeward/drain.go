@@ -7,11 +7,12 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
+
+	native "scopeward/authz/transport"
 )
 
 // A process that was told to end first says so by its health, and still takes
@@ -54,12 +55,23 @@ func (h *healthService) set(status healthv1.HealthCheckResponse_ServingStatus) {
 
 func (h *healthService) Check(ctx context.Context, in *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
 	response, err := h.Server.Check(ctx, in)
-	if p, ok := peer.FromContext(ctx); ok {
-		if address, ok := p.Addr.(askerAddr); ok {
-			h.note(address.conn, response.GetStatus() != healthv1.HealthCheckResponse_SERVING)
-		}
+	if c := askedOn(ctx); c != nil {
+		h.note(c, response.GetStatus() != healthv1.HealthCheckResponse_SERVING)
 	}
 	return response, err
+}
+
+// askedOn is the connection of a call.
+func askedOn(ctx context.Context) *askerConn {
+	if c, ok := native.Conn(ctx).(*askerConn); ok {
+		return c
+	}
+	p, _ := peer.FromContext(ctx)
+	if p == nil {
+		return nil
+	}
+	address, _ := p.Addr.(askerAddr)
+	return address.conn
 }
 
 func (h *healthService) note(c *askerConn, told bool) {
@@ -128,7 +140,7 @@ type askerAddr struct {
 
 // drain takes requests until it is known that the process ends, answers what is
 // in flight, and stops; what takes too long is cut off.
-func (s *service) drain(g *grpc.Server, h *healthService) {
+func (s *service) drain(g front, h *healthService) {
 	h.Shutdown()
 	start := time.Now()
 	taking := func() bool {

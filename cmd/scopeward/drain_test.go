@@ -42,7 +42,7 @@ func TestDrainWaitsForAskers(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s, health, listener := drainingService(t, test.drain)
-				g := s.newGRPC(grpcOptions{}, health)
+				g := s.newFront(grpcOptions{}, health)
 				served := make(chan time.Duration, 1)
 				var start time.Time
 				go func() {

@@ -30,7 +30,7 @@ func limitedService(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := s.newGRPC(grpcOptions{}, newHealthService())
+	g := s.newFront(grpcOptions{}, newHealthService())
 	go g.Serve(s.limitConnections(listener))
 	t.Cleanup(g.Stop)
 	return listener.Addr().String()

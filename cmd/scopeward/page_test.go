@@ -101,7 +101,7 @@ func TestPageState(t *testing.T) {
 	dir := t.TempDir()
 	config := corpus.Configure(t, dir, "jwks", tokentest.New(t), nil, map[string]string{"policy.yaml": pagePolicy})
 	s, _ := startService(t, config)
-	client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
+	client := connect(t, s.newFront(grpcOptions{}, newHealthService()))
 	for range 3 {
 		if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users/1", Host: "api.example.com"}, "")); err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"scopeward/authz"
+	native "scopeward/authz/transport"
 	"scopeward/internal/config"
 	"scopeward/internal/connlimit"
 	"scopeward/internal/pace"
@@ -113,7 +114,7 @@ func serve(ctx context.Context, o config.Options, g grpcOptions, pretty bool, st
 // run serves until ctx ends or a part fails, then drains.
 func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcOptions) error {
 	health := newHealthService()
-	g := s.newGRPC(o, health)
+	g := s.newFront(o, health)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { pace.TuneGC(ctx, s.log); return nil })
@@ -186,12 +187,31 @@ func (s *service) limitConnections(l net.Listener) net.Listener {
 	return limited
 }
 
-// newGRPC makes the gRPC server with the authorization and health services on it.
-func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {
-	var transport credentials.TransportCredentials = insecure.NewCredentials()
+// front serves the gRPC listener: a *grpc.Server, or a *native.Server before one.
+type front interface {
+	Serve(net.Listener) error
+	GracefulStop()
+	Stop()
+}
+
+// newFront makes what listen.server names.
+func (s *service) newFront(o grpcOptions, health *healthService) front {
+	creds := askerCredentials{insecure.NewCredentials(), health}
 	if s.tls != nil {
-		transport = s.tls
+		creds.TransportCredentials = s.tls
 	}
+	g := s.newGRPC(o, creds, health)
+	if s.state.Load().Config.Listen.Server != config.ServerNative {
+		return g
+	}
+	return native.New(native.Options{
+		Checks: s.server, Other: g, Credentials: creds, Log: s.log, Registerer: s.registry,
+		MaxStreams: maxStreams, MaxMessage: maxMessage, MaxHeader: maxHeaders,
+	})
+}
+
+// newGRPC makes the gRPC server with the authorization and health services on it.
+func (s *service) newGRPC(o grpcOptions, creds credentials.TransportCredentials, health *healthService) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxMessage),
@@ -199,7 +219,7 @@ func (s *service) newGRPC(o grpcOptions, health *healthService) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}), // a peer that is gone
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.Creds(askerCredentials{transport, health}),
+		grpc.Creds(creds),
 		// A goroutine for each request begins with a small stack, and copies it as
 		// it grows: a tenth of the time. Workers keep theirs.
 		grpc.NumStreamWorkers(uint32(32 * runtime.GOMAXPROCS(0))),

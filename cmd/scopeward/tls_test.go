@@ -50,7 +50,7 @@ func tlsService(t *testing.T, dir, settings string) (s *service, address string,
 	s.serving.Store(true)
 	health := newHealthService()
 	health.set(healthv1.HealthCheckResponse_SERVING)
-	g := s.newGRPC(grpcOptions{}, health)
+	g := s.newFront(grpcOptions{}, health)
 	go g.Serve(listener)
 	t.Cleanup(g.Stop)
 	return s, listener.Addr().String(), log

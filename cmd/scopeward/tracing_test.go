@@ -78,7 +78,7 @@ func TestTrace(t *testing.T) {
 			})
 			traces := startTracing(t.Context(), s.log)
 			s.server.Trace(traces.tracer)
-			client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
+			client := connect(t, s.newFront(grpcOptions{}, newHealthService()))
 			if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users?key=" + secret, Host: "api.example.com", Headers: map[string]string{
 				"authorization": "Bearer " + raw, "traceparent": "00-" + envoysTrace + "-" + envoysSpan + "-01", "tracestate": "vendor=1",
 			}}, "")); err != nil {
@@ -143,7 +143,7 @@ func TestSampler(t *testing.T) {
 			}))
 			traces := startTracing(t.Context(), s.log)
 			s.server.Trace(traces.tracer)
-			client := connect(t, s.newGRPC(grpcOptions{}, newHealthService()))
+			client := connect(t, s.newFront(grpcOptions{}, newHealthService()))
 			for _, flags := range []string{"00", "01"} {
 				if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users", Host: "api.example.com", Headers: map[string]string{
 					"traceparent": "00-" + envoysTrace + "-" + envoysSpan + "-" + flags,

@@ -41,12 +41,19 @@ type Listen struct {
 	GRPC   string // host:port or unix:///path
 	Admin  string // host:port; "" is off
 	TLS    bool
+	Server string         // ServerNative or ServerGRPCGo
 	Drain  *time.Duration // nil: until everybody who asks for its health knows
 	Socket Socket
 
 	MaxConnections int
 	StartPatience  time.Duration // for which a process without keys is not ready
 }
+
+// The servers of the gRPC listener.
+const (
+	ServerNative = "native"  // authz/transport
+	ServerGRPCGo = "grpc-go" // google.golang.org/grpc alone
+)
 
 // Socket says who may connect to a Unix socket.
 type Socket struct {
@@ -159,7 +166,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 
 func (d *document) listen() Listen {
 	l := Listen{
-		GRPC: string(d.Listen.GRPC.Value), Admin: string(d.Listen.Admin.Value), TLS: d.Listen.TLS != nil,
+		GRPC: string(d.Listen.GRPC.Value), Admin: string(d.Listen.Admin.Value), TLS: d.Listen.TLS != nil, Server: string(d.Listen.Server.Value),
 		Socket: Socket{Mode: defaultSocketMode}, MaxConnections: d.Listen.MaxConnections.Value, StartPatience: d.Listen.StartPatience.Value,
 	}
 	if d.Listen.Drain != nil {
@@ -303,6 +310,7 @@ func (c *Config) NeedRestart(next *Config) []string {
 		{"listen.grpc", c.Listen.GRPC != next.Listen.GRPC},
 		{"listen.admin", c.Listen.Admin != next.Listen.Admin},
 		{"listen.socket", c.Listen.Socket != next.Listen.Socket},
+		{"listen.server", c.Listen.Server != next.Listen.Server},
 		{"listen.tls", c.Listen.TLS != next.Listen.TLS},
 		{"listen.max_connections", c.Listen.MaxConnections != next.Listen.MaxConnections},
 		{"audit.to", c.Audit.To != next.Audit.To},

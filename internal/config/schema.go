@@ -23,6 +23,7 @@ func (document) AmendSchema(s strictyaml.JSONSchema) {
 }
 
 func (listenSection) AmendSchema(s strictyaml.JSONSchema) {
+	orReference(s.Property("server"), oneOf(servers))
 	hostPort := strictyaml.JSONSchema{"pattern": `^([^:/\[\]]*|\[[^/\[\]]*\]):[^:/\[\]]*$`}
 	orReference(s.Property("grpc"), hostPort, strictyaml.JSONSchema{"pattern": "^unix:///"})
 	orReference(s.Property("admin"), hostPort, strictyaml.JSONSchema{"const": ""})

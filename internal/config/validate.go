@@ -33,12 +33,14 @@ var (
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
 	logLevels   = []string{"debug", "info", "warn", "error"}
+	servers     = []string{ServerNative, ServerGRPCGo}
 	logFormats  = []string{"json", "text"}
 )
 
 // setDefaults fills in what the file leaves out.
 func (d *document) setDefaults() {
 	setDefault(&d.Listen.GRPC, DefaultGRPC)
+	setDefault(&d.Listen.Server, ServerGRPCGo)
 	if d.Listen.Admin == nil {
 		d.Listen.Admin = &located{Value: DefaultAdmin}
 	}

@@ -17,6 +17,7 @@ import (
 
 func (v *validator) listen(l listenSection) {
 	v.grpcAddress(l.GRPC)
+	v.oneOf("listen.server", l.Server, servers...)
 	if l.Drain != nil && (l.Drain.Value < 0 || l.Drain.Value > 10*time.Minute) {
 		v.add(l.Drain.Pos, "listen.drain must lie between 0s and 10m")
 	}

@@ -50,6 +50,12 @@ func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes 
 		"log":    map[string]any{"format": "text"},
 	}
 	maps.Copy(config, changes)
+	if server := os.Getenv("SCOPEWARD_TEST_SERVER"); server != "" { // make test-transport
+		listen, _ := config["listen"].(map[string]any)
+		listen = maps.Clone(listen)
+		listen["server"] = server
+		config["listen"] = listen
+	}
 	text, err := yaml.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
