@@ -46,6 +46,8 @@ type conn struct {
 	returned int64 // of what came, the peer has not been told yet that it may send as much again
 	scratch  []byte
 	idle     allowance
+	pings    pings
+	reason   string // of what fail tells the peer
 	tally    tally
 	free     []*stream // memory of streams that ended
 
@@ -205,7 +207,7 @@ func (r *reader) Read(p []byte) (int, error) {
 func (c *conn) fail(code http2.ErrCode) {
 	c.server.metrics.failed(code)
 	c.mu.Lock()
-	_ = c.output.framer.WriteGoAway(c.lastID, code, nil)
+	_ = c.output.framer.WriteGoAway(c.lastID, code, []byte(c.reason))
 	c.failed = true
 	c.mu.Unlock()
 	_ = c.SetDeadline(time.Now().Add(closePatience))

@@ -290,12 +290,44 @@ func (c *conn) set(s http2.Setting) error {
 	return nil
 }
 
+// tooManyPings is what gRPC calls pings that come more often than the server allows
+// (https://github.com/grpc/grpc/blob/master/doc/keepalive.md): its clients then ask less
+// often.
+const tooManyPings = "too_many_pings"
+
+const (
+	pingInterval = 5 * time.Second // between pings without a stream
+	pingStrikes  = 2               // as many may come sooner
+)
+
+// pings are those of the peer.
+type pings struct {
+	last    time.Time
+	stream  uint32 // the last that was open then
+	strikes int
+}
+
+// tooMany takes note of a ping, and reports whether it is one too many.
+func (p *pings) tooMany(now time.Time, stream uint32) bool {
+	if stream != p.stream {
+		p.strikes = 0
+	} else if now.Sub(p.last) < pingInterval {
+		p.strikes++
+	}
+	p.last, p.stream = now, stream
+	return p.strikes > pingStrikes
+}
+
 func (c *conn) takePing(f *http2.PingFrame) error {
 	if err := c.spend(1); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !f.IsAck() && c.pings.tooMany(c.lastRead, c.lastID) {
+		c.reason = tooManyPings
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
 	if f.IsAck() {
 		if f.Data == leavePing {
 			c.leaveFor(c.lastID)
