@@ -31,6 +31,7 @@ type Event struct {
 	reply    wire.Response
 	text     []byte // of the audit event
 	traceID  string // of the span, or of its parent; empty without either
+	leftOut  []leftOut
 }
 
 // events keeps the memory of events that are over: the lists of headers are
@@ -138,6 +139,7 @@ func (s *Server) record(e *Event) {
 	sampling := e.snapshot.Sampling
 	took := time.Since(e.start)
 	s.metrics.decided(e, took)
+	s.reportLeftOut(e)
 	if e.verdict.err != nil && !e.told() {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))

@@ -2,9 +2,11 @@ package authz
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode"
 
 	"scopeward/authz/token"
@@ -15,7 +17,11 @@ import (
 // copies of it never pass.
 type Header struct {
 	name  string
-	value func(*token.Identity) string
+	field string
+	value func(*token.Identity) string // nil: that of the claim
+	claim string
+
+	reported *atomic.Bool // whether the log knows that its claim was left out
 }
 
 // identityFields are the names that a header's value may have.
@@ -36,17 +42,18 @@ func IdentityFields() []string { return slices.Sorted(maps.Keys(identityFields))
 // NewHeader returns the header name with the value of a field of the identity:
 // identity.subject, .scopes (separated by spaces), .email, .client_id, .issuer,
 // .provider, or .claims.NAME for a claim that is a string, a number, a boolean
-// or a list of strings.
+// or a list of strings. A claim without such a form, or which others could read
+// differently, is left out: see [token.Identity.ClaimText].
 func NewHeader(name, field string) (Header, error) {
 	name = strings.ToLower(name)
 	if err := checkHeaderName(name); err != nil {
 		return Header{}, err
 	}
 	if value, ok := identityFields[field]; ok {
-		return Header{name, value}, nil
+		return Header{name: name, field: field, value: value}, nil
 	}
 	if claim, ok := strings.CutPrefix(field, claimPrefix); ok && claim != "" {
-		return Header{name, func(id *token.Identity) string { return id.ClaimText(claim) }}, nil
+		return Header{name: name, field: field, claim: claim, reported: new(atomic.Bool)}, nil
 	}
 	known := append(IdentityFields(), claimPrefix+"NAME")
 	slices.Sort(known)
@@ -77,11 +84,17 @@ func (s *Snapshot) identityHeaders(r *wire.Response, e *Event) {
 	id := e.result.Identity
 	for _, h := range s.Headers {
 		value := ""
-		if id != nil {
+		switch {
+		case id == nil:
+		case h.value != nil:
 			value = h.value(id)
+		default:
+			var fault string
+			if value, fault = id.ClaimText(h.claim); fault != "" {
+				e.leftOut = append(e.leftOut, leftOut{h, fault})
+			}
 		}
-		// A claim that could end the header line, or that a log reader
-		// could take for one, is not passed on.
+		// What could end the header line is not passed on, wherever it came from.
 		if value == "" || strings.ContainsFunc(value, unicode.IsControl) {
 			r.Remove = append(r.Remove, h.name)
 			continue
@@ -91,6 +104,23 @@ func (s *Snapshot) identityHeaders(r *wire.Response, e *Event) {
 	for _, h := range e.request.asked.Headers {
 		if strings.IndexByte(h.Name, '_') >= 0 && s.shadowsHeader(h.Name) {
 			r.Remove = append(r.Remove, h.Name)
+		}
+	}
+}
+
+// leftOut is a header that an allowed request does without.
+type leftOut struct {
+	Header
+	fault string
+}
+
+// reportLeftOut says once of each header that is left out why it is; never with the value.
+func (s *Server) reportLeftOut(e *Event) {
+	for _, h := range e.leftOut {
+		if !h.reported.Swap(true) {
+			s.log.Warn("a header is left out of allowed requests, since its claim can't be passed on without doubt; further times are not logged",
+				slog.String("header", h.name), slog.String("field", h.field), slog.String("reason", h.fault),
+				slog.String("provider", e.result.Provider))
 		}
 	}
 }

@@ -224,7 +224,7 @@ func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (iden
 			return false, err
 		}
 	}
-	raw, err := token.FromAuthorization(event.request.asked.Header("authorization"))
+	raw, err := token.FromAuthorization(event.request.asked.Header("authorization"), event.snapshot.Validator.MaxBytes())
 	if err != nil {
 		return false, err
 	}

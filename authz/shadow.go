@@ -58,7 +58,7 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 		}
 		return e.verdict, true
 	}
-	raw, err := token.FromAuthorization(e.request.asked.Header("authorization"))
+	raw, err := token.FromAuthorization(e.request.asked.Header("authorization"), s.Validator.MaxBytes())
 	if err != nil {
 		return denied(err), true
 	}

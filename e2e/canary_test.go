@@ -25,7 +25,11 @@ func TestNoSecretsAnywhere(t *testing.T) {
 	up := newUpstream(t)
 	for _, mode := range corpus.Modes {
 		idp := tokentest.New(t)
-		config := corpus.Configure(t, t.TempDir(), mode, idp, map[string]any{
+		configured := mode
+		if mode == "profile" {
+			configured = corpus.OpaqueProfile
+		}
+		config := corpus.Configure(t, t.TempDir(), configured, idp, map[string]any{
 			"log": map[string]any{"level": "debug", "format": "text"}, "rate_limit": map[string]any{"count": "off"},
 		}, map[string]string{"policy.yaml": usersPolicy})
 		s := &system{idp: idp, scopeward: serve(t, "--config", config)}

@@ -78,11 +78,11 @@ func providerFaults(elsewhere string) map[string]http.HandlerFunc {
 	}
 }
 
-// keyFaults are sets without one key to verify tokens with.
+// keyFaults are sets without one key that can be read; a set without keys, or with others,
+// withdraws those before.
 func keyFaults() map[string]http.HandlerFunc {
 	faults := map[string]http.HandlerFunc{}
 	for name, set := range map[string]string{
-		"no keys":        `{"keys":[]}`,
 		"no usable keys": `{"keys":[{"kty":"oct","k":"AA","kid":"key-1"},{"kty":"XYZ","kid":"key-1"},{"kty":"EC","crv":"P-999","x":"AA","y":"AA","kid":"key-1"},{"kty":"RSA","n":"!","e":"AQAB","kid":"key-1"}]}`,
 	} {
 		faults[name] = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, set) }
@@ -325,7 +325,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 func TestHangingProvider(t *testing.T) {
 	t.Parallel()
 	idp := tokentest.New(t)
-	s := &system{idp: idp, scopeward: serve(t, "--config", corpus.Configure(t, t.TempDir(), "profile", idp, map[string]any{
+	s := &system{idp: idp, scopeward: serve(t, "--config", corpus.Configure(t, t.TempDir(), corpus.OpaqueProfile, idp, map[string]any{
 		"rate_limit": map[string]any{"count": "off"},
 	}, map[string]string{"policy.yaml": usersPolicy}))}
 	idp.Opaque("known", map[string]any{"sub": "alice", "scope": "read:users"})

@@ -26,7 +26,7 @@ func TestBlockedLogsBlockNoAnswer(t *testing.T) {
 	idp.Opaque("token", map[string]any{"sub": "alice", "scope": "read:users"})
 	// The addresses are known before it says so.
 	socket, admin := filepath.Join(dir, "authz.sock"), freeAddress(t)
-	config := corpus.Configure(t, dir, "profile", idp, map[string]any{
+	config := corpus.Configure(t, dir, corpus.OpaqueProfile, idp, map[string]any{
 		"listen": map[string]any{"grpc": "unix://" + socket, "admin": admin},
 	}, map[string]string{"policy.yaml": usersPolicy})
 	reader, blocked, err := os.Pipe() // which nobody reads

@@ -144,7 +144,7 @@ func TestHerdOverReplicas(t *testing.T) {
 	t.Parallel()
 	idp, config := tokentest.New(t), shared(redistest.Start(t), patient, 100)
 	config["providers"] = []any{map[string]any{ // patient too: it shares this process with a thousand clients
-		"name": "idp", "issuer": idp.URL, "validation": "profile", "audiences": []string{tokentest.Audience}, "timeout": "4s",
+		"name": "idp", "issuer": idp.URL, "validation": "profile", "audiences": []string{tokentest.Audience}, "opaque": false, "timeout": "4s",
 	}}
 	pair := startReplicas(t, idp, "profile", config)
 	token := pair[0].user("alice")

@@ -33,7 +33,7 @@ func TestTraceFromEnvoy(t *testing.T) {
 		fmt.Fprint(w, `{"id":"alice"}`)
 	})
 	s := serveIn(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + receiver.URL, "OTEL_BSP_SCHEDULE_DELAY=50"}, "--config",
-		corpus.Configure(t, t.TempDir(), "profile", idp, nil, map[string]string{"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n"}))
+		corpus.Configure(t, t.TempDir(), corpus.OpaqueProfile, idp, nil, map[string]string{"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n"}))
 	address := startEnvoy(t, newUpstream(t).Listener.Addr().String(), []target{{
 		name: "public", authz: s.grpc, manager: tracesTo(receiver.URL), more: []any{map[string]any{
 			"name": "collector", "type": "STATIC",

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,19 +137,21 @@ func NewIdentity(scopes []string, claims map[string]any) (*Identity, error) {
 		claim string
 		to    *string
 	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}, {"iss", &id.Issuer}} {
-		claim, present := claims[f.claim]
-		if !present || f.claim != "sub" && (claim == nil || claim == "") {
-			continue
-		}
+		claim := claims[f.claim]
 		text, ok := claim.(string)
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("%s must be text: quote it", f.claim)
-		case text == "":
-			return nil, fmt.Errorf("%s is empty", f.claim)
+		atEnds := strings.TrimFunc(text, func(c rune) bool { return unicode.IsSpace(c) || unicode.Is(unicode.Z, c) }) != text
+		switch required := f.claim == "sub" || f.claim == "iss"; {
+		case claim == nil:
+			continue
 		case strings.ContainsFunc(text, func(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
 			return nil, fmt.Errorf("%s has control characters", f.claim)
-		case strings.TrimSpace(text) != text:
+		case !required && (!ok || text == "" || atEnds):
+			continue // as the server has it: what is optional is absent if it is no name
+		case !ok:
+			return nil, fmt.Errorf("%s must be text: quote it", f.claim)
+		case text == "" && f.claim == "sub":
+			return nil, errors.New("sub is empty")
+		case atEnds:
 			return nil, fmt.Errorf("%s has white space at its ends", f.claim)
 		}
 		*f.to = text
@@ -169,17 +172,16 @@ func NewIdentity(scopes []string, claims map[string]any) (*Identity, error) {
 	return id, nil
 }
 
+// claimedScopes leaves out what is no scope, as the server does.
 func claimedScopes(name string, claim any) ([]string, error) {
 	var scopes []string
 	switch v := claim.(type) {
+	case nil:
 	case string:
 		scopes = strings.Split(v, " ")
 	case []any:
 		for _, element := range v {
-			scope, ok := element.(string)
-			if !ok {
-				return nil, fmt.Errorf("%s has an element that is not text", name)
-			}
+			scope, _ := element.(string)
 			scopes = append(scopes, scope)
 		}
 	default:
@@ -187,11 +189,7 @@ func claimedScopes(name string, claim any) ([]string, error) {
 	}
 	var unique []string
 	for _, scope := range scopes {
-		switch {
-		case scope == "" || slices.Contains(unique, scope):
-		case !isScope(scope):
-			return nil, fmt.Errorf("%s has %q, which is not a scope", name, scope)
-		default:
+		if scope != "" && isScope(scope) && !slices.Contains(unique, scope) {
 			unique = append(unique, scope)
 		}
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 
 	"scopeward/internal/strictyaml"
@@ -101,7 +103,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case "identity.scopes":
 		return a.identity.Scopes, true
 	case "identity.claims":
-		return a.identity.Claims, true
+		return claimValues{}.NativeToValue(a.identity.Claims), true
 	case "request.method":
 		return a.request.Method, true
 	case "request.host":
@@ -128,6 +130,39 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		}
 	}
 	return nil, false
+}
+
+// claimValues gives the values of claims. A number that fits neither int, uint nor double
+// makes the evaluation fail where it is used: to round it would make it another's.
+type claimValues struct{}
+
+// NativeToValue implements [types.Adapter].
+func (v claimValues) NativeToValue(claim any) ref.Val {
+	switch claim := claim.(type) {
+	case json.Number:
+		return types.NewErr("a number of the claims is too large, or not exact")
+	case map[string]any:
+		return types.NewStringInterfaceMap(v, claim)
+	case []any:
+		if slices.ContainsFunc(claim, inexact) { // else it would be just another element
+			return types.NewErr("a number in a list of the claims is too large, or not exact")
+		}
+		return types.NewDynamicList(v, claim)
+	default:
+		return types.DefaultTypeAdapter.NativeToValue(claim)
+	}
+}
+
+// inexact reports whether a claim is such a number, or a list with one.
+func inexact(claim any) bool {
+	switch claim := claim.(type) {
+	case json.Number:
+		return true
+	case []any:
+		return slices.ContainsFunc(claim, inexact)
+	default:
+		return false
+	}
 }
 
 // variables are what every condition can ask for.
@@ -204,7 +239,7 @@ func (c *compiler) env(names string, wildcards []string) (*cel.Env, error) {
 	if c.base == nil {
 		options := []cel.EnvOption{
 			ext.Strings(),
-			cel.CrossTypeNumericComparisons(true), // numbers of claims are doubles
+			cel.CrossTypeNumericComparisons(true), // a number of the claims may be int, uint or double
 			cel.ParserExpressionSizeLimit(maxCondition),
 			cel.EnableMacroCallTracking(), // for Match.Explain, to show them as they are written
 		}

@@ -2,7 +2,10 @@ package token
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"errors"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,10 +21,7 @@ const maxDepth = 32
 // asked for few of their claims, and to decode them all would cost more than all that is
 // asked. The zero value has none. Nobody changes them; make them with [ReadClaims] or
 // [NewClaims].
-type Claims struct {
-	text    string
-	members []claim
-}
+type Claims struct{ members []claim }
 
 type claim struct{ name, text string }
 
@@ -32,7 +32,7 @@ func ReadClaims(data []byte) (Claims, error) {
 	if k := jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind(); k != jsontext.KindBeginObject {
 		return Claims{}, errors.New("it is not a JSON object")
 	}
-	r := claimReader{Claims{text: string(data)}}
+	r := claimReader{text: string(data)}
 	err := json.Unmarshal(data, &r)
 	switch {
 	case err == nil:
@@ -48,28 +48,35 @@ func ReadClaims(data []byte) (Claims, error) {
 
 // NewClaims makes claims of what was decoded by [Claims.Map], or could have been.
 func NewClaims(decoded map[string]any) (Claims, error) {
-	var value any = decoded // the library encodes it without reflection
-	data, err := json.Marshal(&value)
+	data, err := stdjson.Marshal(decoded)
 	if err != nil {
 		return Claims{}, err
 	}
 	return ReadClaims(data)
 }
 
-// Has tells whether there is a claim, if only null.
+// Has reports whether there is a claim, if only null.
 func (c Claims) Has(name string) bool {
 	_, present := c.find(name)
 	return present
 }
 
-// Get decodes one claim: it is nil, a bool, a float64, a string, a []any or a
-// map[string]any.
+// States reports whether there is a claim that is not null: null is absent, but for the
+// few claims where to take it so would open something.
+func (c Claims) States(name string) bool {
+	text, present := c.find(name)
+	return present && text != "null"
+}
+
+// Get decodes one claim. It is nil, a bool, a string, a []any, a map[string]any, or a
+// number as [Claims.Map] has it. A claim that is null is present.
 func (c Claims) Get(name string) (value any, present bool) {
 	text, present := c.find(name)
 	if !present {
 		return nil, false
 	}
-	return decode(text), true
+	value, _ = decode(strings.Clone(text)) // so that it holds on to nothing of the claims
+	return value, true
 }
 
 // Text is a claim that is a string, else "".
@@ -79,30 +86,92 @@ func (c Claims) Text(name string) string {
 	return s
 }
 
-// Texts is a claim that is an array of strings. They share the memory of the claims.
-func (c Claims) Texts(name string) (texts []string, ok bool) {
+// Texts are the strings of a claim that is an array; others reports whether it has
+// elements of another type. They share the memory of the claims.
+func (c Claims) Texts(name string) (texts []string, others, ok bool) {
 	text, _ := c.find(name)
 	rest, isArray := strings.CutPrefix(text, "[")
 	for isArray {
-		rest = nextValue(rest)
-		if rest[0] != '"' {
-			return texts, rest == "]" // what was read ends there
+		switch rest = nextValue(rest); rest[0] {
+		case ']':
+			return texts, others, true
+		case '"':
+			var quoted string
+			quoted, rest = cutString(rest)
+			texts = append(texts, unquote(quoted))
+		default:
+			_, rest = decode(rest)
+			others = true
 		}
-		end := 1
-		for ; rest[end] != '"'; end++ {
-			if rest[end] == '\\' {
-				end++
-			}
-		}
-		texts, rest = append(texts, unquote(rest[:end+1])), rest[end+1:]
 	}
-	return nil, false
+	return nil, false, false
 }
 
-// Map decodes all claims. The map is the caller's own; it is nil if there are none.
+// Map decodes all claims. The map is the caller's own; it is nil if there are none. A
+// number without fraction and exponent is an int64, else a uint64; another one is a
+// float64. What does not fit, or would as a float64 be the same as its neighbours, is a
+// [stdjson.Number].
 func (c Claims) Map() map[string]any {
-	object, _ := decodeAny(c.text).(map[string]any)
-	return object
+	if c.members == nil {
+		return nil
+	}
+	all := make(map[string]any, len(c.members))
+	for _, m := range c.members {
+		all[m.name], _ = decode(m.text)
+	}
+	return all
+}
+
+// Over adds these claims to others, and replaces those that are in both. A claim that is
+// null replaces none, but for email_verified: null is not verified.
+func (c Claims) Over(others Claims) Claims {
+	merged := slices.Clone(others.members)
+	for _, m := range c.members {
+		i := slices.IndexFunc(merged, func(o claim) bool { return o.name == m.name })
+		switch {
+		case i < 0:
+			merged = append(merged, m)
+		case m.text != "null" || m.name == "email_verified":
+			merged[i] = m
+		}
+	}
+	return Claims{merged}
+}
+
+// Only are the claims of these names.
+func (c Claims) Only(names ...string) Claims {
+	return c.filter(func(name string) bool { return slices.Contains(names, name) })
+}
+
+// Without are the claims but those of these names.
+func (c Claims) Without(names ...string) Claims {
+	return c.filter(func(name string) bool { return !slices.Contains(names, name) })
+}
+
+func (c Claims) filter(keep func(name string) bool) Claims {
+	kept := make([]claim, 0, len(c.members)+1)
+	for _, m := range c.members {
+		if keep(m.name) {
+			kept = append(kept, m)
+		}
+	}
+	return Claims{kept}
+}
+
+// Copied has under one name what it has under another.
+func (c Claims) Copied(from, to string) Claims {
+	text, present := c.find(from)
+	if !present {
+		return c
+	}
+	return c.with(to, text)
+}
+
+// with replaces a claim by JSON that is known to be sound.
+func (c Claims) with(name, text string) Claims {
+	changed := c.Without(name)
+	changed.members = append(changed.members, claim{name, text})
+	return changed
 }
 
 func (c Claims) find(name string) (text string, present bool) {
@@ -114,28 +183,75 @@ func (c Claims) find(name string) (text string, present bool) {
 	return "", false
 }
 
-// decode decodes JSON that was read already. What it returns holds on to nothing of it.
-func decode(text string) any {
-	switch jsontext.Value(text[:1]).Kind() {
-	case jsontext.KindString:
-		return strings.Clone(unquote(text))
-	case jsontext.KindNumber:
-		f, _ := strconv.ParseFloat(text, 64)
-		return f
-	case jsontext.KindTrue:
-		return true
-	case jsontext.KindFalse:
-		return false
-	case jsontext.KindNull:
-		return nil
+// decode decodes a JSON value that was read already, and gives what stands behind it.
+// Strings share its memory.
+func decode(text string) (value any, rest string) {
+	switch text[0] {
+	case '"':
+		quoted, rest := cutString(text)
+		return unquote(quoted), rest
+	case '{':
+		object := map[string]any{}
+		for text = nextValue(text[1:]); text[0] != '}'; text = nextValue(text) {
+			var name string
+			name, text = cutString(text)
+			object[unquote(name)], text = decode(nextValue(text))
+		}
+		return object, text[1:]
+	case '[':
+		list := []any{}
+		for text = nextValue(text[1:]); text[0] != ']'; text = nextValue(text) {
+			var element any
+			element, text = decode(text)
+			list = append(list, element)
+		}
+		return list, text[1:]
+	case 't':
+		return true, text[len("true"):]
+	case 'f':
+		return false, text[len("false"):]
+	case 'n':
+		return nil, text[len("null"):]
 	default:
-		return decodeAny(text)
+		end := strings.IndexAny(text, ",]} \t\r\n")
+		if end < 0 {
+			end = len(text)
+		}
+		return number(text[:end]), text[end:]
 	}
 }
 
-func decodeAny(text string) (value any) {
-	_ = json.Unmarshal([]byte(text), &value) // without reflection
-	return value
+// number reads a number exactly, or leaves it as it is. A float64 from 2^53 to 2^64 is
+// left, too: conditions compare it with integers, of which several are equal to it.
+func number(text string) any {
+	if isInteger(text) {
+		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return i
+		}
+		if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+			return u
+		}
+		return stdjson.Number(text)
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if size := math.Abs(f); err != nil || 1<<53 <= size && size < 1<<64 {
+		return stdjson.Number(text)
+	}
+	return f
+}
+
+// isInteger reports whether a JSON number has neither fraction nor exponent.
+func isInteger(number string) bool { return !strings.ContainsAny(number, ".eE") }
+
+// cutString cuts a JSON string off the text that begins with it.
+func cutString(text string) (quoted, rest string) {
+	end := 1
+	for ; text[end] != '"'; end++ {
+		if text[end] == '\\' {
+			end++
+		}
+	}
+	return text[:end+1], text[end+1:]
 }
 
 func unquote(text string) string {
@@ -149,7 +265,10 @@ func unquote(text string) string {
 var errTooDeep = errors.New("the JSON is nested too deeply")
 
 // claimReader reads claims of which it has the text already.
-type claimReader struct{ Claims }
+type claimReader struct {
+	Claims
+	text string
+}
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (r *claimReader) UnmarshalJSONFrom(dec *jsontext.Decoder) error {

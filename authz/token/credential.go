@@ -3,8 +3,9 @@ package token
 import "strings"
 
 // FromAuthorization takes the bearer token out of the value of an Authorization
-// header (RFC 6750 §2.1). The error is a *[MissingError] or a *[MalformedError].
-func FromAuthorization(header string) (raw string, err error) {
+// header (RFC 6750 §2.1). A longer one than so many bytes is refused. The error is a
+// *[MissingError] or a *[MalformedError].
+func FromAuthorization(header string, longest int) (raw string, err error) {
 	// RFC 9110 §5.5: white space around a field value is not part of it.
 	header = strings.Trim(header, " \t")
 	if header == "" {
@@ -21,8 +22,8 @@ func FromAuthorization(header string) (raw string, err error) {
 	switch {
 	case raw == "":
 		return "", &MissingError{"there is no token after Bearer"}
-	case len(raw) > MaxLength:
-		return "", &MalformedError{"the token is longer than 16 KiB"}
+	case len(raw) > longest:
+		return "", &MalformedError{tooLong(longest).Reason}
 	case isB64Token(raw):
 		return raw, nil
 	case strings.Contains(raw, ","):
@@ -33,6 +34,10 @@ func FromAuthorization(header string) (raw string, err error) {
 	default:
 		return "", &MalformedError{"the token has characters that RFC 6750 does not allow"}
 	}
+}
+
+func tooLong(most int) *InvalidError {
+	return Invalidf("the token is longer than %d bytes (the provider's max_token_bytes)", most)
 }
 
 // isScheme tells whether s is an auth-scheme, which is a token of RFC 9110 §5.6.2.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestFromAuthorization(t *testing.T) {
-	long := strings.Repeat("a", token.MaxLength)
+	long := strings.Repeat("a", token.DefaultMaxLength)
 	for _, c := range []struct{ header, raw, fault string }{
 		{"Bearer abc", "abc", ""},
 		{"bearer abc", "abc", ""},
@@ -51,7 +51,7 @@ func TestFromAuthorization(t *testing.T) {
 		{"Bearer a%2Eb", "", "malformed"},
 		{"Bearer " + long + "a", "", "malformed"},
 	} {
-		raw, err := token.FromAuthorization(c.header)
+		raw, err := token.FromAuthorization(c.header, token.DefaultMaxLength)
 		if got := credentialFault(err); raw != c.raw || got != c.fault {
 			t.Errorf("%.40q: got %.40q, %q (%v); want %.40q, %q", c.header, raw, got, err, c.raw, c.fault)
 		}
@@ -78,7 +78,7 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		raw, err := token.FromAuthorization(header)
+		raw, err := token.FromAuthorization(header, token.DefaultMaxLength)
 		if (raw == "") != (err != nil) {
 			t.Fatalf("token %q with error %v", raw, err)
 		}
@@ -88,11 +88,11 @@ func FuzzAuthorization(f *testing.F) {
 			}
 			return
 		}
-		if len(raw) > token.MaxLength || strings.ContainsFunc(raw, func(c rune) bool { return c <= ' ' || c > '~' || c == ',' }) {
+		if len(raw) > token.DefaultMaxLength || strings.ContainsFunc(raw, func(c rune) bool { return c <= ' ' || c > '~' || c == ',' }) {
 			t.Fatalf("accepted %q", raw)
 		}
 		// Whoever reads the accepted token from a header of its own gets the same.
-		if again, err := token.FromAuthorization("Bearer " + raw); again != raw || err != nil {
+		if again, err := token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength); again != raw || err != nil {
 			t.Fatalf("read again: %q, %v", again, err)
 		}
 	})
@@ -103,7 +103,7 @@ func TestB64TokenCharacters(t *testing.T) {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 	for c := range 256 {
 		raw := "a" + string([]byte{byte(c)}) + "b"
-		_, err := token.FromAuthorization("Bearer " + raw)
+		_, err := token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength)
 		if want := strings.IndexByte(allowed, byte(c)) >= 0; (err == nil) != want {
 			t.Errorf("%q: %v", raw, err)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // The names of checks, in the order in which a token goes through them.
@@ -103,9 +105,9 @@ func diagnose(ctx context.Context, v Verifier, t *Token) []Check {
 // Diagnose holds claims against each of the rules, in the order of [Rules.Identity].
 func (r Rules) Diagnose(claims Claims) []Check {
 	registered, shape := claims.registered()
-	checks := []Check{{CheckSetup, r.configured()}, {CheckShape, shape}, {CheckPurpose, checkPurpose(claims)}}
+	checks := []Check{{CheckSetup, r.configured()}, {CheckShape, shape}, {CheckPurpose, r.CheckPurpose(claims)}}
 	if checks[0].Err == nil && checks[1].Err == nil { // else the validator takes them for absent
-		checks = append(checks, diagnoseClaims(r.validate(registered, claims.Has("iss")))...)
+		checks = append(checks, r.diagnoseClaims(registered, r.validate(registered, claims.States("iss")))...)
 	}
 	names := Identity{}
 	_, scopes := r.scopes(claims)
@@ -113,11 +115,11 @@ func (r Rules) Diagnose(claims Claims) []Check {
 }
 
 // diagnoseClaims says of each claim what the validator says of all.
-func diagnoseClaims(err error) (checks []Check) {
+func (r Rules) diagnoseClaims(claims jwt.RegisteredClaims, err error) (checks []Check) {
 	for _, f := range claimFaults() {
 		c := Check{Name: f.check}
 		if errors.Is(err, f.err) {
-			c.Err = &InvalidError{Reason: f.reason}
+			c.Err = &InvalidError{Reason: f.reason(r, claims)}
 		}
 		checks = append(checks, c)
 	}

@@ -1,12 +1,13 @@
 package token
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -63,9 +64,8 @@ func (id *Identity) SetClaims(claims Claims) {
 			id.claims.own |= 1 << i
 			continue
 		}
-		rest = append(rest, ',')
-		rest, _ = jsontext.AppendQuote(rest, c.name) // it was valid UTF-8
-		rest = append(append(rest, ':'), c.text...)
+		rest = appendMember(rest, c.name)
+		rest = append(rest, c.text...)
 	}
 	if len(rest) > 0 {
 		rest[0] = '{'
@@ -73,20 +73,54 @@ func (id *Identity) SetClaims(claims Claims) {
 	}
 }
 
-// Claims decodes the claims. The map is the caller's own.
+// appendMember begins a member of an object, of which the first comma becomes a brace.
+func appendMember(b []byte, name string) []byte {
+	b = append(b, ',')
+	b, _ = jsontext.AppendQuote(b, name) // it was valid UTF-8
+	return append(b, ':')
+}
+
+// json is the claims as an object, to the letter but for what the fields hold.
+func (id *Identity) json() []byte {
+	if id.claims == nil {
+		return []byte("{}")
+	}
+	b := []byte(id.claims.rest)
+	if len(b) > 0 {
+		b[0], b = ',', b[:len(b)-1]
+	}
+	for i, name := range fieldClaims {
+		switch {
+		case id.claims.own&(1<<i) == 0:
+			continue
+		case name == "exp":
+			b = append(appendMember(b, name), id.field(name)...)
+		default:
+			b, _ = jsontext.AppendQuote(appendMember(b, name), id.field(name))
+		}
+	}
+	if len(b) == 0 {
+		return []byte("{}")
+	}
+	b[0] = '{'
+	return append(b, '}')
+}
+
+// Claims decodes the claims, as [Claims.Map] does. The map is the caller's own.
 func (id *Identity) Claims() map[string]any {
 	claims, c := map[string]any{}, id.claims
 	if c == nil {
 		return claims
 	}
 	if c.rest != "" {
-		_ = json.Unmarshal([]byte(c.rest), &claims) // SetClaims has written it
+		value, _ := decode(c.rest) // SetClaims has written it
+		claims = value.(map[string]any)
 	}
 	for i, name := range fieldClaims {
 		switch {
 		case c.own&(1<<i) == 0:
 		case name == "exp":
-			claims[name] = float64(id.Expiry.Unix())
+			claims[name] = id.Expiry.Unix()
 		default:
 			claims[name] = id.field(name)
 		}
@@ -94,14 +128,15 @@ func (id *Identity) Claims() map[string]any {
 	return claims
 }
 
-type claimText struct{ name, text string }
+type claimText struct{ name, text, fault string }
 
 // ClaimText is a claim as text: a string, a number, a boolean or a list of strings,
-// separated by spaces. What has no such form, and what is not there, is empty. The
-// names must be few, such as those of a configuration: each is remembered.
-func (id *Identity) ClaimText(name string) string {
+// separated by spaces. It is empty for what is not there, and for what has no such form,
+// or one that others could read differently; of that, fault says why. The names must be
+// few, such as those of a configuration: each is remembered.
+func (id *Identity) ClaimText(name string) (text, fault string) {
 	if id.claims == nil {
-		return ""
+		return "", ""
 	}
 	known := id.claims.asked.Load()
 	var texts []claimText
@@ -110,41 +145,68 @@ func (id *Identity) ClaimText(name string) string {
 	}
 	for _, c := range texts {
 		if c.name == name {
-			return c.text
+			return c.text, c.fault
 		}
 	}
-	text := textOf(id.Claims()[name])
+	text, fault = textOf(id.Claims()[name])
 	kept := len(name) + len(text)
 	for _, c := range texts {
 		kept += len(c.name) + len(c.text)
 	}
 	if kept > maxAsked { // the cache doesn't know of more
-		return text
+		return text, fault
 	}
-	next := append(slices.Clip(texts), claimText{name, text})
+	next := append(slices.Clip(texts), claimText{name, text, fault})
 	id.claims.asked.CompareAndSwap(known, &next) // who comes second decodes again
-	return text
+	return text, fault
 }
 
-func textOf(claim any) string {
+func textOf(claim any) (text, fault string) {
 	switch v := claim.(type) {
+	case nil:
+		return "", ""
 	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			s, ok := e.(string)
-			if !ok {
-				return ""
-			}
-			parts[i] = s
+		switch {
+		case spaceAtEnds(v):
+			return "", "it has white space at an end"
+		case strings.ContainsFunc(v, unicode.IsControl):
+			return "", "it has control characters"
 		}
-		return strings.Join(parts, " ")
+		return v, ""
+	case bool:
+		return strconv.FormatBool(v), ""
+	case int64:
+		return strconv.FormatInt(v, 10), ""
+	case uint64:
+		return strconv.FormatUint(v, 10), ""
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), ""
+	case json.Number:
+		if !isInteger(v.String()) {
+			return "", "it is a number with a fraction or exponent that is too large to be exact"
+		}
+		return v.String(), ""
+	case []any:
+		return textOfList(v)
 	default:
-		return ""
+		return "", "it is an object"
 	}
+}
+
+// textOfList joins strings. Another list must not look the same.
+func textOfList(list []any) (text, fault string) {
+	parts := make([]string, len(list))
+	for i, element := range list {
+		s, ok := element.(string)
+		switch {
+		case !ok:
+			return "", "its list has something else than strings"
+		case s == "" || strings.ContainsFunc(s, isSpace):
+			return "", "its list has an element with white space, or an empty one"
+		case strings.ContainsFunc(s, unicode.IsControl):
+			return "", "it has control characters"
+		}
+		parts[i] = s
+	}
+	return strings.Join(parts, " "), ""
 }

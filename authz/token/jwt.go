@@ -46,6 +46,8 @@ type joseHeader struct {
 	Alg string // alg; never empty, never "none"
 	Kid string // kid; empty if absent
 	Typ string // typ; empty if absent
+
+	purpose purpose // what its marks say
 }
 
 // ParseJWT parses a JWT strictly, as RFC 8725 advises: unpadded canonical
@@ -55,7 +57,7 @@ type joseHeader struct {
 // not read. The error is an *[InvalidError].
 func ParseJWT(raw string) (*JWT, error) {
 	if len(raw) > MaxLength {
-		return nil, Invalidf("the token is longer than 16 KiB")
+		return nil, tooLong(MaxLength)
 	}
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, signature, found := strings.Cut(rest, ".")
@@ -107,6 +109,7 @@ func readHeader(part string) (h joseHeader, err error) {
 }
 
 func (h *joseHeader) read() error {
+	h.purpose, _ = h.Header.purpose()
 	for _, f := range [...]struct {
 		name string
 		to   *string

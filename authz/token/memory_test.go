@@ -81,7 +81,7 @@ func TestCacheBytes(t *testing.T) {
 			for i := range tokens {
 				result, _ := v.Validate(t.Context(), fmt.Sprintf("token-%d", i), nil)
 				if result.Identity != nil {
-					_ = result.Identity.ClaimText("jti")
+					_, _ = result.Identity.ClaimText("jti")
 				}
 			}
 			grown := int64(live() - before)

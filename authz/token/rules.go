@@ -2,7 +2,9 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -28,7 +30,22 @@ type Rules struct {
 	AnyAudience bool
 	// Optional accepts claims without exp and iss; if present they are checked.
 	Optional bool
+	// AnyPurpose accepts ID tokens, too.
+	AnyPurpose bool
+	Email      EmailRule
+
+	header purpose // see For
 }
+
+// EmailRule says which e-mail address becomes the identity's.
+type EmailRule string
+
+// The rules for e-mail addresses.
+const (
+	EmailVerified         EmailRule = "verified"          // if email_verified says that it is
+	EmailUnlessUnverified EmailRule = "unless_unverified" // unless email_verified says that it is not; also ""
+	EmailAny              EmailRule = "any"
+)
 
 // DefaultScopeClaims are where scopes are looked for if nothing else is
 // configured: scope (RFC 8693 §4.2, RFC 9068 §2.2.3), then scp.
@@ -45,10 +62,7 @@ func (r Rules) Identity(claims Claims) (*Identity, error) {
 	if err := id.readNames(claims); err != nil {
 		return nil, err
 	}
-	// An address that the provider has not verified is whatever its user typed.
-	if verified, present := claims.Get("email_verified"); present && verified != true && verified != "true" {
-		id.Email = ""
-	}
+	id.Email = r.EmailOf(id.Email, claims)
 	scopes, err := r.scopes(claims)
 	if err != nil {
 		return nil, err
@@ -69,13 +83,38 @@ func (r Rules) check(claims Claims) (registered jwt.RegisteredClaims, err error)
 	if registered, err = claims.registered(); err != nil {
 		return registered, err
 	}
-	if err := checkPurpose(claims); err != nil {
+	if err := r.CheckPurpose(claims); err != nil {
 		return registered, err
 	}
-	if err := r.validate(registered, claims.Has("iss")); err != nil {
-		return registered, &InvalidError{Reason: claimsReason(err)}
+	if err := r.validate(registered, claims.States("iss")); err != nil {
+		return registered, &InvalidError{Reason: r.reason(err, registered)}
 	}
 	return registered, nil
+}
+
+// EmailOf is the address, or nothing if these claims, of which the last are the freshest,
+// do not say enough for it: an address that the provider has not verified is whatever its
+// user typed.
+func (r Rules) EmailOf(address string, claims ...Claims) string {
+	known, verified := false, false
+	for _, c := range claims {
+		says, present := c.Get("email_verified")
+		yes := says == true || says == "true"
+		if about := c.Text("email"); !present || yes && about != "" && about != address {
+			continue // it says nothing, or of another address
+		}
+		known, verified = true, yes
+	}
+	switch r.Email {
+	case EmailAny:
+		return address
+	case EmailUnlessUnverified, "":
+		verified = verified || !known
+	}
+	if !verified {
+		return ""
+	}
+	return address
 }
 
 func (r Rules) configured() error {
@@ -104,11 +143,11 @@ func (r Rules) validate(registered jwt.RegisteredClaims, hasIssuer bool) error {
 	return jwt.NewValidator(options...).Validate(registered)
 }
 
-// claimsReason says in words what the validator found, without its wrapping.
-func claimsReason(err error) string {
+// reason says in words what the validator found, without its wrapping.
+func (r Rules) reason(err error, claims jwt.RegisteredClaims) string {
 	for _, known := range claimFaults() {
 		if errors.Is(err, known.err) {
-			return known.reason
+			return known.reason(r, claims)
 		}
 	}
 	return "its claims are not valid" // a fault that the validator has learned since
@@ -117,20 +156,57 @@ func claimsReason(err error) string {
 // claimFault is what the validator finds wrong with one claim.
 type claimFault struct {
 	err    error
-	reason string
+	reason func(Rules, jwt.RegisteredClaims) string
 	check  string // where a [Diagnosis] tells it
 }
 
 // claimFaults are in the order in which they are told.
 func claimFaults() []claimFault {
-	return []claimFault{
-		{jwt.ErrTokenInvalidIssuer, "it was issued by another issuer (iss)", CheckIssuer},
-		{jwt.ErrTokenInvalidAudience, "it is meant for another audience (aud)", CheckAudience},
-		{jwt.ErrTokenRequiredClaimMissing, "exp, iss or aud is missing", CheckRequired},
-		{jwt.ErrTokenExpired, "it has expired (exp)", CheckExpiry},
-		{jwt.ErrTokenNotValidYet, "it is not valid yet (nbf)", CheckNotBefore},
-		{jwt.ErrTokenUsedBeforeIssued, "it was issued in the future (iat)", CheckIssuedAt},
+	always := func(reason string) func(Rules, jwt.RegisteredClaims) string {
+		return func(Rules, jwt.RegisteredClaims) string { return reason }
 	}
+	return []claimFault{
+		{jwt.ErrTokenInvalidIssuer, always("it was issued by another issuer (iss)"), CheckIssuer},
+		{jwt.ErrTokenInvalidAudience, Rules.otherAudience, CheckAudience},
+		{jwt.ErrTokenRequiredClaimMissing, Rules.missing, CheckRequired},
+		{jwt.ErrTokenExpired, always("it has expired (exp)"), CheckExpiry},
+		{jwt.ErrTokenNotValidYet, always("it is not valid yet (nbf)"), CheckNotBefore},
+		{jwt.ErrTokenUsedBeforeIssued, always("it was issued in the future (iat)"), CheckIssuedAt},
+	}
+}
+
+func (r Rules) otherAudience(claims jwt.RegisteredClaims) string {
+	return fmt.Sprintf("it is meant for another audience (aud): it has %s, and must have %s", someOf(claims.Audience), someOf(r.Audiences))
+}
+
+func (r Rules) missing(claims jwt.RegisteredClaims) string {
+	var names []string
+	if claims.ExpiresAt == nil && !r.Optional {
+		names = append(names, "exp")
+	}
+	if claims.Issuer == "" && !r.Optional {
+		names = append(names, "iss")
+	}
+	if len(claims.Audience) == 0 && len(r.Audiences) > 0 {
+		names = append(names, "aud (it must have "+someOf(r.Audiences)+")")
+	}
+	return "it has no " + strings.Join(names, " and no ")
+}
+
+// someOf shows a few names, whoever wrote them, without letting them steer what shows them.
+func someOf(names []string) string {
+	const most, longest = 3, 80
+	var shown []string
+	for _, name := range names[:min(len(names), most)] {
+		if len(name) > longest {
+			name = strings.ToValidUTF8(name[:longest], "") + "…"
+		}
+		shown = append(shown, strconv.QuoteToGraphic(name))
+	}
+	if more := len(names) - most; more > 0 {
+		shown = append(shown, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(shown, ", ")
 }
 
 // registered decodes the claims that the validator looks at. It refuses claims of a type
@@ -147,9 +223,9 @@ func (c Claims) registered() (r jwt.RegisteredClaims, err error) {
 	if r.Audience, err = c.audience(); err != nil {
 		return r, err
 	}
-	iss, present := c.Get("iss")
+	iss, _ := c.Get("iss")
 	issuer, ok := iss.(string)
-	if present && !ok {
+	if iss != nil && !ok {
 		return r, Invalidf("iss is not a string")
 	}
 	r.Issuer = issuer
@@ -159,11 +235,10 @@ func (c Claims) registered() (r jwt.RegisteredClaims, err error) {
 // date decodes a NumericDate (RFC 7519 §2). It refuses one that no clock will ever show:
 // the validator would take zero for absent.
 func (c Claims) date(name string) (*jwt.NumericDate, error) {
-	v, present := c.Get(name)
-	if !present {
+	if !c.States(name) {
 		return nil, nil
 	}
-	date, ok := v.(float64)
+	date, ok := c.seconds(name)
 	if !ok {
 		return nil, Invalidf("%s is not a number", name)
 	}
@@ -173,15 +248,35 @@ func (c Claims) date(name string) (*jwt.NumericDate, error) {
 	return jwt.NewNumericDate(time.Unix(int64(date), 0)), nil
 }
 
+func (c Claims) seconds(name string) (float64, bool) {
+	text, _ := c.find(name)
+	f, err := strconv.ParseFloat(text, 64)
+	return f, err == nil
+}
+
+// LenientDates reads the dates of introspection answers as some providers write them: as
+// text of digits, and an exp of zero for none.
+func (c Claims) LenientDates() Claims {
+	for _, name := range []string{"exp", "iat", "nbf"} {
+		if n, err := strconv.ParseUint(c.Text(name), 10, 63); err == nil {
+			c = c.with(name, strconv.FormatUint(n, 10))
+		}
+	}
+	if exp, ok := c.seconds("exp"); ok && exp == 0 {
+		c = c.Without("exp")
+	}
+	return c
+}
+
 // audience decodes aud, a string or an array of strings (RFC 7519 §4.1.3).
 func (c Claims) audience() (jwt.ClaimStrings, error) {
-	if list, ok := c.Texts("aud"); ok {
+	if list, others, ok := c.Texts("aud"); ok && !others {
 		return list, nil
 	}
-	aud, present := c.Get("aud")
+	aud, _ := c.Get("aud")
 	text, ok := aud.(string)
 	switch {
-	case !present:
+	case aud == nil:
 		return nil, nil
 	case !ok:
 		return nil, Invalidf("aud is neither a string nor an array of strings")
@@ -190,61 +285,55 @@ func (c Claims) audience() (jwt.ClaimStrings, error) {
 	}
 }
 
-// checkPurpose refuses tokens of the same provider, under the same keys, that
-// were never meant for an API (RFC 8725 §2.8): ID tokens are told by the hashes
-// of OpenID Connect Core §3.1.3.6 and §3.3.2.11, logout and security event
-// tokens by events (RFC 8417 §2.2). Keycloak (typ) and Cognito (token_use) say
-// it in claims of their own.
-func checkPurpose(claims Claims) error {
-	for _, name := range []string{"at_hash", "c_hash", "s_hash"} {
-		if claims.Has(name) {
-			return Invalidf("it is an ID token, not an access token (it has %s)", name)
-		}
-	}
-	if claims.Has("events") {
-		return Invalidf("it is a logout or event token, not an access token (it has events)")
-	}
-	for _, name := range []string{"typ", "token_use"} {
-		switch strings.ToLower(claims.Text(name)) {
-		case "id", "refresh", "offline", "logout":
-			return Invalidf("it is not an access token (by its claim %s)", name)
-		}
-	}
-	return nil
-}
-
 // readNames reads who the token stands for; client_id counts before azp.
 func (id *Identity) readNames(claims Claims) error {
 	for _, f := range []struct {
 		name string
 		to   *string
-	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"sub", &id.Subject}, {"email", &id.Email}} {
-		if err := readName(claims, f.name, f.to); err != nil {
+	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"email", &id.Email}} {
+		name, sound, err := readName(claims, f.name)
+		if err != nil {
 			return err
 		}
+		if sound { // what is optional is absent if it is no name
+			*f.to = name
+		}
 	}
-	return nil
-}
-
-// readName reads an optional claim that names somebody. Such names become
-// headers and log fields, so controls of any kind make the token invalid.
-func readName(claims Claims, name string, to *string) error {
-	v, present := claims.Get(name)
-	// Providers write null or "" for an e-mail address that a user does not have.
-	if !present || name != "sub" && (v == nil || v == "") {
+	if !claims.States("sub") {
 		return nil
 	}
-	s, ok := v.(string)
+	name, sound, err := readName(claims, "sub")
 	switch {
-	case !ok:
-		return Invalidf("%s is not a string", name)
-	case s == "":
-		return Invalidf("%s is empty", name)
-	case strings.ContainsFunc(s, isControl):
-		return Invalidf("%s contains control characters", name)
+	case err != nil:
+		return err
+	case sound:
+		id.Subject = name
+		return nil
+	case name == "":
+		return Invalidf("sub is empty, or not a string")
+	default:
+		return Invalidf("sub has white space at an end, where others cut it off")
 	}
-	*to = s
-	return nil
+}
+
+// readName reads a claim that names somebody; sound reports whether it does. Such names
+// become headers and log fields, so controls of any kind make the token invalid.
+func readName(claims Claims, name string) (text string, sound bool, err error) {
+	text = claims.Text(name)
+	if strings.ContainsFunc(text, isControl) {
+		return "", false, Invalidf("%s contains control characters", name)
+	}
+	return text, text != "" && !spaceAtEnds(text), nil
+}
+
+// spaceAtEnds reports whether text begins or ends with white space, which HTTP, or who
+// reads a header, would cut off.
+func spaceAtEnds(text string) bool { return strings.TrimFunc(text, isSpace) != text }
+
+// isSpace includes what is blank without being called a space: Hangul fillers and an
+// empty Braille cell.
+func isSpace(c rune) bool {
+	return unicode.IsSpace(c) || unicode.Is(unicode.Z, c) || strings.ContainsRune("\u115f\u1160\u2800\u3164\uffa0", c)
 }
 
 // isControl includes C1, the line and paragraph separators, and the invisible
@@ -252,18 +341,18 @@ func readName(claims Claims, name string, to *string) error {
 func isControl(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
 // scopes reads the first scope claim that is present: a string with spaces
-// (RFC 8693 §4.2) or an array. A null is present: to skip it would turn what was
-// granted (scope) into what was only asked for (scp).
+// (RFC 8693 §4.2) or an array. A null is present, and empty: to skip it would turn what
+// was granted (scope) into what was only asked for (scp).
 func (r Rules) scopes(claims Claims) ([]string, error) {
 	names := r.ScopeClaims
 	if len(names) == 0 {
 		names = DefaultScopeClaims()
 	}
-	i := slices.IndexFunc(names, func(name string) bool { return claims.Has(name) })
-	if i < 0 {
+	i := slices.IndexFunc(names, claims.Has)
+	if i < 0 || !claims.States(names[i]) {
 		return nil, nil
 	}
-	list, ok := claims.Texts(names[i])
+	list, _, ok := claims.Texts(names[i])
 	if !ok {
 		granted, _ := claims.Get(names[i])
 		text, ok := granted.(string)
@@ -272,24 +361,22 @@ func (r Rules) scopes(claims Claims) ([]string, error) {
 		}
 		list = strings.Split(text, " ")
 	}
-	return cleanScopes(names[i], list)
+	return cleanScopes(list), nil
 }
 
-// cleanScopes drops empty and repeated scopes and refuses malformed ones.
-func cleanScopes(name string, list []string) ([]string, error) {
+// cleanScopes leaves out what is repeated, and what is no scope: such an element grants
+// nothing, and takes nothing from the others.
+func cleanScopes(list []string) []string {
 	var scopes []string
 	seen := make(map[string]bool, len(list))
 	for _, s := range list {
-		if s == "" || seen[s] {
+		if s == "" || seen[s] || !IsScope(s) {
 			continue
-		}
-		if !IsScope(s) {
-			return nil, Invalidf("%s has a scope with characters that RFC 6749 does not allow", name)
 		}
 		seen[s] = true
 		scopes = append(scopes, s)
 	}
-	return scopes, nil
+	return scopes
 }
 
 // IsScope reports whether s is a scope-token of RFC 6749 §3.3.

@@ -36,7 +36,7 @@ func with(changes map[string]any) map[string]any {
 
 type null struct{}
 
-func unix(t time.Time) float64 { return float64(t.Unix()) }
+func unix(t time.Time) int64 { return t.Unix() }
 
 func TestIdentity(t *testing.T) {
 	claims := with(map[string]any{"azp": "app", "email": "a@b.test"})
@@ -80,13 +80,13 @@ func TestClaimsThatDeny(t *testing.T) {
 		"exp beyond year 9999":        {m{"exp": 253402300800.0}, false},
 		"exp in milliseconds":         {m{"exp": unix(now) * 1000}, false},
 		"exp huge":                    {m{"exp": math.MaxFloat64}, false},
-		"exp fractional":              {m{"exp": unix(now) + 0.25}, true},
+		"exp fractional":              {m{"exp": float64(unix(now)) + 0.25}, true},
 		"exp an array":                {m{"exp": []any{unix(now)}}, false},
 		"EXP only":                    {m{"exp": nil, "EXP": unix(now.Add(time.Hour))}, false},
 		"nbf in the future":           {m{"nbf": unix(now.Add(skew + time.Second))}, false},
 		"nbf within the skew":         {m{"nbf": unix(now.Add(skew))}, true},
 		"nbf as a string":             {m{"nbf": "1"}, false},
-		"nbf null":                    {m{"nbf": null{}}, false},
+		"nbf null":                    {m{"nbf": null{}}, true},
 		"nbf zero":                    {m{"nbf": 0.0}, true},
 		"iat in the future":           {m{"iat": unix(now.Add(skew + time.Second))}, false},
 		"iat within the skew":         {m{"iat": unix(now.Add(skew))}, true},
@@ -113,7 +113,7 @@ func TestClaimsThatDeny(t *testing.T) {
 		"aud a prefix":                {m{"aud": "ap"}, false},
 		"sub a number":                {m{"sub": 7.0}, false},
 		"sub empty":                   {m{"sub": ""}, false},
-		"sub null":                    {m{"sub": null{}}, false},
+		"sub null":                    {m{"sub": null{}}, true},
 		"sub with a line break":       {m{"sub": "alice\r\nx-admin: true"}, false},
 		"sub with NUL":                {m{"sub": "alice\x00"}, false},
 		"sub with a C1 control":       {m{"sub": "alice\u0085"}, false},
@@ -122,11 +122,11 @@ func TestClaimsThatDeny(t *testing.T) {
 		"sub with a zero width space": {m{"sub": "ali\u200bce"}, false},
 		"sub in another script":       {m{"sub": "алиса"}, true},
 		"no sub":                      {m{"sub": nil}, true},
-		"client_id a number":          {m{"client_id": 7.0}, false},
-		"azp an array":                {m{"azp": []any{"app"}}, false},
+		"client_id a number":          {m{"client_id": 7.0}, true},
+		"azp an array":                {m{"azp": []any{"app"}}, true},
 		"email with a line break":     {m{"email": "a@b.test\n"}, false},
 		"email empty":                 {m{"email": ""}, true},
-		"email an object":             {m{"email": map[string]any{}}, false},
+		"email an object":             {m{"email": map[string]any{}}, true},
 
 		"ID token (at_hash)":      {m{"at_hash": "x"}, false},
 		"ID token (c_hash)":       {m{"c_hash": "x"}, false},
@@ -166,7 +166,7 @@ func TestScopes(t *testing.T) {
 		"the first counts, never a union": {claims: m{"scope": "a", "scp": []any{"a", "admin"}}, want: []string{"a"}},
 		"an empty first counts":           {claims: m{"scope": "", "scp": "admin"}},
 		"an empty array counts":           {claims: m{"scope": []any{}, "scp": "admin"}},
-		"null does not open the next":     {claims: m{"scope": nil, "scp": "admin"}, bad: true},
+		"null does not open the next":     {claims: m{"scope": null{}, "scp": "admin"}},
 		"other order":                     {claims: m{"scope": "a", "scp": "b"}, names: []string{"scp", "scope"}, want: []string{"b"}},
 		"other claim":                     {claims: m{"scope": "a", "permissions": []any{"p"}}, names: []string{"permissions"}, want: []string{"p"}},
 		"other case":                      {claims: m{"Scope": "admin", "SCOPE": "admin"}},
@@ -174,18 +174,21 @@ func TestScopes(t *testing.T) {
 		"repeated":                        {claims: m{"scope": "a  b a "}, want: []string{"a", "b"}},
 		"number":                          {claims: m{"scope": 7.0}, bad: true},
 		"object":                          {claims: m{"scope": m{"admin": true}}, bad: true},
-		"array with a number":             {claims: m{"scope": []any{"a", 7.0}}, bad: true},
-		"nested array":                    {claims: m{"scope": []any{[]any{"a"}}}, bad: true},
-		"space in an element":             {claims: m{"scope": []any{"a admin"}}, bad: true},
-		"tab":                             {claims: m{"scope": "a\tb"}, bad: true},
-		"line break":                      {claims: m{"scope": "a\nb"}, bad: true},
-		"quote":                           {claims: m{"scope": `a"b`}, bad: true},
-		"backslash":                       {claims: m{"scope": `a\b`}, bad: true},
-		"not ASCII":                       {claims: m{"scope": "lesen:bücher"}, bad: true},
-		"no-break space":                  {claims: m{"scope": "a\u00a0admin"}, bad: true},
+		"array with a number":             {claims: m{"scope": []any{"a", 7.0}}, want: []string{"a"}},
+		"nested array":                    {claims: m{"scope": []any{[]any{"a"}}}},
+		"space in an element":             {claims: m{"scope": []any{"b", "a admin"}}, want: []string{"b"}},
+		"tab":                             {claims: m{"scope": "a\tb c"}, want: []string{"c"}},
+		"line break":                      {claims: m{"scope": "a\nb"}},
+		"quote":                           {claims: m{"scope": `a"b`}},
+		"backslash":                       {claims: m{"scope": `a\b`}},
+		"not ASCII":                       {claims: m{"scope": "lesen:bücher"}},
+		"no-break space":                  {claims: m{"scope": "a\u00a0admin"}},
 	} {
 		claims := with(m{"scope": nil})
 		maps.Copy(claims, c.claims)
+		if claims["scope"] == (null{}) {
+			claims["scope"] = nil
+		}
 		r := rules()
 		r.ScopeClaims = c.names
 		id, err := r.Identity(tokentest.Decoded(claims))
@@ -258,14 +261,14 @@ func TestOptionalClaims(t *testing.T) {
 func TestReasonsSayWhyWithoutTheToken(t *testing.T) {
 	type m = map[string]any
 	for want, changes := range map[string]m{
-		"expired":      {"exp": unix(now.Add(-time.Hour)), "sub": "canary"},
-		"issuer":       {"iss": "https://canary.test"},
-		"audience":     {"aud": "canary"},
-		"missing":      {"exp": nil},
-		"nbf":          {"nbf": unix(now.Add(time.Hour))},
-		"iat":          {"iat": unix(now.Add(time.Hour))},
-		"control":      {"sub": "canary\n"},
-		"not a string": {"sub": m{"canary": 1}},
+		"expired": {"exp": unix(now.Add(-time.Hour)), "sub": "canary"},
+		"issuer":  {"iss": "https://canary.test"},
+		`audience (aud): it has "other", and must have "api", "api2"`: {"aud": "other", "sub": "canary"},
+		"it has no exp": {"exp": nil},
+		"nbf":           {"nbf": unix(now.Add(time.Hour))},
+		"iat":           {"iat": unix(now.Add(time.Hour))},
+		"control":       {"sub": "canary\n"},
+		"not a string":  {"sub": m{"canary": 1}},
 	} {
 		_, err := rules().Identity(tokentest.Decoded(with(changes)))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
@@ -280,7 +283,7 @@ func TestClaims(t *testing.T) {
 	for name, changes := range map[string]map[string]any{
 		"plain":                  {},
 		"more":                   {"org_code": "org_1", "permissions": []any{"a", "b"}, "flags": map[string]any{"x": true}, "n": 1.5, "nothing": nil},
-		"fraction of a second":   {"exp": unix(now.Add(time.Hour)) + 0.5},
+		"fraction of a second":   {"exp": float64(unix(now.Add(time.Hour))) + 0.5},
 		"scopes as a list":       {"scope": []any{"read", "write"}},
 		"scopes written loosely": {"scope": "  read   write read"},
 		"client by azp":          {"azp": "app"},

@@ -56,16 +56,13 @@ type entry struct {
 	Claims   jsontext.Value `json:"claims"`
 }
 
-const entryVersion = 1
+// Version 1 had lost digits of large numbers.
+const entryVersion = 2
 
 func encodeEntry(id *Identity, until time.Time) ([]byte, error) {
-	claims, err := json.Marshal(id.Claims())
-	if err != nil {
-		return nil, err
-	}
 	return json.Marshal(entry{
 		Version: entryVersion, Until: until, Issuer: id.Issuer, Subject: id.Subject, ClientID: id.ClientID, Email: id.Email,
-		Scopes: id.Scopes, Expiry: id.Expiry, KeyID: id.KeyID, Claims: claims,
+		Scopes: id.Scopes, Expiry: id.Expiry, KeyID: id.KeyID, Claims: id.json(),
 	})
 }
 
@@ -77,16 +74,16 @@ func decodeEntry(data []byte) (id *Identity, until time.Time, err error) {
 		return nil, until, errors.New("it is not an entry")
 	}
 	claims, err := ReadClaims(e.Claims)
-	scopes, notScopes := cleanScopes("scopes", e.Scopes)
+	scopes := cleanScopes(e.Scopes)
 	switch {
 	case e.Version != entryVersion:
 		return nil, until, errors.New("it is of another version")
-	case err != nil || notScopes != nil || !slices.Equal(scopes, e.Scopes):
+	case err != nil || !slices.Equal(scopes, e.Scopes):
 		return nil, until, errors.New("its claims or scopes are malformed")
 	}
 	for _, name := range []string{e.Subject, e.ClientID, e.Email} {
-		if strings.ContainsFunc(name, isControl) {
-			return nil, until, errors.New("a name contains control characters")
+		if strings.ContainsFunc(name, isControl) || spaceAtEnds(name) {
+			return nil, until, errors.New("a name contains control characters, or white space at an end")
 		}
 	}
 	id = &Identity{Issuer: e.Issuer, Subject: e.Subject, ClientID: unique.Make(e.ClientID).Value(), Email: e.Email, Expiry: e.Expiry, KeyID: e.KeyID}

@@ -225,14 +225,14 @@ func TestGarbageInTheStoreIsAMiss(t *testing.T) {
 	}
 	for name, value := range map[string]string{
 		"garbage":              "\x00\xff\x00",
-		"another version":      changed(`"v":1`, `"v":2`),
-		"no version":           changed(`"v":1,`, ``),
+		"another version":      changed(`"v":2`, `"v":1`),
+		"no version":           changed(`"v":2,`, ``),
 		"truncated":            good[:len(good)/2],
 		"more":                 good + good,
 		"empty object":         "{}",
 		"null":                 "null",
-		"an unknown member":    changed(`"v":1`, `"v":1,"admin":true`),
-		"a repeated member":    changed(`"v":1`, `"v":1,"sub":"bob"`),
+		"an unknown member":    changed(`"v":2`, `"v":2,"admin":true`),
+		"a repeated member":    changed(`"v":2`, `"v":2,"sub":"bob"`),
 		"far in the future":    changed(`"until":"2030`, `"until":"2031`),
 		"no end":               changed(`"until":"`+now.Add(5*time.Minute).Format(time.RFC3339)+`",`, ""),
 		"a malformed scope":    changed(`"read"`, `"re\"ad"`),

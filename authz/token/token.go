@@ -12,9 +12,14 @@ import (
 	"time"
 )
 
-// MaxLength is the length in bytes from which a credential is refused unread.
-// Envoy accepts 60 KiB of headers by default; no access token needs as much.
-const MaxLength = 16 << 10
+// Bounds of a token's length in bytes.
+const (
+	// MaxLength is what no [Provider] goes beyond: a longer credential is refused unread.
+	MaxLength = 256 << 10
+	// DefaultMaxLength is a [Provider]'s bound. Tokens that list all groups of their user
+	// are long; Envoy accepts 60 KiB of headers by default.
+	DefaultMaxLength = 48 << 10
+)
 
 // Identity is who a valid token stands for. It is shared between requests: no
 // holder may change it, nor anything that it refers to.

@@ -19,6 +19,7 @@ type Provider struct {
 	CacheKey string // tells the provider's identities in a shared [Cache] from others; default Name
 	Issuer   string // JWTs with exactly this iss go to the provider
 	Opaque   bool   // tokens that are not JWTs go to the provider; the first that has it counts
+	MaxBytes int    // of a token; default DefaultMaxLength, at most MaxLength
 	Verifier Verifier
 }
 
@@ -72,6 +73,7 @@ type Result struct {
 type Validator struct {
 	opts     Options
 	prefixes [][8]byte // of the providers' cache keys
+	maxBytes int       // of a token
 	flights  singleflight.Group
 	inline   singleflight.Group // of work that waits for nothing
 }
@@ -89,9 +91,14 @@ func NewValidator(opts Options) *Validator {
 	}
 	opts.Providers = slices.Clone(opts.Providers)
 	for i := range opts.Providers {
-		if p := &opts.Providers[i]; p.CacheKey == "" {
+		p := &opts.Providers[i]
+		if p.CacheKey == "" {
 			p.CacheKey = p.Name
 		}
+		if p.MaxBytes <= 0 {
+			p.MaxBytes = DefaultMaxLength
+		}
+		p.MaxBytes = min(p.MaxBytes, MaxLength)
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
@@ -111,10 +118,14 @@ func NewValidator(opts Options) *Validator {
 	opts.Inline = opts.Inline && opts.Store == nil
 	v := &Validator{opts: opts}
 	for _, p := range opts.Providers {
+		v.maxBytes = max(v.maxBytes, p.MaxBytes)
 		v.prefixes = append(v.prefixes, prefix(p))
 	}
 	return v
 }
+
+// MaxBytes is the length of the longest token that some provider takes.
+func (v *Validator) MaxBytes() int { return v.maxBytes }
 
 // Validate finds the identity for a token: in the cache, in the store that replicas
 // share, or by the provider that takes it. The error is an *[InvalidError], an
@@ -318,11 +329,20 @@ func (v *Validator) verify(ctx context.Context, t *Token) (p Provider, id *Ident
 	return p, id, nil
 }
 
+// route finds the provider that takes the token.
 func (v *Validator) route(t *Token) (Provider, error) {
+	p, err := v.owner(t)
+	if err == nil && len(t.Raw) > p.MaxBytes {
+		return Provider{}, tooLong(p.MaxBytes)
+	}
+	return p, err
+}
+
+func (v *Validator) owner(t *Token) (Provider, error) {
 	jwt, err := t.JWT()
 	if err != nil {
 		for i := range v.opts.Providers {
-			if p := v.opts.Providers[i]; p.Opaque && len(t.Raw) <= MaxLength && t.Opaque() {
+			if p := v.opts.Providers[i]; p.Opaque && t.Opaque() {
 				return p, nil
 			}
 		}

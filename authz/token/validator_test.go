@@ -503,3 +503,20 @@ func BenchmarkHit(b *testing.B) {
 }
 
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func TestMaxBytes(t *testing.T) {
+	v := token.NewValidator(token.Options{Providers: []token.Provider{
+		{Name: "small", Opaque: true, MaxBytes: 2000, Verifier: answering(&token.Identity{Subject: "alice"}, nil)},
+		{Name: "default", Issuer: "https://idp.test", Verifier: answering(&token.Identity{Subject: "alice"}, nil)},
+	}})
+	if v.MaxBytes() != token.DefaultMaxLength {
+		t.Errorf("the longest is %d", v.MaxBytes())
+	}
+	if _, err := v.Validate(t.Context(), strings.Repeat("a", 2000), nil); err != nil {
+		t.Errorf("of that length: %v", err)
+	}
+	_, err := v.Validate(t.Context(), strings.Repeat("a", 2001), nil)
+	if mustBeInvalid(t, err); err == nil || !strings.Contains(err.Error(), "2000") || !strings.Contains(err.Error(), "max_token_bytes") {
+		t.Errorf("longer: %v", err)
+	}
+}

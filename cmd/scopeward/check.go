@@ -68,7 +68,7 @@ func check(o config.Options) (report, error) {
 	case err != nil:
 		return report{}, err
 	case f.Config != nil:
-		return report{rules: f.Policy.Rules(), warnings: f.Config.Sharing.Warnings, doubts: f.Config.Doubts}, nil
+		return report{rules: f.Policy.Rules(), warnings: f.Config.Warnings(), doubts: f.Config.Doubts}, nil
 	default:
 		return report{rules: f.Policy.Rules()}, nil
 	}

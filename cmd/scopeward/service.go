@@ -190,7 +190,7 @@ func (s *service) warn(f config.Files) {
 			s.log.Warn("a rule is not enforced: it has mode: audit", slog.String("rule", rule.Pos.String()))
 		}
 	}
-	for _, warning := range slices.Concat(f.Config.Sharing.Warnings, f.Config.Doubts) {
+	for _, warning := range slices.Concat(f.Config.Warnings(), f.Config.Doubts) {
 		s.log.Warn(warning.Message, slog.String("setting", warning.Pos.String()))
 	}
 }

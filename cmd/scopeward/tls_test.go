@@ -32,7 +32,7 @@ import (
 func tlsService(t *testing.T, dir, settings string) (s *service, address string, log *process.Output) {
 	t.Helper()
 	file := filepath.Join(dir, "scopeward.yaml")
-	text := strings.Replace(tlsConfig(settings), "audiences", "validation: profile, audiences", 1) // needs no keys
+	text := strings.Replace(tlsConfig(settings), "audiences", "validation: profile, opaque: false, audiences", 1) // needs no keys
 	pki.Write(t, file, []byte(text))
 	o := config.Options{File: file}
 	f, err := config.Load(o)

@@ -49,13 +49,13 @@ func TestTrace(t *testing.T) {
 		status             int
 		want               []string
 	}{
-		"profile":       {"profile", "GET", tokentest.ProfilePath, opaque, 200, []string{`"allow"`, `"miss"`}},
+		"profile":       {corpus.OpaqueProfile, "GET", tokentest.ProfilePath, opaque, 200, []string{`"allow"`, `"miss"`}},
 		"introspection": {"introspection", "POST", tokentest.IntrospectionPath, opaque, 200, []string{`"allow"`, `"miss"`}},
 		"an unknown key": {"jwks", "GET", tokentest.KeysPath, func(idp *tokentest.Provider) (raw, answer string) {
 			idp.Rotate()
 			return idp.Mint(nil, nil), idp.JWKS()
 		}, 200, []string{`"allow"`, `"miss"`}},
-		"a fault": {"profile", "GET", tokentest.ProfilePath, opaque, 500, []string{`"unavailable"`, `"500"`}},
+		"a fault": {corpus.OpaqueProfile, "GET", tokentest.ProfilePath, opaque, 500, []string{`"unavailable"`, `"500"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			receiver := otlp.NewReceiver(t)

@@ -14,6 +14,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/redis"
+	"scopeward/authz/token"
 	"scopeward/internal/strictyaml"
 )
 
@@ -82,6 +83,9 @@ type Provider struct {
 	Timeout       time.Duration
 	ScopeClaims   []string
 	Opaque        bool
+	AnyPurpose    bool // ID tokens count, too
+	Email         token.EmailRule
+	MaxTokenBytes int
 	RootCAs       *x509.CertPool // nil: those of the system
 	JWKS          JWKS
 	ProfileURL    string
@@ -184,7 +188,8 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		Name: string(p.Name.Value), Issuer: string(p.Issuer.Value), Validation: string(p.Validation.Value),
 		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: stringsOf(p.ScopeClaims),
 		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout, Opaque: *p.Opaque,
-		JWKS:          JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh.Value, p.JWKS.MaxStale.Value},
+		JWKS:       JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh.Value, p.JWKS.MaxStale.Value},
+		AnyPurpose: p.Purpose.Value == "any", Email: token.EmailRule(p.Email.Value), MaxTokenBytes: p.MaxTokenBytes.Value,
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value)},
 	}
@@ -285,6 +290,27 @@ func (c *Config) Shown() (map[string]any, error) {
 func (r rateLimitSection) hops() authz.Hops {
 	appends := map[text]authz.EnvoyAppends{"auto": authz.AppendsAuto, "always": authz.AppendsAlways, "never": authz.AppendsNever}
 	return authz.Hops{Trusted: r.TrustedHops.Value, Appends: appends[r.EnvoyAppends.Value]}
+}
+
+// Warnings are what an operator should know of settings that are allowed.
+func (c *Config) Warnings() strictyaml.Problems {
+	warnings := c.Sharing.Warnings
+	for _, l := range c.document.Providers {
+		p := l.Value
+		if len(p.Audiences) > 0 {
+			continue
+		}
+		pos, advice := l.Pos, "name your API's audiences"
+		if p.Validation.Pos.Line > 0 {
+			pos = p.Validation.Pos
+		}
+		if p.Validation.Value == ValidateProfile {
+			advice = "a profile can't tell which; prefer validation: introspection with audiences, or jwks+profile"
+		}
+		warnings = append(warnings, strictyaml.Problem{Pos: pos, Message: fmt.Sprintf(
+			"provider %q has no audiences: a token that another application got from it passes, too; %s", p.Name.Value, advice)})
+	}
+	return warnings
 }
 
 // HeaderNames are the headers that an allowed request carries, in lower case, sorted.

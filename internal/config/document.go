@@ -73,20 +73,23 @@ type tlsSection struct {
 // providerSection is an identity provider. A token goes to the one that its issuer
 // names; a token that is no JWT to the one that takes opaque tokens.
 type providerSection struct {
-	Name          located            `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
-	Issuer        located            `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
-	Validation    located            `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662."`
-	Audiences     []text             `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
-	Algorithms    []located          `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
-	ClockSkew     *time.Duration     `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
-	Timeout       *time.Duration     `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
-	ScopeClaims   []located          `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
-	Opaque        *bool              `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
-	CA            located            `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
-	Insecure      bool               `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
-	JWKS          jwksEndpoint       `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
-	Profile       profileEndpoint    `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
-	Introspection introspectEndpoint `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
+	Name          located                  `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
+	Issuer        located                  `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
+	Validation    located                  `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662."`
+	Audiences     []text                   `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
+	Algorithms    []located                `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
+	ClockSkew     *time.Duration           `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
+	Timeout       *time.Duration           `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
+	ScopeClaims   []located                `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
+	Opaque        *bool                    `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
+	Purpose       located                  `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
+	Email         located                  `yaml:"email" default:"unless_unverified" doc:"Which e-mail address becomes identity.email. verified: one of which the provider says so (email_verified: true). unless_unverified: unless it says that it is not. any: each."`
+	MaxTokenBytes *strictyaml.Located[int] `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`
+	CA            located                  `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
+	Insecure      bool                     `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
+	JWKS          jwksEndpoint             `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
+	Profile       profileEndpoint          `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
+	Introspection introspectEndpoint       `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
 }
 
 // jwksEndpoint is where a provider's keys are: a URL or a file.

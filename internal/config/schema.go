@@ -2,6 +2,7 @@ package config
 
 import (
 	"scopeward/authz"
+	"scopeward/authz/token"
 	"scopeward/authz/token/shared"
 	"scopeward/internal/strictyaml"
 )
@@ -54,6 +55,10 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("audiences").Items()["minLength"] = 1
 	s.Property("ca")["minLength"] = 1
 	orReference(s.Property("validation"), oneOf(validations))
+	orReference(s.Property("purpose"), oneOf(purposes))
+	orReference(s.Property("email"), oneOf(emails))
+	s.Property("max_token_bytes")["minimum"] = 1024
+	s.Property("max_token_bytes")["maximum"] = token.MaxLength
 	orReference(s.Property("algorithms").Items(), oneOf(Asymmetric))
 	validatedBy := func(modes ...string) strictyaml.JSONSchema {
 		return strictyaml.JSONSchema{"properties": map[string]any{"validation": oneOf(modes)}} // or absent

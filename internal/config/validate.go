@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"scopeward/authz"
+	"scopeward/authz/token"
 	"scopeward/internal/strictyaml"
 )
 
@@ -32,6 +33,8 @@ var (
 	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection}
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
+	purposes    = []string{"access", "any"}
+	emails      = []string{"verified", "unless_unverified", "any"}
 	logLevels   = []string{"debug", "info", "warn", "error"}
 	servers     = []string{ServerNative, ServerGRPCGo}
 	logFormats  = []string{"json", "text"}
@@ -71,6 +74,9 @@ func (d *document) setDefaults() {
 
 func (p *providerSection) setDefaults() {
 	setDefault(&p.Validation, ValidateJWKS)
+	setDefault(&p.Purpose, "access")
+	setDefault(&p.Email, "unless_unverified")
+	setPointer(&p.MaxTokenBytes, token.DefaultMaxLength)
 	if p.Algorithms == nil {
 		p.Algorithms = []located{{Value: "RS256"}}
 	}
@@ -308,6 +314,15 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 		v.add(pos(located{}), "provider %q: timeout must be longer than 0s", p.Name.Value)
 	}
 	v.keyTimes(p.JWKS)
+	v.oneOf("purpose", p.Purpose, purposes...)
+	v.oneOf("email", p.Email, emails...)
+	if n := p.MaxTokenBytes; n.Value < 1024 || n.Value > token.MaxLength {
+		v.add(n.Pos, "provider %q: max_token_bytes must lie between 1024 and %d", p.Name.Value, token.MaxLength)
+	}
+	if *p.Opaque && mode == ValidateProfile && len(p.Audiences) > 0 {
+		v.add(pos(p.Validation), "provider %q: a profile tells no audience, so that audiences would not hold for tokens that are no JWT: "+
+			"write opaque: false if its tokens are JWTs, use validation: introspection, or remove audiences (then a token of any client passes)", p.Name.Value)
+	}
 	if *p.Opaque && jwks {
 		v.add(pos(located{}), "provider %q: opaque: true needs validation: profile or introspection; keys say nothing of a token that is no JWT", p.Name.Value)
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -161,9 +162,12 @@ func (a adviser) when(claim string) string {
 func dates(claims map[string]any) map[string]time.Time {
 	found := map[string]time.Time{}
 	for name, value := range claims {
-		seconds, ok := value.(float64)
-		if ok && slices.Contains([]string{"exp", "nbf", "iat", "auth_time", "updated_at"}, name) && math.Abs(seconds) < 253402300800 {
-			found[name] = time.Unix(int64(seconds), 0)
+		seconds, ok := value.(int64)
+		if fraction, isFloat := value.(float64); isFloat && math.Abs(fraction) < 253402300800 {
+			seconds, ok = int64(fraction), true
+		}
+		if ok && slices.Contains([]string{"exp", "nbf", "iat", "auth_time", "updated_at"}, name) && max(seconds, -seconds) < 253402300800 {
+			found[name] = time.Unix(seconds, 0)
 		}
 	}
 	return found
@@ -220,8 +224,8 @@ func quoted(value any) string {
 		}
 		return "{" + strings.Join(all, ", ") + "}"
 	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1e15 {
-			return fmt.Sprintf("%.0f", v)
+		if math.Abs(v) < 1e15 {
+			return strconv.FormatFloat(v, 'f', -1, 64)
 		}
 	}
 	return fmt.Sprint(value)

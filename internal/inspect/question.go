@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,7 +100,7 @@ func (o Question) withToken(q explain.Question, claims map[string]any, stdin io.
 		raw = strings.TrimSpace(line)
 	}
 	raw = strings.TrimPrefix(raw, "Bearer ")
-	if _, err := token.FromAuthorization("Bearer " + raw); err != nil {
+	if _, err := token.FromAuthorization("Bearer "+raw, token.MaxLength); err != nil {
 		return q, nil, fmt.Errorf("--token has no bearer token: %w", err)
 	}
 	t := token.Parse(raw)
@@ -118,7 +117,7 @@ func (o Question) withToken(q explain.Question, claims map[string]any, stdin io.
 		if issuer == "" {
 			issuer = "any" // it is missing, which the rules will say
 		}
-		_, err = token.Rules{Issuer: issuer, AnyAudience: true}.Identity(jwt.Claims)
+		_, err = token.Rules{Issuer: issuer, AnyAudience: true}.For(jwt).Identity(jwt.Claims)
 	}
 	if err != nil {
 		q.Token, q.TokenFault = policy.TokenInvalid, err.Error()
@@ -167,11 +166,12 @@ func readClaims(flags []string) (map[string]any, error) {
 		if !ok || name == "" {
 			return nil, errors.New("--claim must be name=value")
 		}
-		var value any
-		if slices.Contains(textual, name) || json.Unmarshal([]byte(text), &value) != nil {
-			value = text
+		claims[name] = text
+		if read, err := token.ReadClaims([]byte(`{"value":` + text + `}`)); err == nil && !slices.Contains(textual, name) {
+			if all := read.Map(); len(all) == 1 {
+				claims[name] = all["value"]
+			}
 		}
-		claims[name] = value
 	}
 	return claims, nil
 }

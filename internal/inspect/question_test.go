@@ -100,7 +100,12 @@ func TestIdentitiesAgree(t *testing.T) {
 		"null sub":      {"sub": nil},
 		"empty sub":     {"sub": ""},
 		"bad scope":     {"scope": `a"b`},
-		"mixed scp":     {"scp": []any{"a", 1.}},
+		"mixed scp":     {"scp": []any{"a", 1.5, "b c", ""}},
+		"spaces":        {"sub": " a"},
+		"no names":      {"sub": "a", "email": []any{"a@b.test"}, "client_id": 7.5, "azp": "a\u00a0"},
+		"null scopes":   {"scope": nil},
+		"null issuer":   {"sub": "a", "email": "a@b.test", "email_verified": nil},
+		"numbers":       {"big": int64(1234567890123456789), "huge": uint64(18446744073709551615)},
 		"repeated":      {"scope": "a b a"},
 		"control":       {"sub": "a\nb"},
 	} {

@@ -40,7 +40,7 @@ func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running 
 			continue
 		}
 		built := &Provider{
-			Provider:   token.Provider{Name: p.Name, CacheKey: p.ID, Issuer: p.Issuer, Opaque: p.Opaque},
+			Provider:   token.Provider{Name: p.Name, CacheKey: p.ID, Issuer: p.Issuer, Opaque: p.Opaque, MaxBytes: p.MaxTokenBytes},
 			Validation: p.Validation,
 		}
 		log := log.With(slog.String("provider", p.Name))
@@ -65,6 +65,8 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 		Audiences:   p.Audiences,
 		ClockSkew:   p.ClockSkew,
 		ScopeClaims: p.ScopeClaims,
+		AnyPurpose:  p.AnyPurpose,
+		Email:       p.Email,
 	}
 	byKeys := func() token.Verifier {
 		built.Keys = jwks.New(jwks.Options{

@@ -2,7 +2,9 @@ package strictyaml
 
 import (
 	"encoding"
+	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -288,8 +290,8 @@ func (d *decoder) pairs(n *yaml.Node, f func(name string, key, value *yaml.Node)
 	}
 }
 
-// any gives what encoding/json would: nil, bool, float64, string, []any or
-// map[string]any.
+// any gives what encoding/json would: nil, bool, string, []any, map[string]any, or an
+// exact number (see exactNumber).
 func (d *decoder) any(n *yaml.Node) any {
 	child := func(n *yaml.Node) (x any) {
 		if n, ok := d.enter(n); ok {
@@ -316,14 +318,35 @@ func (d *decoder) any(n *yaml.Node) any {
 	case "!!bool":
 		return strings.EqualFold(n.Value, "true")
 	case "!!int", "!!float":
-		f, err := strconv.ParseFloat(n.Value, 64)
+		number, err := exactNumber(n.Value)
 		if err != nil {
 			d.problem(n, "number %s cannot be read: write it in decimal, or quote it", n.Value)
 		}
-		return f
+		return number
 	default:
 		return n.Value
 	}
+}
+
+// exactNumber gives a number as the claims of a token have it: an int64 or a uint64 without
+// fraction and exponent, else a float64; what does not fit, or would as a float64 be the
+// same as neighbouring integers, is a json.Number.
+func exactNumber(text string) (any, error) {
+	if decimal.MatchString(text) {
+		text = strings.TrimPrefix(text, "+")
+		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return i, nil
+		}
+		if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+			return u, nil
+		}
+		return json.Number(text), nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if size := math.Abs(f); err == nil && 1<<53 <= size && size < 1<<64 {
+		return json.Number(text), nil
+	}
+	return f, err
 }
 
 // describe names what stands at a node, for messages.

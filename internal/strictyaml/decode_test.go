@@ -71,7 +71,7 @@ func TestDecode(t *testing.T) {
 		"located list": {"wheres:\n- a\n-  b", config{Wheres: []Located[string]{{"a", Pos{"f", 2, 3}}, {"b", Pos{"f", 3, 4}}}}},
 		"text place":   {"expr: a b", config{Expr: Text{Value: "a b", Pos: Pos{"f", 1, 7}}}},
 		"one struct":   {"blocks: {value: 1}", config{Blocks: OneOrMore[Located[inner]]{{inner{1}, Pos{"f", 1, 9}}}}},
-		"any":          {"any: {a: [1, 2.5, x, true, null, {b: ~}]}", config{Any: map[string]any{"a": []any{1.0, 2.5, "x", true, nil, map[string]any{"b": nil}}}}},
+		"any":          {"any: {a: [1, 2.5, x, true, null, {b: ~}]}", config{Any: map[string]any{"a": []any{int64(1), 2.5, "x", true, nil, map[string]any{"b": nil}}}}},
 		"claims":       {"claims: {org: x, none: null}", config{Claims: map[string]any{"org": "x", "none": nil}}},
 		"CRLF":         {"name: x\r\ntags:\r\n- a\r\n", config{Name: "x", Tags: []string{"a"}}},
 		"BOM":          {"\uFEFFwhere: x", config{Where: Located[string]{"x", Pos{"f", 1, 8}}}},

@@ -65,7 +65,7 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id.Subject != "ci" || id.ScopeText() != "write:deploy" || id.ClaimText("team") != "ops" || id.ClaimText("level") != "3" || id.Provider != "keys" {
+	if id.Subject != "ci" || id.ScopeText() != "write:deploy" || id.Claims()["team"] != "ops" || id.Claims()["level"] != int64(3) || id.Provider != "keys" {
 		t.Errorf("the identity is %+v", id)
 	}
 	if id, err := v.Verify(t.Context(), token.Parse("b")); err != nil || id.Subject != "probe" || len(id.Scopes) != 0 {

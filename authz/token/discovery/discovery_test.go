@@ -94,7 +94,7 @@ func TestLookup(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			i := newIssuer(t)
 			i.serve(test.pages)
-			m, err := Lookup(t.Context(), provider.New(provider.Options{}), i.URL+test.path, false)
+			m, err := Lookup(t.Context(), provider.New(provider.Options{MayBeAbsent: true}), i.URL+test.path, false)
 			if test.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fails) {
 					t.Fatalf("the error is %v", err)
@@ -123,7 +123,7 @@ func TestLookup(t *testing.T) {
 
 func TestLookupRefusesIssuers(t *testing.T) {
 	for _, issuer := range []string{"", "acme", "https://a.example/?x=1", "https://a.example/#x", "https://u:p@a.example"} {
-		if _, err := Lookup(t.Context(), provider.New(provider.Options{}), issuer, false); err == nil {
+		if _, err := Lookup(t.Context(), provider.New(provider.Options{MayBeAbsent: true}), issuer, false); err == nil {
 			t.Errorf("%q is looked up", issuer)
 		}
 	}
@@ -176,7 +176,7 @@ func (c *clock) pass(d time.Duration) {
 
 func TestSource(t *testing.T) {
 	i, clock := newIssuer(t), newClock()
-	s := New(Options{Issuer: i.URL, Client: provider.New(provider.Options{Now: clock.now}), Now: clock.now})
+	s := New(Options{Issuer: i.URL, Client: provider.New(provider.Options{MayBeAbsent: true, Now: clock.now}), Now: clock.now})
 	i.serve(map[string]string{oidc: "500"})
 	for range 3 { // one look-up, however many ask
 		if url, err := s.JWKS(t.Context()); err == nil || !unavailableError(err) || !strings.Contains(err.Error(), "jwks.url") {
@@ -227,7 +227,7 @@ func TestSource(t *testing.T) {
 // TestWithoutMetadata checks that Kinde's places count where there are no metadata at all.
 func TestWithoutMetadata(t *testing.T) {
 	i := newIssuer(t)
-	s := New(Options{Issuer: i.URL + "/", Client: provider.New(provider.Options{})})
+	s := New(Options{Issuer: i.URL + "/", Client: provider.New(provider.Options{MayBeAbsent: true})})
 	for want, find := range map[string]func(context.Context) (string, error){
 		"/.well-known/jwks": s.JWKS, "/oauth2/v2/user_profile": s.Profile, "/oauth2/introspect": s.Introspection,
 	} {
@@ -248,7 +248,7 @@ func TestTooLate(t *testing.T) {
 		fmt.Fprintf(w, `{"issuer":"http://%s","jwks_uri":"http://%[1]s/k"}`, r.Host)
 	}))
 	defer server.Close()
-	s := New(Options{Issuer: server.URL, Client: provider.New(provider.Options{})})
+	s := New(Options{Issuer: server.URL, Client: provider.New(provider.Options{MayBeAbsent: true})})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.JWKS(ctx); !unavailableError(err) {

@@ -144,7 +144,7 @@ func read(ctx context.Context, client *provider.Client, place, issuer string, in
 		Place: place, Issuer: named, JWKS: d.Text("jwks_uri"), Userinfo: d.Text("userinfo_endpoint"),
 		Introspection: d.Text("introspection_endpoint"), Token: d.Text("token_endpoint"), Device: d.Text("device_authorization_endpoint"),
 	}
-	m.Algorithms, _ = d.Texts("id_token_signing_alg_values_supported")
+	m.Algorithms, _, _ = d.Texts("id_token_signing_alg_values_supported")
 	return m, m.check(insecure)
 }
 

@@ -24,7 +24,7 @@ const (
 type Options struct {
 	Issuer   string           // whose metadata are read; without placeholders
 	Insecure bool             // endpoints without TLS are used beyond this machine, too
-	Client   *provider.Client // sends the requests
+	Client   *provider.Client // sends the requests; it has MayBeAbsent
 	Refresh  time.Duration    // between look-ups in the background; default 1 h
 	Logger   *slog.Logger     // default: discard
 	Now      func() time.Time // default time.Now

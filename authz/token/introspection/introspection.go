@@ -4,13 +4,13 @@ package introspection
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"maps"
+	"math"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
@@ -29,8 +29,14 @@ type Options struct {
 
 // Verifier asks the provider about each token.
 type Verifier struct {
-	opts Options
+	opts     Options
+	warnings *provider.Warnings
+	inactive atomic.Int32 // answers so far, while all said that the token is not active; negative: one said otherwise
 }
+
+// suspicious is how many tokens a provider must call inactive, and none active, until
+// somebody is told: it may keep what it knows from us.
+const suspicious = 5
 
 // New makes a verifier.
 func New(opts Options) *Verifier {
@@ -46,7 +52,7 @@ func New(opts Options) *Verifier {
 	if len(opts.Rules.ScopeClaims) == 0 {
 		opts.Rules.ScopeClaims = token.DefaultScopeClaims()
 	}
-	return &Verifier{opts}
+	return &Verifier{opts: opts, warnings: provider.NewWarnings(opts.Logger, nil)}
 }
 
 // Verify implements [token.Verifier]. The answer's active must be a JSON boolean;
@@ -63,72 +69,76 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	}
 	answer, err := v.ask(ctx, t.Raw)
 	if err != nil {
-		// The client has said once that it leaves the provider alone.
-		if unavailable, ok := err.(*token.UnavailableError); ok && !errors.Is(err, provider.ErrSkipped) {
-			v.opts.Logger.Warn("cannot introspect a token", "error", unavailable)
-		}
+		v.warnings.Unavailable("cannot introspect a token", err)
 		return nil, err
 	}
-	readNumbers(answer)
-	if sub, ok := answer["sub"]; ok && own["sub"] != nil && own["sub"] != sub {
+	active, _ := answer.Get("active")
+	if v.note(active == true); active != true {
+		return nil, token.Invalidf("the provider says that it is not active")
+	}
+	if own.States("sub") && answer.States("sub") && own.Text("sub") != answer.Text("sub") {
 		return nil, token.Invalidf("the provider states another subject than the token (sub)")
 	}
-	stated, err := token.NewClaims(v.merge(own, answer))
+	rules := v.opts.Rules
+	rules.Email = token.EmailAny
+	id, err := rules.Identity(v.merge(own, answer))
 	if err != nil {
 		return nil, err
 	}
-	return v.opts.Rules.Identity(stated)
+	id.Email = v.opts.Rules.EmailOf(id.Email, own, answer)
+	return id, nil
+}
+
+// note says once that the provider has called every token inactive.
+func (v *Verifier) note(active bool) {
+	switch {
+	case active:
+		v.inactive.Store(math.MinInt32)
+	case v.inactive.Add(1) == suspicious:
+		v.opts.Logger.Warn("the provider has called every token inactive so far: may our client_id see the tokens of other clients? (Keycloak: it must be in their aud)",
+			slog.String("client_id", v.opts.ClientID), slog.Int("tokens", suspicious))
+	}
 }
 
 // Outage implements [token.Patient].
 func (v *Verifier) Outage() *token.UnavailableError { return v.opts.Client.Outage() }
 
-// fromJWT returns the claims of a token that is a JWT, and nil for another one.
+// fromJWT returns the claims of a token that is a JWT, and none for another one.
 // One that has expired, or is of another issuer, needs no request.
-func (v *Verifier) fromJWT(given *token.Token) (map[string]any, error) {
+func (v *Verifier) fromJWT(given *token.Token) (token.Claims, error) {
 	if given.Opaque() {
-		return nil, nil
+		return token.Claims{}, nil
 	}
 	t, err := given.JWT()
 	if err != nil {
-		return nil, err
+		return token.Claims{}, err
 	}
-	rules := v.opts.Rules
-	if !t.Claims.Has("aud") {
+	rules := v.opts.Rules.For(t)
+	if !t.Claims.States("aud") {
 		rules.Audiences, rules.AnyAudience = nil, true // the answer may have it
 	}
 	if _, err := rules.Identity(t.Claims); err != nil {
-		return nil, err
+		return token.Claims{}, err
 	}
-	return t.Claims.Map(), nil
+	return t.Claims, nil
 }
 
 // merge takes from the token what the answer does not state. Scopes come from
 // one of them only: a claim that ranks higher must not add to what was stated.
-func (v *Verifier) merge(own, answer map[string]any) map[string]any {
-	if own == nil {
-		return answer
+func (v *Verifier) merge(own, answer token.Claims) token.Claims {
+	if slices.ContainsFunc(v.opts.Rules.ScopeClaims, answer.Has) {
+		own = own.Without(v.opts.Rules.ScopeClaims...)
 	}
-	for _, name := range v.opts.Rules.ScopeClaims {
-		if has(answer, name) {
-			for _, name := range v.opts.Rules.ScopeClaims {
-				delete(own, name)
-			}
-			break
-		}
-	}
-	maps.Copy(own, answer)
-	return own
+	return answer.Over(own)
 }
 
-func has(m map[string]any, name string) bool { _, ok := m[name]; return ok }
-
-// ask introspects the token, and returns what the provider states of an active one.
-func (v *Verifier) ask(ctx context.Context, raw string) (map[string]any, error) {
+// ask introspects the token, and returns the provider's answer, which says whether it is
+// active.
+func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
 	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}.Encode()
 	req, err := http.NewRequest(http.MethodPost, v.opts.URL, strings.NewReader(form))
 	if err != nil {
-		return nil, &token.UnavailableError{Reason: "the URL of the introspection is not valid"}
+		return token.Claims{}, &token.UnavailableError{Reason: "the URL of the introspection is not valid"}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -139,44 +149,29 @@ func (v *Verifier) ask(ctx context.Context, raw string) (map[string]any, error) 
 	req.SetBasicAuth(url.QueryEscape(v.opts.ClientID), url.QueryEscape(v.opts.ClientSecret))
 	resp, err := v.opts.Client.Do(ctx, req)
 	if err != nil {
-		return nil, err
+		return token.Claims{}, err
 	}
 	return read(resp)
 }
 
-func read(resp *provider.Response) (map[string]any, error) {
-	switch resp.Status {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, resp.Unavailable("the provider refuses our client_id and client_secret (%d): check the configuration", resp.Status)
+func read(resp *provider.Response) (token.Claims, error) {
+	code := resp.Error()
+	switch {
+	case resp.Status == http.StatusOK:
+	case resp.Status == http.StatusUnauthorized, resp.Status == http.StatusForbidden && code != "":
+		return token.Claims{}, resp.Unavailable("the provider refuses our client_id and client_secret (%d): check the configuration", resp.Status)
+	// What is wrong is this token, of which the provider does not know the kind.
+	case resp.Status == http.StatusBadRequest && (code == "unsupported_token_type" || code == "invalid_token"):
+		return token.Claims{}, token.Invalidf("the provider refuses it (%d, %s)", resp.Status, code)
 	default:
-		return nil, resp.Unavailable("the provider answers %d to an introspection", resp.Status)
+		return token.Claims{}, resp.Unexpected("an introspection", "introspection.url")
 	}
 	claims, err := token.ReadClaims(resp.Body)
 	if err != nil {
-		return nil, resp.Unavailable("the provider's answer cannot be read: %v", err)
+		return token.Claims{}, resp.Unavailable("the provider's answer cannot be read: %v", err)
 	}
-	answer := claims.Map()
-	active, ok := answer["active"].(bool)
-	switch kind, _ := answer["token_type"].(string); {
-	case !ok:
-		return nil, resp.Unavailable("the provider's answer does not say whether the token is active")
-	case !active:
-		return nil, token.Invalidf("the provider says that it is not active")
-	case strings.EqualFold(kind, "refresh_token"), strings.EqualFold(kind, "id_token"):
-		return nil, token.Invalidf("it is not an access token (token_type)")
+	if active, _ := claims.Get("active"); active != true && active != false {
+		return token.Claims{}, resp.Unavailable("the provider's answer does not say whether the token is active")
 	}
-	return answer, nil
-}
-
-// readNumbers turns dates that are strings of digits into numbers. Anything else
-// stays, and is refused as a claim of a wrong type.
-func readNumbers(answer map[string]any) {
-	for _, name := range []string{"exp", "iat", "nbf"} {
-		if s, ok := answer[name].(string); ok {
-			if n, err := strconv.ParseUint(s, 10, 63); err == nil {
-				answer[name] = float64(n)
-			}
-		}
-	}
+	return claims.LenientDates(), nil
 }

@@ -89,7 +89,15 @@ func TestAnswers(t *testing.T) {
 		{200, `{"active":true,"aud":"api","exp":"1e99"}`, "invalid"},
 		{200, `{"active":true,"aud":"api","exp":"-1"}`, "invalid"},
 		{200, `{"active":true,"aud":"api","exp":""}`, "invalid"},
-		{200, `{"active":true,"aud":"api","exp":null}`, "invalid"},
+		{200, `{"active":true,"aud":"api","exp":null,"nbf":null,"iat":null,"sub":null,"iss":null,"email":["a@b.test"]}`, "valid"},
+		{200, `{"active":true,"aud":"api","exp":0}`, "valid"}, {200, `{"active":true,"aud":"api","exp":"0"}`, "valid"},
+		{200, `{"active":true,"aud":null}`, "invalid"},
+		{200, `{"active":true,"aud":"api","cnf":{"jkt":"x"}}`, "invalid"}, {200, `{"active":true,"aud":"api","cnf":null}`, "invalid"},
+		{200, `{"active":true,"aud":"api","token_type":"DPoP"}`, "invalid"}, {200, `{"active":true,"aud":"api","token_type":"Bearer"}`, "valid"},
+		{200, `{"active":true,"aud":"api","token_use":"refresh_token"}`, "invalid"}, {200, `{"active":true,"aud":"api","token_usage":"refresh_token"}`, "invalid"},
+		{200, `{"active":true,"aud":"api","token_use":"id_token"}`, "invalid"}, {200, `{"active":true,"aud":"api","token_type":"Refresh"}`, "invalid"},
+		{200, `{"active":true,"aud":"api","token_type":"urn:ietf:params:oauth:token-type:refresh_token"}`, "invalid"},
+		{400, `{"error":"unsupported_token_type"}`, "invalid"}, {400, `{"error":"invalid_request"}`, "unknown"}, {403, `<html>`, "unknown"},
 		{200, `{"active":true,"aud":"api","exp":99999999999999}`, "invalid"},
 		{200, `{"active":true}`, "invalid"}, // an audience is configured
 		{200, `{"active":true,"aud":"other"}`, "invalid"},
@@ -254,4 +262,74 @@ func FuzzIntrospection(f *testing.F) {
 			t.Fatalf("unsound identity %+v", id)
 		}
 	})
+}
+
+// What the answer does not state comes from the token; null states nothing.
+func TestNullAndEmailOfBoth(t *testing.T) {
+	idp := tokentest.New(t)
+	type m = map[string]any
+	for name, c := range map[string]struct {
+		token         m
+		answer, email string
+		scopes        []string
+	}{
+		"null":                        {m{"email": "a@b.test"}, `{"active":true,"sub":null,"aud":null,"exp":null,"email":null}`, "a@b.test", []string{"read:users"}},
+		"a scope of null is empty":    {nil, `{"active":true,"scope":null}`, "", nil},
+		"the answer repeats it":       {m{"email": "a@b.test", "email_verified": false}, `{"active":true,"email":"a@b.test"}`, "", []string{"read:users"}},
+		"another address, unverified": {m{"email": "x@b.test", "email_verified": false}, `{"active":true,"email":"a@b.test"}`, "", []string{"read:users"}},
+		"null is not verified":        {m{"email": "a@b.test", "email_verified": true}, `{"active":true,"email_verified":null}`, "", []string{"read:users"}},
+		"an odd scope":                {nil, `{"active":true,"scope":["a",7,"b c","PS Emeriti",null]}`, "", []string{"a"}},
+	} {
+		idp.Handle(tokentest.IntrospectionPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.answer) })
+		id, err := introspection.New(options(idp, tokentest.Audience)).Verify(t.Context(), token.Parse(idp.Mint(c.token, nil)))
+		if err != nil || id.Email != c.email || !cmp.Equal(id.Scopes, c.scopes) || id.Subject != "alice" {
+			t.Errorf("%s: got %+v, %v", name, id, err)
+		}
+	}
+}
+
+// That each token is inactive is said once, unless one was active.
+func TestAllInactive(t *testing.T) {
+	idp := tokentest.New(t)
+	for name, c := range map[string]struct {
+		first string
+		want  int
+	}{"all": {`{"active":false}`, 1}, "but one": {`{"active":true}`, 0}} {
+		var log strings.Builder
+		opts := options(idp)
+		opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		v := introspection.New(opts)
+		for i := range 20 {
+			answer := `{"active":false}`
+			if i == 0 {
+				answer = c.first
+			}
+			idp.Handle(tokentest.IntrospectionPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })
+			_, _ = v.Verify(t.Context(), token.Parse("opaque"))
+		}
+		if n := strings.Count(log.String(), "every token inactive"); n != c.want {
+			t.Errorf("%s: said %d times: %s", name, n, log.String())
+		}
+	}
+}
+
+// Warnings are limited by class: a client can't flood the log.
+func TestWarningsAreLimited(t *testing.T) {
+	idp := tokentest.New(t)
+	var log strings.Builder
+	opts := options(idp)
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	v := introspection.New(opts)
+	for i := range 50 {
+		idp.Handle(tokentest.IntrospectionPath, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			if i%2 == 0 {
+				_, _ = io.WriteString(w, `{"error":"unsupported_token_type"}`)
+			}
+		})
+		_, _ = v.Verify(t.Context(), token.Parse("opaque"))
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("the log has %d lines: %s", n, log.String())
+	}
 }

@@ -30,7 +30,7 @@ func (v *Verifier) Verify(ctx context.Context, given *token.Token) (*token.Ident
 		return nil, err
 	}
 	// Cheap, and what has expired needs no key: it must not cause a fetch.
-	id, err := v.Rules.Identity(t.Claims)
+	id, err := v.Rules.For(t).Identity(t.Claims)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (v *Verifier) Diagnose(ctx context.Context, given *token.Token) []token.Che
 		return nil // which the form says already
 	}
 	header := v.accepts(t)
-	checks := append([]token.Check{{Name: token.CheckAlgorithm, Err: header}}, v.Rules.Diagnose(t.Claims)...)
+	checks := append([]token.Check{{Name: token.CheckAlgorithm, Err: header}}, v.Rules.For(t).Diagnose(t.Claims)...)
 	if header != nil {
 		return checks // no key is looked for
 	}

@@ -105,6 +105,9 @@ func TestHostileTokens(t *testing.T) {
 	v.Algorithms = append([]string{"none", "None", "", "HS256", "HS384", "HS512", "dir"}, allAlgorithms...) // even if configured
 	for name, raw := range idp.Hostile(evil) {
 		id, err := v.Verify(t.Context(), token.Parse(raw))
+		if unavailable, ok := errors.AsType[*token.UnavailableError](err); ok && unavailable.Charged && id == nil {
+			continue // its key may be published yet
+		}
 		mustBeInvalid(t, name, id, err)
 	}
 	big := tokentest.Compact(`{"alg":"RS256","kid":"`+strings.Repeat("k", 1<<20)+`"}`, payload(t, idp), signer(t, idp, "RS256")) // no header carries it

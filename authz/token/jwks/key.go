@@ -98,27 +98,51 @@ func method(alg string) jwt.SigningMethod {
 // (RFC 7518 §3.1) and EdDSA (RFC 8037), all of them asymmetric.
 func Supported(alg string) bool { return method(alg) != nil }
 
+// parsed is what a JWK Set has.
+type parsed struct {
+	keys     []key    // that can verify signatures
+	unusable []string // why others can't that were meant to
+	others   []string // why others can't that are for something else
+}
+
 // parseSet reads a JWK Set (RFC 7517 §5). Each key stands for itself: one that
-// can't be used is described in unusable and left out. It is an error if none
-// can be used.
-func parseSet(data []byte) (keys []key, unusable []string, err error) {
+// can't be used is left out. A set without any that can be used withdraws those that were
+// there before; it is an error only if its keys can't be read at all.
+func parseSet(data []byte) (p parsed, err error) {
 	members, err := splitSet(data)
 	if err != nil {
-		return nil, nil, err
+		return p, err
 	}
+	broken := 0
 	for i, member := range members {
 		k, err := parseKey(member)
-		if err != nil {
-			unusable = append(unusable, fmt.Sprintf("key %d: %v", i+1, err))
-			continue
+		why := fmt.Sprintf("key %d: %v", i+1, err)
+		switch {
+		case err == nil:
+			p.keys = append(p.keys, k)
+		case errors.Is(err, errOtherUse):
+			p.others = append(p.others, why)
+		default:
+			p.unusable = append(p.unusable, why)
+			if !errors.As(err, new(*disqualifiedError)) {
+				broken++
+			}
 		}
-		keys = append(keys, k)
 	}
-	if len(keys) == 0 {
-		return nil, unusable, fmt.Errorf("the key set has no key that can verify signatures (%d keys in all)", len(members))
+	if broken > 0 && broken == len(members) {
+		return p, fmt.Errorf("the key set has no key that can be read (%d keys in all)", len(members))
 	}
-	return keys, unusable, nil
+	return p, nil
 }
+
+// errOtherUse is the reason of a key that was never meant to verify signatures, which is
+// normal beside others.
+var errOtherUse = &disqualifiedError{"its use or key_ops are not those of a key that verifies signatures"}
+
+// disqualifiedError is the reason of a key that can be read, and must not be used.
+type disqualifiedError struct{ reason string }
+
+func (e *disqualifiedError) Error() string { return e.reason }
 
 // splitSet takes the keys out of a set without reading them, so that what is
 // wrong within one does not cost the others.
@@ -200,7 +224,7 @@ func parseKey(data []byte) (k key, err error) {
 	if m.Alg != nil {
 		k.alg = *m.Alg
 		if !Supported(k.alg) || !k.fits(k.alg) {
-			return key{}, errors.New("its alg is no signature algorithm for this key")
+			return key{}, &disqualifiedError{"its alg is no signature algorithm for this key"}
 		}
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
@@ -217,11 +241,9 @@ func parseKey(data []byte) (k key, err error) {
 func (m *members) checkPurpose() error {
 	switch {
 	case m.D != nil:
-		return errors.New("its private part is published, so that anybody could sign with it")
-	case m.Use != nil && *m.Use != "sig":
-		return errors.New("its use is not sig")
-	case m.KeyOps != nil && !slices.Contains(m.KeyOps, "verify"):
-		return errors.New("its key_ops do not include verify")
+		return &disqualifiedError{"its private part is published, so that anybody could sign with it"}
+	case m.Use != nil && *m.Use != "sig", m.KeyOps != nil && !slices.Contains(m.KeyOps, "verify"):
+		return errOtherUse
 	default:
 		return nil
 	}
@@ -241,7 +263,7 @@ func (m *members) public() (any, error) {
 	switch public := parsed.Key().(type) {
 	case *rsa.PublicKey:
 		if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return nil, fmt.Errorf("it is an RSA key of %d bits; %d to %d are accepted", bits, minRSABits, maxRSABits)
+			return nil, &disqualifiedError{fmt.Sprintf("it is an RSA key of %d bits; %d to %d are accepted", bits, minRSABits, maxRSABits)}
 		}
 		if public.E < 3 || public.E > math.MaxInt32 || public.E%2 == 0 || public.N.Bit(0) == 0 {
 			return nil, errors.New("it is not a sound RSA key")

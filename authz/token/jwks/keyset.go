@@ -37,9 +37,9 @@ type Options struct {
 	Now      func() time.Time // default time.Now
 }
 
-// KeySet holds the keys that a provider publishes. A fetch that fails, or that
-// gives no usable key, leaves the last good set in place for MaxStale. A key that
-// a good fetch no longer has is gone with it.
+// KeySet holds the keys that a provider publishes. A fetch that fails, or that gives no
+// key set, leaves the last good set in place for MaxStale. A key that a good fetch no
+// longer has, or that may no longer verify signatures, is gone with it.
 type KeySet struct {
 	opts     Options
 	current  atomic.Pointer[set] // nil until the first good fetch
@@ -131,6 +131,8 @@ func (s *KeySet) Ready() (tried bool, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch set := s.current.Load(); {
+	case s.fresh(set) && len(set.keys) == 0:
+		return true, "no keys: the provider publishes none that verifies signatures"
 	case s.fresh(set):
 		return true, ""
 	case !s.wasTried():
@@ -185,7 +187,8 @@ func (s *KeySet) has(id string) bool {
 // find returns the keys that may have signed a token: those of its kid, or, if
 // it has none, the only one that fits. It fetches the keys again for a kid that
 // it does not know, at most once in 10 s. The error is an *[token.InvalidError]
-// if the provider has no such key, else an *[token.UnavailableError].
+// if the provider has no such key, else an *[token.UnavailableError]: also where the key
+// may have been published since the last fetch.
 func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
 	if keys, err := s.held(kid, alg); err != nil || len(keys) > 0 {
 		return keys, err
@@ -203,12 +206,16 @@ func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lastErr == nil && s.fresh(s.current.Load()) {
-		// The key may be one that was published since.
-		unknown.NoCache = true
-		return nil, unknown
+	unavailable := s.unavailable()
+	if set := s.current.Load(); s.lastErr == nil && s.fresh(set) {
+		if kid != "" && slices.ContainsFunc(set.keys, func(k key) bool { return k.kid == kid }) {
+			unknown.NoCache = true // the key is there, for another algorithm
+			return nil, unknown
+		}
+		unavailable.Reason = "the provider's keys were fetched a moment ago, and the token's is not among them: it may have been published since"
+		unavailable.Charged = true
 	}
-	return nil, s.unavailable()
+	return nil, unavailable
 }
 
 // outage is the error of every token while there are no keys and none may be fetched.
@@ -296,22 +303,21 @@ func (s *KeySet) fetch(ctx context.Context) error {
 		return ctx.Err()
 	}
 	data, err := s.read(ctx)
-	var keys []key
-	var unusable []string
+	var found parsed
 	if err == nil {
-		keys, unusable, err = parseSet(data)
+		found, err = parseSet(data)
 	}
 	if ctx.Err() != nil && err != nil {
 		return err // we are stopping; that says nothing about the provider
 	}
 	old := s.current.Load()
-	s.log(old, data, len(keys), unusable, err)
+	s.log(old, data, found, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lastErr = err; err != nil {
 		s.lastFault = provider.Fault{Reason: err.Error(), At: s.opts.Now()}
 	} else {
-		s.current.Store(&set{keys: keys, data: data, at: s.opts.Now()})
+		s.current.Store(&set{keys: found.keys, data: data, at: s.opts.Now()})
 	}
 	if !s.wasTried() {
 		close(s.tried)
@@ -320,7 +326,7 @@ func (s *KeySet) fetch(ctx context.Context) error {
 }
 
 // log tells of failures, and of a set that differs from the one before.
-func (s *KeySet) log(old *set, data []byte, usable int, unusable []string, err error) {
+func (s *KeySet) log(old *set, data []byte, found parsed, err error) {
 	source := slog.String("source", s.opts.URL+s.opts.File)
 	if err != nil {
 		message := "cannot fetch the provider's keys; the last good ones stay in use"
@@ -328,8 +334,8 @@ func (s *KeySet) log(old *set, data []byte, usable int, unusable []string, err e
 			message = "cannot fetch the provider's keys; its tokens get 503 until they are there"
 		}
 		attrs := []any{source, slog.Any("error", err)}
-		if len(unusable) > 0 {
-			attrs = append(attrs, slog.Any("unusable", unusable))
+		if len(found.unusable) > 0 {
+			attrs = append(attrs, slog.Any("unusable", found.unusable))
 		}
 		s.opts.Logger.Warn(message, attrs...)
 		return
@@ -337,9 +343,13 @@ func (s *KeySet) log(old *set, data []byte, usable int, unusable []string, err e
 	if old != nil && bytes.Equal(old.data, data) {
 		return
 	}
-	s.opts.Logger.Info("fetched the provider's keys", source, "keys", usable)
-	if len(unusable) > 0 {
-		s.opts.Logger.Warn("some of the provider's keys are not used", source, "unusable", unusable)
+	s.opts.Logger.Info("fetched the provider's keys", source, "keys", len(found.keys))
+	switch {
+	case len(found.keys) == 0:
+		s.opts.Logger.Warn("the provider publishes no key that verifies signatures: its tokens are refused until it does",
+			source, "unusable", append(found.unusable, found.others...))
+	case len(found.unusable) > 0:
+		s.opts.Logger.Warn("some of the provider's keys are not used", source, "unusable", found.unusable)
 	}
 }
 
@@ -357,7 +367,7 @@ func (s *KeySet) read(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if resp.Status != http.StatusOK {
-		return nil, resp.Unavailable("the provider answers %d instead of its keys", resp.Status)
+		return nil, resp.Unexpected("its keys", "jwks.url")
 	}
 	return resp.Body, nil
 }

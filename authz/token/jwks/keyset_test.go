@@ -3,6 +3,7 @@ package jwks_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -97,12 +98,12 @@ func TestUnknownKidFetchesAtMostEvery10Seconds(t *testing.T) {
 	f.Rotate()
 	rotated := f.mint()
 	unknown := f.Mint(nil, map[string]any{"kid": "unknown"})
-	f.want(t, "new key within 10 s", rotated, "invalid for now", 1)
+	f.want(t, "new key within 10 s", rotated, "unavailable", 1)
 	f.Advance(10*time.Second - 1)
-	f.want(t, "new key just within 10 s", rotated, "invalid for now", 1)
+	f.want(t, "new key just within 10 s", rotated, "unavailable", 1)
 	f.Advance(1)
 	f.want(t, "new key after 10 s", rotated, "valid", 2)
-	f.want(t, "unknown kid within 10 s", unknown, "invalid for now", 2)
+	f.want(t, "unknown kid within 10 s", unknown, "unavailable", 2)
 	f.Advance(10 * time.Second)
 	f.want(t, "unknown kid after a good fetch", unknown, "invalid", 3)
 	f.want(t, "known kids need no fetch", rotated, "valid", 3)
@@ -166,7 +167,7 @@ func TestLastGoodSetServesThroughFaults(t *testing.T) {
 
 func TestBadSetsAreFailedFetches(t *testing.T) {
 	for _, document := range []string{
-		`{}`, `{"keys":[]}`, `{"keys":null}`, `{"keys":{}}`, `{"keys":"x"}`, `[]`, `null`, `7`, `"x"`, `{"KEYS":[]}`,
+		`{}`, `{"keys":null}`, `{"keys":{}}`, `{"keys":"x"}`, `[]`, `null`, `7`, `"x"`, `{"KEYS":[]}`,
 		`{"keys":[{"kty":"oct","k":"AA"},{"kty":"XYZ"}]}`,
 		`{"keys":[]}{"keys":[]}`, `{"keys":[],}`, `{"keys":[`, "\x00", "not json",
 		`{"error":"temporarily_unavailable"}`,
@@ -183,6 +184,60 @@ func TestBadSetsAreFailedFetches(t *testing.T) {
 		if got := f.verify(t, known); got != "valid" {
 			t.Errorf("%s: the last good set: %s", document, got)
 		}
+	}
+}
+
+// A good answer that disqualifies a key withdraws it, if no other key is left as well.
+func TestKeysAreWithdrawn(t *testing.T) {
+	for name, change := range map[string]func(jwks string) string{
+		"an empty set":          func(string) string { return `{"keys":[]}` },
+		"for encryption":        func(jwks string) string { return strings.ReplaceAll(jwks, `"use":"sig"`, `"use":"enc"`) },
+		"for encryption, other": func(jwks string) string { return strings.ReplaceAll(jwks, `"kty"`, `"key_ops":["encrypt"],"kty"`) },
+		"its private part":      func(jwks string) string { return strings.ReplaceAll(jwks, `"kty"`, `"d":"AQAB","kty"`) },
+		"of an algorithm that is not accepted": func(jwks string) string {
+			return strings.ReplaceAll(strings.ReplaceAll(jwks, `"alg":"RS256",`, ""), `"kty"`, `"alg":"HS256","kty"`)
+		},
+		"and a broken one": func(jwks string) string {
+			return strings.Replace(strings.ReplaceAll(jwks, `"use":"sig"`, `"use":"enc"`), `[`, `[{"kty":"RSA","n":"!","e":"AQAB"},`, 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			id, err := f.verifier.Verify(t.Context(), token.Parse(f.mint()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			good := f.JWKS()
+			if f.Publish(change(good)); change(good) == good {
+				t.Fatalf("nothing changed: %s", good)
+			}
+			f.Advance(10 * time.Second)
+			f.want(t, "an unknown kid has them fetched", f.Mint(nil, map[string]any{"kid": "unknown"}), "invalid", 2)
+			if f.verifier.HasKey(id.KeyID) {
+				t.Error("cached identities go on")
+			}
+			if got := f.verify(t, f.mint()); got != "unavailable" { // within 10 s
+				t.Errorf("a new token of the old key: %s", got)
+			}
+			f.Advance(10 * time.Second)
+			f.want(t, "a new token of the old key later", f.mint(), "invalid", 3)
+			if tried, reason := f.verifier.Keys.Ready(); !tried || reason == "" {
+				t.Errorf("Ready: %v, %q", tried, reason)
+			}
+			f.Publish(good)
+			f.Advance(10 * time.Second)
+			f.want(t, "afterwards", f.mint(), "valid", 4)
+		})
+	}
+}
+
+func TestUnknownKidIsCharged(t *testing.T) {
+	f := newFixture(t)
+	f.want(t, "first token", f.mint(), "valid", 1)
+	f.Rotate()
+	_, err := f.verifier.Verify(t.Context(), token.Parse(f.mint()))
+	if unavailable, ok := errors.AsType[*token.UnavailableError](err); !ok || !unavailable.Charged || unavailable.RetryAfter <= 0 || unavailable.RetryAfter > 10*time.Second {
+		t.Errorf("got %#v", err)
 	}
 }
 
@@ -497,4 +552,39 @@ func FuzzJWKS(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A key for encryption beside good ones is normal; one that can't be used is not.
+func TestKeysOfAnotherUseAreNoWarning(t *testing.T) {
+	for member, warned := range map[string]bool{`"use":"enc"`: false, `"key_ops":["encrypt"]`: false, `"use":"sig","n":"!"`: true, `"d":"AQAB"`: true} {
+		idp := tokentest.New(t)
+		idp.Publish(strings.Replace(idp.JWKS(), "[", `[{"kty":"RSA","e":"AQAB",`+member+`},`, 1))
+		var log strings.Builder
+		keys := jwks.New(jwks.Options{URL: idp.URL + tokentest.KeysPath, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		v := &jwks.Verifier{Keys: keys, Rules: token.Rules{Issuer: idp.URL, AnyAudience: true}, Algorithms: []string{"RS256"}}
+		if _, err := v.Verify(t.Context(), token.Parse(idp.Mint(nil, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(log.String(), "WARN") != warned {
+			t.Errorf("%s: %s", member, log.String())
+		}
+	}
+}
+
+// The keys' URL that is not there is named, with its setting, and the provider is not up.
+func TestKeysAreNotThere(t *testing.T) {
+	idp := tokentest.New(t)
+	client := provider.New(provider.Options{})
+	keys := jwks.New(jwks.Options{URL: idp.URL + "/nowhere", Client: client})
+	v := &jwks.Verifier{Keys: keys, Rules: token.Rules{Issuer: idp.URL, AnyAudience: true}, Algorithms: []string{"RS256"}}
+	_, err := v.Verify(t.Context(), token.Parse(idp.Mint(nil, nil)))
+	_, reason := keys.Ready()
+	for what, text := range map[string]string{"the error": fmt.Sprint(err), "Ready": reason} {
+		if !strings.Contains(text, idp.URL+"/nowhere") || !strings.Contains(text, "jwks.url") {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
+	if up, _ := client.State(); up {
+		t.Error("the provider is up")
+	}
 }

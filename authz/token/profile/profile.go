@@ -4,9 +4,10 @@ package profile
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
@@ -23,10 +24,10 @@ type Options struct {
 
 // Verifier asks the provider about each token.
 type Verifier struct {
-	url    string
-	rules  token.Rules
-	client *provider.Client
-	logger *slog.Logger
+	url      string
+	rules    token.Rules
+	client   *provider.Client
+	warnings *provider.Warnings
 }
 
 // New makes a verifier.
@@ -38,80 +39,79 @@ func New(opts Options) *Verifier {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	opts.Rules.AnyAudience = len(opts.Rules.Audiences) == 0
-	return &Verifier{opts.URL, opts.Rules, opts.Client, opts.Logger}
+	return &Verifier{opts.URL, opts.Rules, opts.Client, provider.NewWarnings(opts.Logger, nil)}
 }
 
 // Verify implements [token.Verifier]. A token that is a JWT has the claims that
 // are in it, and must be the profile's; another one is its profile.
 //
-// There are three outcomes: 200 with a profile is valid; 401, 403, or another
-// 4xx with the error invalid_token is invalid; all else tells nothing.
+// There are three outcomes: 200 with a profile is valid; what [provider.Response.Refuses]
+// is invalid; all else tells nothing.
 func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity, error) {
-	id, err := v.fromJWT(t)
+	id, claims, err := v.fromJWT(t)
 	if err != nil {
 		return nil, err
 	}
 	profile, err := v.ask(ctx, t.Raw)
 	if err != nil {
-		v.logUnavailable(err)
+		v.warnings.Unavailable("cannot get a profile from the provider", err)
 		return nil, err
 	}
-	if id == nil {
-		return v.fromProfile(profile)
+	if err := v.rules.CheckPurpose(profile.Only("cnf", "token_use", "token_usage", "token_type")); err != nil {
+		return nil, err
 	}
-	if id.Subject != profile.Text("sub") && id.Subject != profile.Text("id") {
+	person, err := v.fromProfile(profile)
+	switch {
+	case id == nil && err != nil:
+		return nil, err
+	case id == nil:
+		person.Email = v.rules.EmailOf(person.Email, profile)
+		return person, nil
+	case id.Subject != profile.Text("sub"):
 		return nil, token.Invalidf("the profile is not that of the token's subject (sub)")
+	case id.Email == "" && err == nil:
+		// Access tokens seldom have it. A profile that is no good for it is no fault of
+		// the token.
+		id.Email = person.Email
 	}
-	if id.Email == "" {
-		// Access tokens seldom have it. A profile that is no good for it is no fault
-		// of the token.
-		if person, err := v.fromProfile(profile); err == nil {
-			id.Email = person.Email
-		}
-	}
+	id.Email = v.rules.EmailOf(id.Email, claims, profile)
 	return id, nil
 }
 
 // Outage implements [token.Patient].
 func (v *Verifier) Outage() *token.UnavailableError { return v.client.Outage() }
 
+// anyEmail are the rules before it is known who says what of an address.
+func (v *Verifier) anyEmail() token.Rules {
+	rules := v.rules
+	rules.Email = token.EmailAny
+	return rules
+}
+
 // fromJWT reads a JWT before anybody is asked: what has expired needs no
 // request. The identity is nil if the token is no JWT at all.
-func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, error) {
+func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, token.Claims, error) {
 	if given.Opaque() {
-		return nil, nil
+		return nil, token.Claims{}, nil
 	}
 	t, err := given.JWT()
 	if err != nil {
-		return nil, err
+		return nil, token.Claims{}, err
 	}
-	id, err := v.rules.Identity(t.Claims)
+	id, err := v.anyEmail().For(t).Identity(t.Claims)
 	if err == nil && id.Subject == "" {
-		return nil, token.Invalidf("it has no subject (sub), so that no profile can be its own")
+		return nil, t.Claims, token.Invalidf("it has no subject (sub), so that no profile can be its own")
 	}
-	return id, err
+	return id, t.Claims, err
 }
 
 // fromProfile makes an identity for a token that is no JWT. Its scopes are those
 // that the profile itself states; most state none.
 func (v *Verifier) fromProfile(profile token.Claims) (*token.Identity, error) {
-	rules := v.rules
+	rules := v.anyEmail()
 	rules.Optional, rules.Audiences, rules.AnyAudience = true, nil, true
 	rules.ScopeClaims = []string{"scope"}
-	claims := map[string]any{}
-	for _, name := range []string{"sub", "email", "email_verified", "scope"} {
-		if value, ok := profile.Get(name); ok {
-			claims[name] = value
-		}
-	}
-	if profile.Text("sub") == "" {
-		claims["sub"], _ = profile.Get("id")
-	}
-	stated, err := token.NewClaims(claims)
-	if err != nil {
-		return nil, err
-	}
-	id, err := rules.Identity(stated)
+	id, err := rules.Identity(profile.Only("sub", "email", "scope"))
 	if err != nil {
 		return nil, err
 	}
@@ -134,29 +134,24 @@ func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
 	return read(resp)
 }
 
-// read sorts the answer into the three outcomes.
+// read sorts the answer into the three outcomes. The profile has a sub: where there is
+// none, id stands for it.
 func read(resp *provider.Response) (token.Claims, error) {
-	body, bodyErr := token.ReadClaims(resp.Body)
-	switch status := resp.Status; {
-	case status == http.StatusOK && bodyErr != nil:
-		return token.Claims{}, resp.Unavailable("the provider's profile cannot be read: %v", bodyErr)
-	case status == http.StatusOK && body.Text("sub") == "" && body.Text("id") == "":
+	switch {
+	case resp.Refuses():
+		return token.Claims{}, token.Invalidf("the provider refuses it (%s)", strings.TrimSpace(fmt.Sprint(resp.Status, " ", resp.Error())))
+	case resp.Status != http.StatusOK:
+		return token.Claims{}, resp.Unexpected("a profile", "profile.url")
+	}
+	profile, err := token.ReadClaims(resp.Body)
+	if err != nil {
+		return token.Claims{}, resp.Unavailable("the provider's profile cannot be read: %v", err)
+	}
+	if sub, _ := profile.Get("sub"); sub == nil || sub == "" {
+		profile = profile.Copied("id", "sub")
+	}
+	if profile.Text("sub") == "" {
 		return token.Claims{}, resp.Unavailable("the provider's profile has neither sub nor id")
-	case status == http.StatusOK:
-		return body, nil
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return token.Claims{}, token.Invalidf("the provider refuses it (%d)", status)
-	// RFC 6750 §3.1 has 401 for it, but not all providers follow.
-	case 400 <= status && status < 500 && body.Text("error") == "invalid_token":
-		return token.Claims{}, token.Invalidf("the provider refuses it (%d, invalid_token)", status)
-	default:
-		return token.Claims{}, resp.Unavailable("the provider answers %d instead of a profile", status)
 	}
-}
-
-func (v *Verifier) logUnavailable(err error) {
-	// The client has said once that it leaves the provider alone.
-	if unavailable, ok := err.(*token.UnavailableError); ok && !errors.Is(err, provider.ErrSkipped) {
-		v.logger.Warn("cannot get a profile from the provider", "error", unavailable)
-	}
+	return profile, nil
 }

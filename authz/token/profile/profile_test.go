@@ -139,17 +139,19 @@ func TestSubjectMustBeTheProfiles(t *testing.T) {
 	idp := tokentest.New(t)
 	raw := idp.Mint(nil, nil)
 	for body, want := range map[string]string{
-		`{"sub":"alice"}`:               "valid",
-		`{"id":"alice"}`:                "valid",
-		`{"sub":"x","id":"alice"}`:      "valid",
-		`{"sub":"alice","id":"x"}`:      "valid",
-		`{"sub":"mallory"}`:             "invalid",
-		`{"sub":"Alice"}`:               "invalid",
-		`{"id":"mallory","name":"x"}`:   "invalid",
-		`{"SUB":"alice"}`:               "unknown",
-		`{"sub":["alice"]}`:             "unknown",
-		`{"sub":"alice","sub":"alice"}`: "unknown",
-		`{"data":{"sub":"alice"}}`:      "unknown",
+		`{"sub":"alice"}`:                "valid",
+		`{"id":"alice"}`:                 "valid",
+		`{"sub":"mallory","id":"alice"}`: "invalid",
+		`{"sub":["x"],"id":"alice"}`:     "unknown",
+		`{"sub":null,"id":"alice"}`:      "valid",
+		`{"sub":"alice","id":"x"}`:       "valid",
+		`{"sub":"mallory"}`:              "invalid",
+		`{"sub":"Alice"}`:                "invalid",
+		`{"id":"mallory","name":"x"}`:    "invalid",
+		`{"SUB":"alice"}`:                "unknown",
+		`{"sub":["alice"]}`:              "unknown",
+		`{"sub":"alice","sub":"alice"}`:  "unknown",
+		`{"data":{"sub":"alice"}}`:       "unknown",
 	} {
 		idp.Handle(tokentest.ProfilePath, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
 		id, err := newVerifier(idp).Verify(t.Context(), token.Parse(raw))
@@ -172,7 +174,8 @@ func TestStatuses(t *testing.T) {
 		{200, "{\"sub\":\"\xff\"}", "unknown"},
 		{201, `{"sub":"bob"}`, "unknown"}, {204, ``, "unknown"}, {206, `{"sub":"bob"}`, "unknown"},
 		{302, `{"sub":"bob"}`, "unknown"}, {304, ``, "unknown"},
-		{401, ``, "invalid"}, {401, `<html>`, "invalid"}, {403, `{"error":"invalid_token"}`, "invalid"}, {403, ``, "invalid"},
+		{401, ``, "invalid"}, {401, `<html>`, "invalid"}, {403, `{"error":"invalid_token"}`, "invalid"}, {403, ``, "unknown"}, {403, `<html>`, "unknown"}, {403, `{"error":"Forbidden"}`, "unknown"},
+		{403, `{"error":"insufficient_scope"}`, "invalid"}, {404, `{"error":"invalid_token"}`, "invalid"}, {429, `{"error":"invalid_token"}`, "unknown"},
 		{400, `{"error":"invalid_token"}`, "invalid"}, {400, `{"error":"invalid_request"}`, "unknown"}, {400, ``, "unknown"},
 		{404, ``, "unknown"}, {407, ``, "unknown"}, {408, ``, "unknown"}, {429, ``, "unknown"},
 		{500, `{"error":"invalid_token"}`, "unknown"}, {500, ``, "unknown"}, {502, ``, "unknown"}, {503, ``, "unknown"},
@@ -254,4 +257,81 @@ func FuzzProfile(f *testing.F) {
 			t.Fatalf("unsound identity %+v", id)
 		}
 	})
+}
+
+// What the token and the profile say of an address counts together.
+func TestEmailIsNotVerifiedByRepeatingIt(t *testing.T) {
+	idp := tokentest.New(t)
+	type m = map[string]any
+	for name, c := range map[string]struct {
+		token         m
+		profile, want string
+	}{
+		"repeated":                {m{"email": "a@b.test", "email_verified": false}, `{"sub":"alice","email":"a@b.test"}`, ""},
+		"only said to be not":     {m{"email_verified": false}, `{"sub":"alice","email":"a@b.test"}`, ""},
+		"verified by the profile": {m{"email_verified": false}, `{"sub":"alice","email":"a@b.test","email_verified":true}`, "a@b.test"},
+		"taken back":              {m{"email": "a@b.test"}, `{"sub":"alice","email":"a@b.test","email_verified":false}`, ""},
+		"only in the profile":     {nil, `{"sub":"alice","email":"a@b.test"}`, "a@b.test"},
+		"a list in the profile":   {nil, `{"sub":"alice","email":["a@b.test"]}`, ""},
+	} {
+		idp.Handle(tokentest.ProfilePath, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.profile) })
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse(idp.Mint(c.token, nil)))
+		if err != nil || id.Email != c.want {
+			t.Errorf("%s: got %+v, %v, want %q", name, id, err, c.want)
+		}
+	}
+}
+
+func TestProfileOfABoundToken(t *testing.T) {
+	idp := tokentest.New(t)
+	idp.Handle(tokentest.ProfilePath, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"sub":"alice","cnf":{"jkt":"x"}}`)
+	})
+	for _, raw := range []string{"opaque", idp.Mint(nil, nil)} {
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse(raw))
+		if got := outcome(t, id, err); got != "invalid" {
+			t.Errorf("%.10s: %s", raw, got)
+		}
+	}
+}
+
+func TestChallengesThatRefuse(t *testing.T) {
+	idp := tokentest.New(t)
+	for challenge, want := range map[string]string{
+		`Bearer error="invalid_token"`: "invalid", `bearer`: "invalid", `Basic realm="a, b", Bearer realm="x"`: "invalid", `DPoP algs="ES256"`: "invalid",
+		`Basic realm="firewall"`: "unknown", `Bearerish`: "unknown", "": "unknown",
+	} {
+		idp.Handle(tokentest.ProfilePath, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", challenge)
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "<html>")
+		})
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse("opaque"))
+		if got := outcome(t, id, err); got != want {
+			t.Errorf("%s: %s, want %s", challenge, got, want)
+		}
+	}
+}
+
+// A 404 names the URL and the setting, once in the log however often it comes, and the
+// provider is not up.
+func TestWrongURL(t *testing.T) {
+	idp := tokentest.New(t)
+	var log strings.Builder
+	client := provider.New(provider.Options{})
+	v := profile.New(profile.Options{
+		URL: idp.URL + "/nowhere", Rules: token.Rules{Issuer: idp.URL}, Client: client, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	for range 3 {
+		_, err := v.Verify(t.Context(), token.Parse("opaque"))
+		if err == nil || !strings.Contains(err.Error(), idp.URL+"/nowhere") || !strings.Contains(err.Error(), "profile.url") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("the log has %d lines: %s", n, log.String())
+	}
+	if up, reason := client.State(); up || !strings.Contains(reason, "/nowhere") {
+		t.Errorf("up %v, %q", up, reason)
+	}
 }

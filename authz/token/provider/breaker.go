@@ -2,7 +2,6 @@ package provider
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -30,6 +29,7 @@ type breaker struct {
 	until    time.Time // not before; zero while it is closed
 	probing  bool      // a probe is under way
 	reason   string    // the latest failure, since the last success
+	missing  bool      // it is that the endpoint is not there
 	fault    Fault
 }
 
@@ -63,25 +63,31 @@ func (b *breaker) succeeded(p pass) (closed bool) {
 		return false
 	}
 	closed = p.probe
-	b.failures, b.trips, b.until, b.probing, b.reason = 0, 0, time.Time{}, false, ""
+	b.failures, b.trips, b.until, b.probing, b.reason, b.missing = 0, 0, time.Time{}, false, "", false
 	return closed
 }
 
-// failed notes a failure, and for how long the provider wants to be left alone. It
-// tells whether the breaker has opened by that.
-func (b *breaker) failed(p pass, reason string, asked time.Duration) (opened bool) {
+// failure is how a request failed.
+type failure struct {
+	reason  string
+	asked   time.Duration // for how long the provider wants to be left alone
+	missing bool          // the endpoint is not there
+}
+
+// failed notes a failure. It tells whether the breaker has opened by that.
+func (b *breaker) failed(p pass, f failure) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	wasOpen := !b.until.IsZero()
-	b.reason, b.fault = reason, Fault{reason, b.now()}
+	b.reason, b.missing, b.fault = f.reason, f.missing, Fault{f.reason, b.now()}
 	if p.probe {
 		b.probing = false
 	}
-	if wasOpen && !p.probe && asked <= 0 {
+	if wasOpen && !p.probe && f.asked <= 0 {
 		return false
 	}
 	b.failures++
-	pause := min(asked, maxPause)
+	pause := min(f.asked, maxPause)
 	if p.probe || !wasOpen && b.failures >= tripAfter {
 		pause = max(pause, jittered(min(firstPause<<min(b.trips, 10), lastPause)))
 		b.trips++
@@ -123,10 +129,12 @@ func (b *breaker) closedOrDue() (wait time.Duration, ok bool) {
 	}
 }
 
+// state reports whether the provider is up: an endpoint that is not there is not, however
+// often it was asked.
 func (b *breaker) state() (up bool, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.until.IsZero(), b.reason
+	return b.until.IsZero() && !b.missing, b.reason
 }
 
 func (b *breaker) lastFault() Fault {
@@ -137,9 +145,3 @@ func (b *breaker) lastFault() Fault {
 
 // jittered takes up to a half, so that many instances do not ask in step.
 func jittered(d time.Duration) time.Duration { return d - rand.N(d/2+1) }
-
-// ails tells whether a status says that the provider is not well, rather than
-// something about the request.
-func ails(status int) bool {
-	return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
-}

@@ -44,6 +44,10 @@ type Options struct {
 	Now    func() time.Time
 	Logger *slog.Logger // hears when the provider is left alone, and when no more; default: discard
 
+	// MayBeAbsent takes 404 and 410 for answers like others, as of metadata, which not all
+	// providers publish. Else they say that the endpoint is not there.
+	MayBeAbsent bool
+
 	// Observe, if set, hears of each request: how it ended ([Answered] and so on)
 	// and how long it took. It must be quick.
 	Observe func(outcome string, d time.Duration)
@@ -65,7 +69,7 @@ var ErrSkipped = errors.New("it is not asked now")
 
 // Client makes requests to one endpoint of a provider. It keeps no cookies.
 //
-// After five failures in a row (no answer, 429, 5xx) the provider is left alone for
+// After five failures in a row (no answer, 404, 429, 5xx) the provider is left alone for
 // a second or less, then up to ten as it goes on; each time one request finds out
 // whether it is well again. One that answers 429 or 503 with a Retry-After is left
 // alone for that long, at most a minute. Meanwhile no request is sent.
@@ -76,6 +80,8 @@ type Client struct {
 	breaker breaker
 	log     *slog.Logger
 	observe func(string, time.Duration)
+
+	mayBeAbsent bool
 }
 
 // New makes a client.
@@ -105,6 +111,8 @@ func New(opts Options) *Client {
 		breaker: breaker{now: opts.Now},
 		log:     opts.Logger,
 		observe: opts.Observe,
+
+		mayBeAbsent: opts.MayBeAbsent,
 	}
 }
 
@@ -143,22 +151,6 @@ func proxyAccepts(_ context.Context, _ *url.URL, _ *http.Request, answer *http.R
 		return &proxyError{answer.StatusCode}
 	}
 	return nil
-}
-
-// Response is a complete answer, whatever its status.
-type Response struct {
-	Status int
-	Header http.Header
-	Body   []byte // at most MaxBody
-	// RetryAfter is what the header of that name asks for (RFC 9110 §10.2.3), at
-	// most MaxRetryAfter; zero if there is none.
-	RetryAfter time.Duration
-}
-
-// Unavailable makes an error of an answer that does not tell whether a token is
-// valid.
-func (r *Response) Unavailable(format string, args ...any) *token.UnavailableError {
-	return &token.UnavailableError{Reason: fmt.Sprintf(format, args...), RetryAfter: r.RetryAfter}
 }
 
 // Do sends a request and reads the whole answer. The error is a
@@ -209,7 +201,7 @@ func (c *Client) note(p pass, u *url.URL, resp *Response, err error) (outcome st
 	case errors.Is(err, context.Canceled):
 		c.breaker.left(p)
 		return Left
-	case err == nil && !ails(resp.Status):
+	case err == nil && (!resp.ails() || c.mayBeAbsent && resp.missing()):
 		if c.breaker.succeeded(p) {
 			c.log.Info("the provider is well again", slog.String("url", place(u)))
 		}
@@ -218,8 +210,12 @@ func (c *Client) note(p pass, u *url.URL, resp *Response, err error) (outcome st
 	outcome = Failed
 	var reason string
 	var asked time.Duration
+	missing := false
 	if err == nil {
 		reason = fmt.Sprintf("%s answers %d", origin(u), resp.Status)
+		if missing = resp.missing(); missing {
+			reason = fmt.Sprintf("%s answers %d: is its URL right?", place(u), resp.Status)
+		}
 		if resp.Status == http.StatusTooManyRequests || resp.Status == http.StatusServiceUnavailable {
 			asked = resp.RetryAfter
 		}
@@ -232,7 +228,7 @@ func (c *Client) note(p pass, u *url.URL, resp *Response, err error) (outcome st
 			outcome = Timeout
 		}
 	}
-	if c.breaker.failed(p, reason, asked) {
+	if c.breaker.failed(p, failure{reason, asked, missing}) {
 		c.log.Warn("the provider fails or asks to be left alone: it is asked seldom until it is well again",
 			slog.String("url", place(u)), slog.String("reason", reason))
 	}
@@ -256,7 +252,7 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*Response, error)
 	}
 	return &Response{
 		Status: resp.StatusCode, Header: resp.Header, Body: body,
-		RetryAfter: c.retryAfter(resp.Header.Get("Retry-After")),
+		RetryAfter: c.retryAfter(resp.Header.Get("Retry-After")), place: place(req.URL),
 	}, nil
 }
 

@@ -44,9 +44,10 @@ func (p *Plain) key(name token.EntryName) string {
 // bytesOf tells a name from every other: the token's hash has a fixed length.
 func bytesOf(name token.EntryName) []byte { return append(name.Token[:], name.Provider...) }
 
-// keyOf is the key in Redis. The kinds of stores don't meet.
+// keyOf is the key in Redis. The kinds of stores don't meet, nor do the versions of
+// entries: replicas of another version share with each other.
 func keyOf(kind string, name []byte) string {
-	return "scopeward:identity:1:" + kind + ":" + base64.RawURLEncoding.EncodeToString(name)
+	return "scopeward:identity:2:" + kind + ":" + base64.RawURLEncoding.EncodeToString(name)
 }
 
 // get reads an entry up to its bound.

@@ -26,18 +26,34 @@ func (c *Case) Setup(t testing.TB, dir, mode string, idp *tokentest.Provider) st
 		}
 		policies[f.Name] = string(f.Data)
 	}
+	for _, token := range c.Tokens {
+		if mode == "profile" && token.Opaque != nil {
+			mode = OpaqueProfile
+		}
+	}
 	return Configure(t, dir, mode, idp, c.Config, policies)
 }
 
+// OpaqueProfile is the mode profile for tokens that are no JWT, which has no audiences:
+// profiles tell none.
+const OpaqueProfile = "profile, opaque"
+
 // Configure writes scopeward.yaml for a mode, its secret and policies into dir,
 // and returns the configuration's path. The keys of changes replace those of
-// the usual configuration. The listeners are on free ports of 127.0.0.1.
+// the usual configuration. The listeners are on free ports of 127.0.0.1. In the mode
+// profile, tokens are JWTs; see [OpaqueProfile].
 func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes map[string]any, policies map[string]string) string {
 	t.Helper()
 	provider := map[string]any{
 		"name": "idp", "issuer": idp.URL, "validation": mode, "audiences": []string{tokentest.Audience}, "timeout": "1s",
 	}
-	if mode == "introspection" {
+	switch {
+	case mode == OpaqueProfile:
+		provider["validation"] = "profile"
+		delete(provider, "audiences")
+	case mode == "profile":
+		provider["opaque"] = false
+	case mode == "introspection":
 		provider["introspection"] = map[string]any{"client_id": tokentest.ClientID, "client_secret": "file:secret"}
 	}
 	config := map[string]any{
