@@ -23,8 +23,9 @@ func newAPIKey() *cobra.Command {
 		Long: `apikey keeps a file of API keys for a provider with validation: api_keys. The file holds no key,
 only the SHA-256 of each, with an id, scopes and an end. A running service reads it again when it
 changes.`,
-		Args: unknownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: `  scopeward apikey new --id ci --scope write:deploy --expires 90d --file keys.yaml`,
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newAPIKeyNew(), newAPIKeyList(), newAPIKeyRevoke())
 	return cmd

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"log/slog"
@@ -38,6 +38,7 @@ type service struct {
 	tls       *transport // nil: plaintext
 	procs     *pace.Processors
 	serving   atomic.Bool // it has been ready once
+	version   string
 	draining  atomic.Bool
 	started   time.Time
 }
@@ -261,7 +262,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, version())
+	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, c.version)
 	ch <- prometheus.MustNewConstMetric(policyInfo, prometheus.GaugeValue, 1, c.server.Snapshot().Policy.Version())
 	sharing := c.state.Load().sharing
 	for use, r := range map[string]*connection{"cache": sharing.identities, "rate_limit": sharing.limits} {

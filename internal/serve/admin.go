@@ -1,6 +1,7 @@
-package main
+package serve
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -50,5 +51,7 @@ func (s *service) showConfig(w http.ResponseWriter, _ *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = printJSON(w, v) // the client has gone away
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // an error: the client has gone away
 }

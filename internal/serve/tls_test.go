@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -276,35 +276,44 @@ func TestHealthcheckOverTLS(t *testing.T) {
 	ca.Issue(t, pki.Leaf{Names: []string{"localhost"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}).Write(t, dir, "tls")
 	pki.Write(t, filepath.Join(dir, "ca.crt"), ca.PEM)
 
-	check := func(exit int, says string, args ...string) {
+	file := filepath.Join(dir, "scopeward.yaml")
+	ask := func(file, address string) error {
 		t.Helper()
-		var stdout, stderr strings.Builder
-		got := run(append([]string{"healthcheck", "--config", filepath.Join(dir, "scopeward.yaml")}, args...), &stdout, &stderr)
-		if got != exit || !strings.Contains(stdout.String()+stderr.String(), says) {
-			t.Errorf("exit status %d, want %d with %q; it says:\n%s%s", got, exit, says, &stdout, &stderr)
+		c, err := config.ReadListen(config.Options{File: file, GRPC: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Healthcheck(t.Context(), c, 10*time.Second)
+	}
+	good := func(address string) {
+		t.Helper()
+		if err := ask(file, address); err != nil {
+			t.Error(err)
+		}
+	}
+	bad := func(file, address, says string) {
+		t.Helper()
+		if err := ask(file, address); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("it says %v, want %q", err, says)
 		}
 	}
 	_, oneWay, _ := tlsService(t, dir, "{cert: tls.crt, key: tls.key}")
-	check(0, "SERVING", "--addr", oneWay)
-	var stdout, stderr strings.Builder
-	if exit := run([]string{"healthcheck", "--addr", oneWay}, &stdout, &stderr); exit != 1 || !strings.Contains(stderr.String(), "if it has listen.tls, tell its --config") {
-		t.Errorf("in plaintext: exit status %d, %s", exit, &stderr)
-	}
+	good(oneWay)
+	bad("", oneWay, "if it has listen.tls, tell its --config")
 
 	s, mutual, _ := tlsService(t, dir, "{cert: tls.crt, key: tls.key, client_ca: ca.crt, client_names: [envoy]}")
 	admin := httptest.NewServer(s.newAdmin().Handler)
 	t.Cleanup(admin.Close)
-	config := filepath.Join(dir, "scopeward.yaml")
-	text := strings.Replace(string(readFile(t, config)), "  tls:", "  admin: "+admin.Listener.Addr().String()+"\n  tls:", 1)
-	pki.Write(t, config, []byte(text))
-	check(0, "SERVING", "--addr", mutual)
+	text := strings.Replace(string(readFile(t, file)), "  tls:", "  admin: "+admin.Listener.Addr().String()+"\n  tls:", 1)
+	pki.Write(t, file, []byte(text))
+	good(mutual)
 
 	pki.Write(t, filepath.Join(dir, "tls.key"), []byte("broken"))
-	check(0, "SERVING", "--addr", mutual)
+	good(mutual)
 	ca.Issue(t, pki.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls") // not in force yet
-	check(0, "SERVING", "--addr", mutual)
+	good(mutual)
 	admin.Close()
-	check(1, "tls: bad certificate; tell its listen.tls by --config", "--addr", mutual)
+	bad(file, mutual, "tls: bad certificate; tell its listen.tls by --config")
 	pki.Write(t, filepath.Join(dir, "tls.key"), []byte("broken"))
-	check(1, "scopeward.yaml:4:29: listen.tls.key: tls.key can't be used", "--addr", mutual)
+	bad(file, mutual, "scopeward.yaml:4:29: listen.tls.key: tls.key can't be used")
 }

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"scopeward/authz/audit"
 	"scopeward/internal/config"
 )
 
@@ -34,7 +35,11 @@ func TestAuditDestinations(t *testing.T) {
 			settings.Audit.File = filepath.Join(dir, "audit.log")
 		}
 		var stdout bytes.Buffer
-		a, err := openAudit(settings, c.pretty, &stdout, slog.New(slog.DiscardHandler))
+		var view *audit.View
+		if c.pretty {
+			view = &audit.View{}
+		}
+		a, err := openAudit(settings, view, &stdout, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

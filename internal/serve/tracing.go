@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -33,7 +33,7 @@ type tracing struct {
 
 // startTracing begins to trace if the environment asks for it. What can't be used is
 // logged, and nothing is traced: requests must be answered all the same.
-func startTracing(ctx context.Context, log *slog.Logger) tracing {
+func startTracing(ctx context.Context, version string, log *slog.Logger) tracing {
 	on, problem := tracingWanted()
 	if problem != "" {
 		log.Warn("nothing is traced: " + problem)
@@ -45,7 +45,7 @@ func startTracing(ctx context.Context, log *slog.Logger) tracing {
 	otel.SetErrorHandler(reporter)
 	otel.SetLogger(logr.New(traceLog{log}))
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(),
-		resource.WithAttributes(attribute.String("service.name", "scopeward"), attribute.String("service.version", version())), resource.WithFromEnv())
+		resource.WithAttributes(attribute.String("service.name", "scopeward"), attribute.String("service.version", version)), resource.WithFromEnv())
 	if err != nil {
 		log.Warn("some of OTEL_RESOURCE_ATTRIBUTES can't be used: write key=value, separated by commas")
 	}

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ func (s *service) pageState() page.State {
 	st, snapshot, ready, totals := s.state.Load(), s.server.Snapshot(), s.readiness(), s.totals()
 	identities, refusals := st.cache.Len()
 	shown := page.State{
-		Now: time.Now(), Version: version(), Started: s.started,
+		Now: time.Now(), Version: s.version, Started: s.started,
 		Ready: ready.Ready, Reasons: ready.Reasons,
 		Policy: page.Policy{Version: st.Policy.Version(), Loaded: st.loaded, Rules: len(st.Policy.Rules())},
 		Reload: s.pageReload(),

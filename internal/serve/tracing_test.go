@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"bytes"
@@ -76,7 +76,7 @@ func TestTrace(t *testing.T) {
 				w.WriteHeader(c.status)
 				_, _ = io.WriteString(w, answer)
 			})
-			traces := startTracing(t.Context(), s.log)
+			traces := startTracing(t.Context(), "", s.log)
 			s.server.Trace(traces.tracer)
 			client := connect(t, s.newFront(grpcOptions{}, newHealthService()))
 			if _, err := client.Check(t.Context(), checkRequest(corpus.Request{Method: "GET", Target: "/users?key=" + secret, Host: "api.example.com", Headers: map[string]string{
@@ -141,7 +141,7 @@ func TestSampler(t *testing.T) {
 			s, _ := startService(t, corpus.Configure(t, t.TempDir(), "jwks", tokentest.New(t), nil, map[string]string{
 				"policy.yaml": "version: 1\nrules:\n  - match: GET /users\n",
 			}))
-			traces := startTracing(t.Context(), s.log)
+			traces := startTracing(t.Context(), "", s.log)
 			s.server.Trace(traces.tracer)
 			client := connect(t, s.newFront(grpcOptions{}, newHealthService()))
 			for _, flags := range []string{"00", "01"} {
@@ -197,7 +197,7 @@ func TestCollectorHangs(t *testing.T) {
 	defer close(release)
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
 	log := &process.Output{}
-	traces := startTracing(t.Context(), slog.New(slog.NewTextHandler(log, nil)))
+	traces := startTracing(t.Context(), "", slog.New(slog.NewTextHandler(log, nil)))
 	start := time.Now()
 	for range 10_000 { // more than may wait
 		_, span := traces.tracer.Start(t.Context(), "x")
