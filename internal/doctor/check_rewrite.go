@@ -15,7 +15,7 @@ func prefixRewrite(e *subject, report reporter) {
 			if rewrite.apply == nil {
 				continue
 			}
-			for _, path := range samplesOf(l.route, rewrite.pattern) {
+			for _, path := range samplesOf(l, rewrite.pattern) {
 				after, ok := rewrite.apply(path)
 				if !ok || !ambiguous(after) {
 					continue
@@ -89,8 +89,8 @@ func loose(template string) bool {
 }
 
 // samplesOf gives paths that a route takes, which Scopeward would not refuse.
-func samplesOf(route *node, pattern string) (paths []string) {
-	match := route.get("match")
+func samplesOf(l leaf, pattern string) (paths []string) {
+	match := l.route.get("match")
 	var bases []string
 	for _, wildcard := range []string{"x", "../x", "./x", "/x", ".."} {
 		bases = append(bases, sample(pattern, wildcard), sample(match.get("safe_regex", "regex").text(), wildcard))
@@ -99,7 +99,7 @@ func samplesOf(route *node, pattern string) (paths []string) {
 	for _, end := range []string{"", "../x", "./x", "/x", "..", "/../x"} {
 		for _, base := range bases {
 			path := base + end
-			taken, known := takes(match, path)
+			taken, known := l.match.takes(path)
 			if strings.HasPrefix(path, "/") && (taken || !known) && !ambiguous(path) {
 				paths = append(paths, path)
 			}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -10,28 +11,44 @@ import (
 // spellings for the same.
 func pathSpelling(e *subject, report reporter) {
 	e.eachAsking(func(m *manager) {
-		for i, l := range m.leaves {
-			if e.gap(m, l) != nil || l.answersItself() {
-				continue // by another spelling of an open path Scopeward is asked, or the path is no narrower
+		byHost := map[*node][]leaf{}
+		for _, l := range m.leaves {
+			byHost[l.host()] = append(byHost[l.host()], l)
+		}
+		for host, leaves := range byHost {
+			if !e.differ(m, leaves) {
+				delete(byHost, host)
 			}
-			for _, path := range plainPaths(l.route) {
-				if met, ok := firstTaking(m.leaves, l, path); !ok || met.route != l.route {
-					continue // another route takes it as it is
-				}
-				if s, other, found := e.otherSpelling(m, l, path); found {
-					report(m.leaves[i].route.get("match"), s.why(path, l, other, m), s.fix(l))
-					break
-				}
+		}
+		for _, l := range m.leaves {
+			leaves := byHost[l.host()]
+			// By another spelling of an open path Scopeward is asked.
+			if len(leaves) == 0 || e.gap(m, l) != nil || l.answersItself() {
+				continue
+			}
+			path := plainPath(l.route)
+			if met, ok := firstTaking(leaves, l, path); !ok || met.route != l.route {
+				continue // another route takes it as it is
+			}
+			if s, other, found := e.otherSpelling(m, leaves, l, path); found {
+				report(l.route.get("match"), s.why(path, l, other, m), s.fix(l))
 			}
 		}
 	})
 }
 
+// differ reports whether leaves have several policies, or some are open.
+func (e *subject) differ(m *manager, leaves []leaf) bool {
+	return slices.ContainsFunc(leaves, func(l leaf) bool {
+		return l.policy(m.authz[0]) != leaves[0].policy(m.authz[0]) || e.gap(m, l) != nil
+	})
+}
+
 // otherSpelling gives a spelling of a path that meets a route with another policy, or
 // one that Scopeward is not asked about.
-func (e *subject) otherSpelling(m *manager, l leaf, path string) (pathForm, leaf, bool) {
+func (e *subject) otherSpelling(m *manager, leaves []leaf, l leaf, path string) (pathForm, leaf, bool) {
 	for _, s := range e.pathForms(m, path) {
-		other, ok := firstTaking(m.leaves, l, s.path)
+		other, ok := firstTaking(leaves, l, s.path)
 		if !ok || other.route == l.route || other.answersItself() {
 			continue
 		}
@@ -66,8 +83,7 @@ func (s pathForm) why(path string, l, other leaf, m *manager) string {
 }
 
 func (s pathForm) fix(l leaf) string {
-	plain := plainPaths(l.route)
-	return fmt.Sprintf("match: {prefix: %s, case_sensitive: false}    # or name the policy for the virtual host", strings.TrimRight(plain[0], "/"))
+	return fmt.Sprintf("match: {prefix: %s, case_sensitive: false}    # or name the policy for the virtual host", strings.TrimRight(plainPath(l.route), "/"))
 }
 
 // pathForms gives the other ways to write a path.
@@ -99,28 +115,25 @@ func isUnreserved(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
-// plainPaths gives paths that a route takes, as a client writes them.
-func plainPaths(route *node) []string {
+// plainPath gives a path that a route takes, as a client writes it.
+func plainPath(route *node) string {
 	m := route.get("match")
 	for _, kind := range []string{"prefix", "path", "path_separated_prefix"} {
 		if v := m.get(kind).text(); v != "" {
-			return []string{v}
+			return v
 		}
 	}
 	if path := sample(m.get("safe_regex", "regex").text(), "x"); path != "" {
-		return []string{path}
+		return path
 	}
-	return []string{"/"}
+	return "/"
 }
 
-// firstTaking gives the first route of a leaf's virtual host that takes a path. One with
+// firstTaking gives the first of the leaves of a virtual host that takes a path. One with
 // conditions besides the path counts as taking it only if it is the leaf's own.
 func firstTaking(leaves []leaf, l leaf, path string) (leaf, bool) {
 	for _, other := range leaves {
-		if other.host() != l.host() || other.route != l.route && !unconditional(other.route) {
-			continue
-		}
-		if taken, _ := takes(other.route.get("match"), path); taken {
+		if taken, _ := other.match.takes(path); taken && (other.route == l.route || other.match.unconditional) {
 			return other, true
 		}
 	}

@@ -11,7 +11,8 @@ type leaf struct {
 	route   *node   // the route
 	levels  []*node // what holds settings for it, the most specific first; they win
 	cluster string  // "" if a header or a plugin chooses
-	behind  *node   // an earlier route that takes all of its requests, if one does
+	match   pathMatch
+	behind  *node // an earlier route that takes all of its requests, if one does
 }
 
 // routeConfigs gives the route configurations of a manager, and what names some
@@ -72,13 +73,18 @@ func leaves(config *node) []leaf {
 				routes = append(routes, fields.get("routes").items()...)
 			}
 		}
+		matches := make([]pathMatch, 0, inOrder)
 		for i, route := range routes {
+			match := readMatch(route)
 			var behind *node
 			if i < inOrder {
-				behind = firstThatTakesAll(routes[:i], route)
+				if first := slices.IndexFunc(matches, func(earlier pathMatch) bool { return earlier.covers(match) }); first >= 0 {
+					behind = routes[first]
+				}
+				matches = append(matches, match)
 			}
 			for _, l := range routeLeaves(route, host, config) {
-				l.behind = behind
+				l.match, l.behind = match, behind
 				found = append(found, l)
 			}
 		}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"regexp"
 	"strings"
 )
 
@@ -21,101 +22,86 @@ func match(route *node) string {
 	return ""
 }
 
-// pathKinds are the fields of a RouteMatch that compare paths.
-func pathKinds() []string {
-	return []string{"prefix", "path", "path_separated_prefix", "safe_regex", "path_match_policy"}
+// pathMatch is what a route asks of paths. Large meshes have thousands of routes, each
+// held against each other, so it is read once.
+type pathMatch struct {
+	kind          string // prefix, path, path_separated_prefix, safe_regex, or "" where it is not understood
+	value         string // in lower case if case does not matter
+	regex         *regexp.Regexp
+	insensitive   bool
+	unconditional bool // nothing but the path matters
 }
 
-// unconditional reports whether a route looks at the path alone.
-func unconditional(route *node) bool {
-	for key := range route.get("match").entries() {
+func readMatch(route *node) pathMatch {
+	m := route.get("match")
+	sensitive := m.get("case_sensitive")
+	p := pathMatch{insensitive: sensitive.exists() && !sensitive.yes(), unconditional: true}
+	for key, v := range m.entries() {
 		switch key {
-		case "prefix", "path", "path_separated_prefix", "pathSeparatedPrefix", "safe_regex", "safeRegex", "case_sensitive", "caseSensitive":
+		case "prefix", "path", "path_separated_prefix", "pathSeparatedPrefix":
+			p.kind, p.value = key, v.text()
+			if key == "pathSeparatedPrefix" {
+				p.kind = "path_separated_prefix"
+			}
+		case "safe_regex", "safeRegex":
+			p.kind, p.value = "safe_regex", v.get("regex").text()
+			p.regex, _ = regexp.Compile("^(?:" + p.value + ")$")
+		case "case_sensitive", "caseSensitive":
 		default:
-			return false
+			p.unconditional = false
 		}
 	}
-	return true
-}
-
-// firstThatTakesAll gives the first of the earlier routes that takes all requests that
-// a route could take, so that nothing reaches it; nil if none does.
-func firstThatTakesAll(earlier []*node, route *node) *node {
-	for _, e := range earlier {
-		if unconditional(e) && covers(e.get("match"), route.get("match")) {
-			return e
-		}
+	if p.insensitive && p.regex == nil {
+		p.value = strings.ToLower(p.value)
 	}
-	return nil
+	return p
 }
 
-// covers reports whether a RouteMatch takes each path that another takes. One that is
-// not understood covers nothing.
-func covers(wide, narrow *node) bool {
-	if narrow.get("connect_matcher").exists() {
+// everything reports whether all paths are taken.
+func (p pathMatch) everything() bool { return p.kind == "prefix" && (p.value == "" || p.value == "/") }
+
+// covers reports whether a match takes each request that another takes. One that is not
+// understood covers nothing.
+func (p pathMatch) covers(other pathMatch) bool {
+	v := other.value
+	switch {
+	case !p.unconditional || other.kind == "":
+		return false
+	case p.everything():
+		return true
+	case p.kind == "safe_regex" || other.kind == "safe_regex":
+		return p.kind == other.kind && p.value == v
+	case p.insensitive:
+		v = strings.ToLower(v)
+	case other.insensitive:
 		return false
 	}
-	insensitive := !caseSensitive(wide)
-	if !insensitive && !caseSensitive(narrow) {
-		return wide.get("prefix").value == "/" || wide.get("prefix").value == ""
+	switch p.kind {
+	case "prefix":
+		return strings.HasPrefix(v, p.value)
+	case "path":
+		return other.kind == "path" && v == p.value
+	case "path_separated_prefix":
+		return strings.HasPrefix(v, p.value+"/") || other.kind != "prefix" && v == p.value
 	}
-	of := func(m *node, kind string) (string, bool) {
-		v := m.get(kind)
-		if insensitive {
-			return strings.ToLower(v.text()), v.exists()
-		}
-		return v.text(), v.exists()
-	}
-	prefix, hasPrefix := of(wide, "prefix")
-	path, hasPath := of(wide, "path")
-	separated, hasSeparated := of(wide, "path_separated_prefix")
-	regex := wide.get("safe_regex", "regex").text()
-	for _, kind := range []string{"prefix", "path", "path_separated_prefix"} {
-		v, ok := of(narrow, kind)
-		switch {
-		case !ok:
-		case hasPrefix:
-			return strings.HasPrefix(v, prefix)
-		case hasPath:
-			return kind == "path" && v == path
-		case hasSeparated:
-			return strings.HasPrefix(v, separated+"/") || kind != "prefix" && v == separated
-		}
-	}
-	return hasPrefix && (prefix == "/" || prefix == "") || regex != "" && regex == narrow.get("safe_regex", "regex").text()
+	return false
 }
 
-func caseSensitive(match *node) bool {
-	at := match.get("case_sensitive")
-	return !at.exists() || at.yes()
-}
-
-// takes reports whether a RouteMatch takes a path, without a look at its other
-// conditions. known is false if it can't be told.
-func takes(match *node, path string) (taken, known bool) {
-	fold := func(s string) string {
-		if caseSensitive(match) {
-			return s
-		}
-		return strings.ToLower(s)
+// takes reports whether a path is taken, without a look at other conditions. known is
+// false if it can't be told.
+func (p pathMatch) takes(path string) (taken, known bool) {
+	if p.insensitive {
+		path = strings.ToLower(path)
 	}
-	got := fold(path)
-	for _, kind := range pathKinds() {
-		v := match.get(kind)
-		if !v.exists() {
-			continue
-		}
-		want := fold(v.text())
-		switch kind {
-		case "prefix":
-			return strings.HasPrefix(got, want), true
-		case "path":
-			return got == want, true
-		case "path_separated_prefix":
-			return got == want || strings.HasPrefix(got, want+"/"), true
-		case "safe_regex":
-			return matchesRegex(v, path), true
-		}
+	switch p.kind {
+	case "prefix":
+		return strings.HasPrefix(path, p.value), true
+	case "path":
+		return path == p.value, true
+	case "path_separated_prefix":
+		return strings.HasPrefix(path, p.value) && (len(path) == len(p.value) || path[len(p.value)] == '/'), true
+	case "safe_regex":
+		return p.regex != nil && p.regex.MatchString(path), p.regex != nil
 	}
 	return false, false
 }
