@@ -57,7 +57,7 @@ func Start(ctx context.Context, o Options) (_ *Process, err error) {
 		o.Timeout = 20 * time.Second
 	}
 	child, err := process.Start(process.Options{Name: "envoy", Path: o.Path, Stdout: o.Log, Stderr: o.Log, Args: []string{
-		"--config-path", config, "--admin-address-path", adminFile, "--use-dynamic-base-id",
+		"--config-path", config, "--admin-address-path", adminFile, "--disable-hot-restart", // which would leave shared memory behind
 		"--log-level", "warning", "--concurrency", strconv.Itoa(o.Concurrency),
 		"--file-flush-interval-msec", "100", // of access logs, which are read while it runs; 10 s by default
 	}})
