@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"golang.org/x/sync/errgroup"
 )
 
 // load is what a server is asked: each of the tokens in turn.
@@ -42,6 +44,35 @@ func generator(dir string) (run generate, name string) {
 	return func(ctx context.Context, t *target, l load, conns int, d time.Duration) (result, error) {
 		return wrk(ctx, path, dir, t, l, conns, d)
 	}, "wrk"
+}
+
+// sees sends each token of the load once. A round asks for some of the tokens only: without
+// this, the first rounds would measure first sights, and later ones fewer of them.
+func (t *target) sees(ctx context.Context, l load) error {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	defer client.CloseIdleConnections()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for _, token := range l.tokens {
+		group.Go(func() error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, nil)
+			if err != nil {
+				return err
+			}
+			req.Header.Set("Authorization", "Bearer "+token)
+			resp, err := client.Do(req)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err == nil && resp.StatusCode >= 300 {
+				err = fmt.Errorf("%s answers %d to one of the tokens", t.url, resp.StatusCode)
+			}
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // attack loads by vegeta's library, within this process.

@@ -116,6 +116,9 @@ func bench(ctx context.Context, s settings) error {
 	generate, by := generator(dir)
 	for _, l := range loads {
 		for _, t := range targets { // connections, caches, and a first collection
+			if err := t.sees(ctx, l); err != nil {
+				return err
+			}
 			if _, err := generate(ctx, t, l, s.conns, 2*time.Second); err != nil {
 				return err
 			}
