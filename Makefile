@@ -6,19 +6,22 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test test-web screenshot test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
+.PHONY: all help build demo test test-web screenshot test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
 
 all: build
 
+help: ## this list
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
 # go build decides itself what is out of date.
-build:
+build: ## bin/scopeward and bin/demo
 	$(GO) build -o bin/ ./cmd/scopeward ./cmd/demo
 
 # A whole system on this machine: identity provider, upstream, Scopeward, Envoy.
 # Envoy is installed while Scopeward is built; without debug information, which
 # nobody looks for in a demo, the first build takes an eighth less.
 demo: QUICK = -gcflags=all=-dwarf=false -ldflags=-w
-demo:
+demo: ## a whole system on this machine, with curl lines to paste
 	@echo "Building (the first time takes most of a minute) ..."
 	@$(GO) build $(QUICK) -o bin/demo ./cmd/demo
 	@bin/demo envoy >/dev/null & $(GO) build $(QUICK) -o bin/scopeward ./cmd/scopeward && wait $$!
@@ -27,13 +30,13 @@ demo:
 # Every test: format, vet, staticcheck, unit and end-to-end tests with the race
 # detector and a real Envoy. Of the fuzz targets the seeds; to compile all that they
 # use for coverage takes minutes, and seconds of fuzzing find nothing.
-test: lint race
+test: lint race ## every test
 
 # To compile all dependencies takes minutes: once for vet, staticcheck, the tests and the
 # programs that they build; without debug information, which nobody looks at.
 RACE = CC="$$(.ci/cc)" && export CC CGO_ENABLED=1 GOFLAGS="-race -gcflags=all=-dwarf=false -ldflags=-w" &&
 
-lint: vuln
+lint: vuln ## format, vet, staticcheck, known vulnerabilities
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
 	$(GO) build -gcflags=all=-dwarf=false -ldflags=-w -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
@@ -41,38 +44,38 @@ lint: vuln
 
 # The manifests of envoy/istio, envoy/gateway and envoy/kubernetes in a real Istio, a real
 # Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
-test-mesh:
+test-mesh: ## the manifests in a real Istio, Envoy Gateway and API server
 	$(GO) test -tags mesh -count 1 -run '^TestMesh' ./e2e
 
 # The page of the admin listener in a real Chromium: Debian's (apt-get install chromium), or
 # what $CHROMIUM names. Its pictures are in bin/web; screenshot renews that of the README.
-test-web:
+test-web: ## the page in a real Chromium
 	$(GO) vet -tags web ./e2e
 	$(GO) test -tags web -count 1 -v -run '^TestWeb' ./e2e
 
-screenshot: test-web
+screenshot: test-web ## renew the README's picture of the page
 	cp bin/web/page.png internal/admin/page/page.png
 
 # docker-compose.yaml in a real docker engine, which DOCKER_HOST names, else docker's
 # default; with the plugins compose and buildx.
-test-compose:
+test-compose: ## docker-compose.yaml in a real docker engine
 	$(GO) test -tags compose -count 1 -timeout 30m -v ./e2e/compose
 
 # The alerts of envoy/compose/observe and their unit tests, with Prometheus' own tool, which is
 # more than a test on a fresh machine should fetch; make test holds them against the metrics.
 PROMTOOL ?= promtool
-test-alerts:
+test-alerts: ## the alerts, with promtool
 	@command -v $(PROMTOOL) >/dev/null || { echo "$(PROMTOOL) is missing: it comes with Prometheus (apt-get install prometheus; brew install prometheus), or PROMTOOL names it"; exit 1; }
 	$(PROMTOOL) check config envoy/compose/observe/prometheus.yml
 	$(PROMTOOL) test rules envoy/compose/observe/alerts_test.yaml
 
 # The end-to-end tests wait most of their time: first, they have the others beside them.
-race:
+race: ## unit and end-to-end tests with the race detector and a real Envoy
 	$(RACE) $(GO) test -vet=off -timeout 9m ./e2e ./...
 
 # Each fuzz target for FUZZTIME (make fuzz FUZZTIME=10m runs long), and then from what that
 # found for FUZZTIME again without the instrumentation that finds it: ten times as fast, or more.
-fuzz:
+fuzz: ## each fuzz target for FUZZTIME
 	@mkdir -p bin/fuzz; $(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
 		targets="$$(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //')"; test -n "$$targets" || continue; \
 		$(GO) test -c -vet=off -ldflags=-w -fuzz . -o bin/fuzz/guided.test "$$package" && $(GO) test -c -vet=off -o bin/fuzz/fast.test "$$package" || exit 1; \
@@ -87,30 +90,30 @@ fuzz:
 SOAK ?= 30m
 OUTAGE ?= 10m
 FLOOD ?= 5000000
-soak:
+soak: ## the long runs: SOAK, OUTAGE, FLOOD
 	SOAK=$(SOAK) OUTAGE=$(OUTAGE) FLOOD=$(FLOOD) $(GO) test -count 1 -v -timeout 3h -parallel 1 -run '^Test(Soak|Outage|Flood)$$' ./e2e
 
 # What Scopeward costs behind a real Envoy, as ratios to a server that does nothing
 # (Linux; better with wrk installed, and with nothing else running).
-bench:
+bench: ## what a check costs, as ratios to a server that does nothing
 	$(GO) run ./e2e/bench $(BENCH)
 
 # The tree against a commit: fails if a check takes over 10 % more CPU, twice, or allocates more.
 BASE ?= main
-bench-check:
+bench-check: ## this tree against the commit BASE
 	$(GO) run ./e2e/bench -base $(BASE) $(BENCH)
 
 # Where the time of a check over gRPC goes.
-profile:
+profile: ## where the time of a check goes
 	$(GO) test -run '^$$' -bench '^BenchmarkGRPC/scopeward$$' -benchtime 5s -o bin/authz.test -cpuprofile bin/cpu.pprof ./authz
 	$(GO) tool pprof -top bin/authz.test bin/cpu.pprof 2>/dev/null | head -50
 
 # The README's tour, recorded anew: what it shows is what happened.
-tour: build
+tour: build ## renew the README's tour
 	python3 cmd/demo/tour.py cmd/demo/tour.svg
 
 # envoy/istio/scopeward.yaml, for those who do not use kustomize.
-manifests:
+manifests: ## renew envoy/istio/scopeward.yaml
 	{ head -2 envoy/istio/scopeward.yaml; kubectl kustomize envoy/kubernetes/overlays/istio; } > bin/scopeward.yaml
 	mv bin/scopeward.yaml envoy/istio/scopeward.yaml
 
@@ -119,25 +122,25 @@ manifests:
 # make reproducible builds it again at another path, with an empty cache.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 RELEASE = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.release=$(VERSION)"
-release:
+release: ## what is published, in bin/release
 	$(RELEASE) -o bin/release/scopeward ./cmd/scopeward
 	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -output bin/release/scopeward.cdx.json bin/release/scopeward
 
-reproducible: release
+reproducible: release ## build the release again elsewhere, and compare
 	@there="$$(mktemp -d)" && trap 'rm -rf "$$there"' EXIT && \
 		git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$$there" && \
 		(cd "$$there" && GOCACHE="$$there/.cache" $(RELEASE) -o again ./cmd/scopeward) && \
 		cmp bin/release/scopeward "$$there/again" && sha256sum bin/release/scopeward
 
 # Manual pages: man -M bin/man scopeward. What makes them is not in the program otherwise.
-man:
+man: ## manual pages, in bin/man
 	$(GO) run -tags man ./cmd/scopeward man bin/man
 
 # Known vulnerabilities that our code reaches; the list is asked for by the network.
-vuln:
+vuln: ## known vulnerabilities in what is built
 	@python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + "/index/modules.json.gz", timeout=10)' "$$($(GO) env GOVULNDB | grep . || echo https://vuln.go.dev)" 2>/dev/null || \
 		{ echo "Not checked for known vulnerabilities: the database can't be reached (GOVULNDB names another one)."; exit 0; }; \
 		$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
-clean:
+clean: ## remove bin
 	rm -rf bin
