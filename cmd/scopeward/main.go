@@ -86,6 +86,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		Example: `  scopeward serve --config scopeward.yaml
   KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml
   scopeward check --config scopeward.yaml`,
+		Version:       readBuild().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          unknownCommand,
