@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scopeward/internal/config"
-	"scopeward/internal/serve"
+	"scopeward/internal/healthcheck"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -33,7 +33,7 @@ The exit status is 0 if the service is SERVING, 1 if it is not or does not answe
 			if err != nil {
 				return err
 			}
-			if err := serve.Healthcheck(cmd.Context(), c, timeout); err != nil {
+			if err := healthcheck.Ask(cmd.Context(), c, timeout); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "SERVING")

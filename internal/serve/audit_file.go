@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
+
+	"scopeward/internal/listen"
 )
 
 // auditFile is the file of audit.to. Whoever rotates logs renames it, and says so by
@@ -40,7 +42,7 @@ func appendTo(path string) (*os.File, error) {
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
-		return nil, fmt.Errorf("%s can't be written to: %w; let the user of this process write there, or choose another path", path, cause(err))
+		return nil, fmt.Errorf("%s can't be written to: %w; let the user of this process write there, or choose another path", path, listen.Cause(err))
 	}
 	return file, nil
 }

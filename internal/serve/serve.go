@@ -26,6 +26,7 @@ import (
 	native "scopeward/authz/transport"
 	"scopeward/internal/config"
 	"scopeward/internal/connlimit"
+	"scopeward/internal/listen"
 	"scopeward/internal/pace"
 )
 
@@ -67,14 +68,14 @@ func Run(ctx context.Context, o Options) error {
 	defer traces.end(flushPatience)
 	s.server.Trace(traces.tracer)
 
-	listener, err := listenGRPC(c)
+	listener, err := listen.GRPC(c)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 	var admin net.Listener
 	if c.Listen.Admin != "" {
-		if admin, err = listen(c.Listen.Admin); err != nil {
+		if admin, err = listen.TCP(c.Listen.Admin); err != nil {
 			return c.At("listen.admin", err)
 		}
 		defer admin.Close()

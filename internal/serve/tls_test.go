@@ -23,6 +23,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"scopeward/internal/config"
+	"scopeward/internal/healthcheck"
 	"scopeward/internal/process"
 	"scopeward/internal/testenv/pki"
 )
@@ -283,7 +284,7 @@ func TestHealthcheckOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Healthcheck(t.Context(), c, 10*time.Second)
+		return healthcheck.Ask(t.Context(), c, 10*time.Second)
 	}
 	good := func(address string) {
 		t.Helper()

@@ -1,4 +1,6 @@
-package serve
+// Package listen opens what the service listens on: ports, and Unix sockets that at no moment
+// take whom they should not.
+package listen
 
 import (
 	"errors"
@@ -16,12 +18,12 @@ import (
 	"scopeward/internal/config"
 )
 
-// listenGRPC opens what Envoy asks.
-func listenGRPC(c *config.Config) (l net.Listener, err error) {
+// GRPC opens what Envoy asks.
+func GRPC(c *config.Config) (l net.Listener, err error) {
 	if path, ok := strings.CutPrefix(c.Listen.GRPC, "unix://"); ok {
-		l, err = listenSocket(c.Listen.Socket, path)
+		l, err = socket(c.Listen.Socket, path)
 	} else {
-		l, err = listen(c.Listen.GRPC)
+		l, err = TCP(c.Listen.GRPC)
 	}
 	if err != nil {
 		return nil, c.At("listen.grpc", err)
@@ -29,8 +31,8 @@ func listenGRPC(c *config.Config) (l net.Listener, err error) {
 	return l, nil
 }
 
-// listen opens host:port.
-func listen(address string) (net.Listener, error) {
+// TCP opens host:port.
+func TCP(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -61,10 +63,10 @@ func (s *socketFile) Close() error {
 	return err
 }
 
-// listenSocket opens the socket. It is made in a folder that nobody else can enter, and
+// socket opens the socket. It is made in a folder that nobody else can enter, and
 // put in its place when it has its mode and owner: at no moment can be connected
 // who shouldn't, and one that a killed process left behind is replaced at once.
-func listenSocket(s config.Socket, path string) (*socketFile, error) {
+func socket(s config.Socket, path string) (*socketFile, error) {
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("the folder %s of the socket does not exist; make it (mkdir -p %[1]s; in a container, mount a volume there), or choose another path", folder)
@@ -76,13 +78,13 @@ func listenSocket(s config.Socket, path string) (*socketFile, error) {
 	}
 	private, err := privateFolder(folder)
 	if err != nil {
-		return nil, fmt.Errorf("the folder %s of the socket can't be written to: %w; let the user of this process write there, or choose another path", folder, cause(err))
+		return nil, fmt.Errorf("the folder %s of the socket can't be written to: %w; let the user of this process write there, or choose another path", folder, Cause(err))
 	}
 	defer os.RemoveAll(private)
 	temporary := filepath.Join(private, "s")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: temporary})
 	if err != nil {
-		return nil, fmt.Errorf("can't listen on %s: %w", path, cause(err))
+		return nil, fmt.Errorf("can't listen on %s: %w", path, Cause(err))
 	}
 	listener.SetUnlinkOnClose(false) // of the name that it won't have any more
 	opened := &socketFile{UnixListener: listener, path: path}
@@ -108,7 +110,7 @@ func protect(s config.Socket, path string) error {
 			return err
 		}
 		if err := os.Chown(path, uid, gid); err != nil {
-			return fmt.Errorf("listen.socket.owner: the socket can't be given to %s: %w; only root may give it to another user, and to a group only root and its members", s.Owner, cause(err))
+			return fmt.Errorf("listen.socket.owner: the socket can't be given to %s: %w; only root may give it to another user, and to a group only root and its members", s.Owner, Cause(err))
 		}
 	}
 	return os.Chmod(path, s.Mode)
@@ -161,7 +163,7 @@ func replaceable(path string) error {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist): // or it is gone by now
 		return nil
 	}
-	return fmt.Errorf("%s exists, and whether somebody listens on it can't be told: %w; remove it if nobody does", path, cause(err))
+	return fmt.Errorf("%s exists, and whether somebody listens on it can't be told: %w; remove it if nobody does", path, Cause(err))
 }
 
 // privateFolder makes a folder that only this process's user can enter. Its name
@@ -187,8 +189,8 @@ func lockFolder(path string) (unlock func()) {
 	return func() { folder.Close() }
 }
 
-// cause is an error of the system without the name of what it happened to.
-func cause(err error) error {
+// Cause is an error of the system without the name of what it happened to.
+func Cause(err error) error {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return path.Err
 	}

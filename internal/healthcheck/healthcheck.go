@@ -1,4 +1,5 @@
-package serve
+// Package healthcheck asks a running service for its health.
+package healthcheck
 
 import (
 	"context"
@@ -36,9 +37,9 @@ func healthCredentials(c *config.Config) (_ credentials.TransportCredentials, mu
 	return credentials.NewTLS(conn), pair != nil, err
 }
 
-// Healthcheck returns nil if the service of a configuration is SERVING, else what is wrong
+// Ask returns nil if the service of a configuration is SERVING, else what is wrong
 // and what to do.
-func Healthcheck(ctx context.Context, c *config.Config, timeout time.Duration) error {
+func Ask(ctx context.Context, c *config.Config, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := askService(ctx, c); err != nil {

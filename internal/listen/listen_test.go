@@ -1,4 +1,4 @@
-package serve
+package listen
 
 import (
 	"encoding/json"
@@ -46,7 +46,7 @@ func TestSocketModeAndOwner(t *testing.T) {
 	}
 	for mode, want := range map[string]fs.FileMode{"": 0o660, "0600": 0o600, "666": 0o666, "0777": 0o777} {
 		path := filepath.Join(t.TempDir(), "s")
-		l, err := listenSocket(onSocket(t, mode, fmt.Sprintf("%d:%d", os.Getuid(), group)), path)
+		l, err := socket(onSocket(t, mode, fmt.Sprintf("%d:%d", os.Getuid(), group)), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestSocketIsNeverWider(t *testing.T) {
 		}
 	})
 	for range 200 {
-		l, err := listenSocket(onSocket(t, "0600", ""), path)
+		l, err := socket(onSocket(t, "0600", ""), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestStaleSocket(t *testing.T) {
 		for range 8 {
 			all.Go(func() {
 				start.Wait()
-				l, err := listenSocket(config.Socket{Mode: 0o660}, path)
+				l, err := socket(config.Socket{Mode: 0o660}, path)
 				switch {
 				case err == nil:
 					opened.Add(1)
@@ -151,14 +151,14 @@ func TestStaleSocket(t *testing.T) {
 func TestSocketOfAnother(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
-	first, err := listenSocket(config.Socket{Mode: 0o660}, path)
+	first, err := socket(config.Socket{Mode: 0o660}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	second, err := listenSocket(config.Socket{Mode: 0o660}, path)
+	second, err := socket(config.Socket{Mode: 0o660}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestSocketErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, err := listenSocket(test.socket, test.path)
+			l, err := socket(test.socket, test.path)
 			if err == nil {
 				l.Close()
 				t.Fatal("no error")
