@@ -108,6 +108,7 @@ type Introspection struct {
 type Cache struct {
 	TTL, NegativeTTL, MaxStale time.Duration
 	MaxEntries                 int
+	MaxBytes                   int64 // 0: by the memory limit
 }
 
 // RateLimit bounds the token validations of one client IP.
@@ -143,7 +144,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 	c := &Config{
 		Listen:           d.listen(),
 		Admin:            Admin{d.Admin.AllowRemote, stringsOf(d.Admin.Hosts)},
-		Cache:            Cache{d.Cache.TTL.Value, d.Cache.NegativeTTL.Value, d.Cache.MaxStale.Value, d.Cache.MaxEntries.Value},
+		Cache:            Cache{d.Cache.TTL.Value, d.Cache.NegativeTTL.Value, d.Cache.MaxStale.Value, d.Cache.MaxEntries.Value, int64(valueOf(d.Cache.MaxBytes))},
 		RateLimit:        RateLimit{d.RateLimit.Max.Value, d.RateLimit.Window.Value, string(d.RateLimit.Count.Value), d.RateLimit.hops()},
 		Sharing:          d.sharing,
 		Headers:          d.headers,
@@ -390,4 +391,12 @@ func textOf(v any) string {
 		return err.Error()
 	}
 	return string(text)
+}
+
+// valueOf is the zero value where nothing is written.
+func valueOf[T any](l *strictyaml.Located[T]) (v T) {
+	if l != nil {
+		v = l.Value
+	}
+	return v
 }

@@ -90,6 +90,7 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 
 func (cacheSection) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("max_entries")["minimum"] = 1
+	orReference(s.Property("max_bytes"), strictyaml.JSONSchema{"pattern": "^[0-9]+[KMGT]iB$"})
 	orReference(s.Property("redis"), strictyaml.JSONSchema{"pattern": redisPattern})
 	orReference(s.Property("key"), strictyaml.JSONSchema{"pattern": "^file:."}, strictyaml.JSONSchema{"minLength": shared.MinKey})
 }

@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+
+	"scopeward/internal/strictyaml"
 )
 
 var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
@@ -88,4 +91,54 @@ func absolute(dir, name string) string {
 		return name
 	}
 	return filepath.Join(dir, name)
+}
+
+// byteSize is a number of bytes, written as GOMEMLIMIT is.
+type byteSize int64
+
+// UnmarshalText reads a number and its unit.
+func (b *byteSize) UnmarshalText(written []byte) error {
+	s, err := expand(string(written))
+	if err != nil {
+		return err
+	}
+	units := []string{"KiB", "MiB", "GiB", "TiB"}
+	for i, unit := range units {
+		number, found := strings.CutSuffix(s, unit)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseUint(number, 10, 63)
+		if shift := 10 * (i + 1); err == nil && n <= 1<<(62-shift) {
+			*b = byteSize(n << shift)
+			return nil
+		}
+	}
+	return errors.New("it must be a whole number of KiB, MiB, GiB or TiB, as in 64MiB")
+}
+
+// MarshalText writes it in the largest unit that needs no fraction.
+func (b byteSize) MarshalText() ([]byte, error) {
+	n, unit := int64(b)>>10, "KiB"
+	for _, larger := range []string{"MiB", "GiB", "TiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n>>10, larger
+	}
+	return fmt.Appendf(nil, "%d%s", n, unit), nil
+}
+
+// minCache is the least cache that is worth its name.
+const minCache = 1 << 20
+
+// CheckMemory reports a cache that could not take what it is given, since the process may
+// not use so much.
+func (c *Config) CheckMemory(limit int64) error {
+	if c.Cache.MaxBytes < limit {
+		return nil
+	}
+	return strictyaml.Problems{{Pos: c.document.Cache.MaxBytes.Pos, Message: fmt.Sprintf(
+		"cache.max_bytes is %d MiB, and the process may use %d MiB in all: lower it to about two fifths of that, or raise the memory limit (GOMEMLIMIT, or the container's)",
+		c.Cache.MaxBytes>>20, limit>>20)}}
 }

@@ -158,6 +158,9 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	if d.Cache.Key.Pos.Line > 0 && d.Cache.Redis.Pos.Line == 0 {
 		v.add(d.Cache.Key.Pos, "cache.key has no effect without cache.redis: it encrypts the identities in that Redis")
 	}
+	if d.Cache.MaxBytes != nil && d.Cache.MaxBytes.Value < minCache {
+		v.add(d.Cache.MaxBytes.Pos, "cache.max_bytes must be at least 1MiB")
+	}
 	v.rateLimit(d.RateLimit)
 	d.sharing = v.readSharing(d, secrets == AllSecrets)
 	d.headers = nil

@@ -61,6 +61,21 @@ func gcPercent(live, limit int64) int {
 	return int(min(max(100*room/max(live, 1<<20), minGOGC), maxGOGC))
 }
 
+// MemoryLimit is what the process may use: GOMEMLIMIT, or the limit of the container less a
+// tenth, or half the memory of the machine.
+func MemoryLimit() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return limit
+	}
+	if limit, err := memlimit.FromCgroup(); err == nil && limit < math.MaxInt64 {
+		return int64(limit) / 10 * 9
+	}
+	if limit, err := memlimit.FromSystem(); err == nil && limit < math.MaxInt64 {
+		return int64(limit) / 2
+	}
+	return math.MaxInt64
+}
+
 func liveMemory() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -48,6 +49,7 @@ type state struct {
 	config.Files
 	providers []*providers.Provider
 	cache     *token.Cache
+	maxBytes  int64 // of the cache and the rate limit's counters
 	sharing   sharing
 	loaded    time.Time // when this version of the policy came into force
 }
@@ -95,10 +97,15 @@ func (s *service) prepare(f config.Files) (*state, error) {
 	if next.sharing, err = s.share(f.Config.Sharing, before); err != nil {
 		return nil, err
 	}
-	if old != nil && old.Config.Cache.MaxEntries == f.Config.Cache.MaxEntries {
+	limit := pace.MemoryLimit()
+	if err := f.Config.CheckMemory(limit); err != nil {
+		return nil, err
+	}
+	next.maxBytes = cmp.Or(f.Config.Cache.MaxBytes, limit/5*2)
+	if old != nil && old.Config.Cache.MaxEntries == f.Config.Cache.MaxEntries && old.maxBytes == next.maxBytes {
 		next.cache = old.cache
 	} else {
-		next.cache = token.NewCache(f.Config.Cache.MaxEntries, 0)
+		next.cache = token.NewCache(f.Config.Cache.MaxEntries, next.maxBytes-next.limitBytes())
 	}
 	return next, nil
 }
@@ -134,10 +141,10 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 		Hops:             c.RateLimit.Hops,
 		Sampling:         authz.Sample(c.Audit.Sample),
 	}
-	if old := s.state.Load(); inForce != nil && old.Config.RateLimit == c.RateLimit && old.sharing.limits == next.sharing.limits {
+	if old := s.state.Load(); inForce != nil && old.Config.RateLimit == c.RateLimit && old.sharing.limits == next.sharing.limits && old.maxBytes == next.maxBytes {
 		snapshot.Limit = inForce.Limit
 	} else {
-		snapshot.Limit = newLimit(c.RateLimit, next.sharing.limits)
+		snapshot.Limit = newLimit(c.RateLimit, next.sharing.limits, next.limitBytes())
 	}
 	return snapshot
 }
@@ -170,8 +177,8 @@ func disabledIfZero(d time.Duration) time.Duration {
 	return d
 }
 
-func newLimit(r config.RateLimit, shared *connection) authz.Limit {
-	opts := ratelimit.Options{Max: r.Max, Window: r.Window}
+func newLimit(r config.RateLimit, shared *connection, bytes int64) authz.Limit {
+	opts := ratelimit.Options{Max: r.Max, Window: r.Window, Bytes: bytes}
 	limit := authz.Limit{EveryRequest: r.Count == "requests"}
 	switch {
 	case r.Count == "off":
@@ -253,6 +260,9 @@ var (
 )
 
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- cacheEntries
+	ch <- cacheBytes
+	ch <- cacheMaxBytes
 	ch <- buildInfo
 	ch <- policyInfo
 	ch <- jwksAge
@@ -264,6 +274,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, c.version)
 	ch <- prometheus.MustNewConstMetric(policyInfo, prometheus.GaugeValue, 1, c.server.Snapshot().Policy.Version())
+	c.collectCache(ch)
 	sharing := c.state.Load().sharing
 	for use, r := range map[string]*connection{"cache": sharing.identities, "rate_limit": sharing.limits} {
 		if r != nil {
