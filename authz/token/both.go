@@ -9,6 +9,8 @@ func Both(first, second Verifier) Verifier { return both{first, second} }
 
 type both struct{ first, second Verifier }
 
+var _ Abilities = both{}
+
 func (b both) Verify(ctx context.Context, t *Token) (*Identity, error) {
 	one, err := b.first.Verify(ctx, t)
 	if err != nil {

@@ -79,6 +79,15 @@ type Patient interface {
 	Outage() *UnavailableError
 }
 
+// Abilities are all that a [Verifier] may have besides. One that forwards to others, as
+// [Both] does, has them all: one that it forgets would be lost without a word.
+type Abilities interface {
+	KeyHolder
+	Immediate
+	Patient
+	Diagnoser
+}
+
 // MissingError says that a request carries no bearer token (RFC 6750 §3.1: such
 // a request gets a challenge without an error code).
 type MissingError struct{ Reason string }

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/token"
+	"scopeward/internal/loopback"
 	"scopeward/internal/strictyaml"
 )
 
@@ -376,12 +376,7 @@ func (v *validator) url(what string, l located, insecure bool) {
 	if u.User != nil {
 		v.add(l.Pos, "%s must not hold a user name or password", what)
 	}
-	if u.Scheme == "http" && !insecure && !loopback(u.Hostname()) {
+	if u.Scheme == "http" && !insecure && !loopback.Is(u.Hostname()) {
 		v.add(l.Pos, "%s: http:// sends tokens readable over the network; use https:// (insecure: true on the provider allows it nevertheless)", what)
 	}
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"scopeward/internal/loopback"
 	"scopeward/internal/strictyaml"
 )
 
@@ -40,7 +41,7 @@ func (v *validator) listen(l listenSection) {
 func (v *validator) admin(d *document) {
 	if at := *d.Listen.Admin; at.Value != "" {
 		v.address("listen.admin", at)
-		if host, _, err := net.SplitHostPort(string(at.Value)); err == nil && !isLoopback(host) && !d.Admin.AllowRemote {
+		if host, _, err := net.SplitHostPort(string(at.Value)); err == nil && !loopback.Is(host) && !d.Admin.AllowRemote {
 			v.add(at.Pos, "listen.admin: %s can be reached from other machines, and the page there asks nobody who they are: write 127.0.0.1 instead, or set admin.allow_remote: true (--admin-allow-remote) if a firewall or network policy keeps others out", at.Value)
 		}
 	}
@@ -49,13 +50,6 @@ func (v *validator) admin(d *document) {
 			v.add(name.Pos, "admin.hosts: %q is no DNS name, as in scopeward.internal.example; it has no port, and IP addresses need not be named", name.Value)
 		}
 	}
-}
-
-// isLoopback tells whether only this machine reaches a host to listen on. Another name
-// than localhost may lead anywhere.
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 func (v *validator) grpcAddress(l located) {

@@ -8,9 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
+
+	"scopeward/internal/loopback"
 )
 
 // Endpoints are the provider's URLs that the flow needs.
@@ -109,15 +110,10 @@ func endpoint(text string) (*url.URL, error) {
 		return nil, errors.New("has a user name in it, which does not belong there")
 	case u.Fragment != "":
 		return nil, fmt.Errorf("has a fragment (#): %s", quote(text))
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback.Is(u.Hostname()):
 		return nil, fmt.Errorf("is not encrypted: %s; http:// is for this machine only", quote(text))
 	}
 	return u, nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // fetch gets metadata from one place. The reason says why there is none; an error ends

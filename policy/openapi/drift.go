@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -90,13 +91,6 @@ func (c *comparison) inPolicy(r *policy.Rule) bool {
 	return r.Policy == c.name || r.Policy == "" && strings.TrimSuffix(file, filepath.Ext(file)) == c.name
 }
 
-func cmpOr(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
-}
-
 // fresh is the value of a wildcard: no pattern is likely to name it.
 const fresh = "drift-0a1b2c3d"
 
@@ -128,7 +122,7 @@ func (c *comparison) route(r *rule) {
 // alone looks for a rule for the operation as a whole. One that no host is
 // written for may have a rule for some hosts.
 func (c *comparison) alone(r *rule, p pattern) {
-	sample := request{method: cmpOr(p.method, "GET"), host: p.host, path: p.path(fresh)}
+	sample := request{method: cmp.Or(p.method, "GET"), host: p.host, path: p.path(fresh)}
 	if _, err := policy.NewRequest(sample.method, sample.host, sample.path); err != nil {
 		return // no request can be for it
 	}

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func meet(route pattern, p *policy.Pattern) (request, bool) {
 	default:
 		out.method = route.method
 	}
-	out.method = cmpOr(out.method, "GET")
+	out.method = cmp.Or(out.method, "GET")
 	rest := len(t.segments) > 0 && isRest(t.segments[len(t.segments)-1])
 	fixed := t.segments
 	if rest {
