@@ -11,6 +11,7 @@ import (
 
 	"scopeward/internal/config"
 	"scopeward/internal/doctor"
+	"scopeward/internal/doctor/source"
 )
 
 func newDoctor() *cobra.Command {
@@ -114,13 +115,16 @@ func doctorOptions(o config.Options, with *doctor.Options, hopsGiven bool) error
 }
 
 func runDoctor(cmd *cobra.Command, target string, with doctor.Options, output string) error {
-	source, data, err := readEnvoy(cmd.Context(), target, cmd.InOrStdin())
+	from, data, err := source.Read(cmd.Context(), target, cmd.InOrStdin())
+	if _, ok := errors.AsType[*source.TargetError](err); ok {
+		return &usageError{err}
+	}
 	if err != nil {
 		return err
 	}
 	config, err := doctor.Parse(data)
 	if err != nil {
-		return source.notEnvoy(err)
+		return from.NotEnvoy(err)
 	}
 	report, err := config.Examine(with)
 	var unknown *doctor.UnknownClusterError
@@ -131,9 +135,9 @@ func runDoctor(cmd *cobra.Command, target string, with doctor.Options, output st
 		return err
 	}
 	if output == "json" {
-		err = printDoctorJSON(cmd.OutOrStdout(), report, source)
+		err = printDoctorJSON(cmd.OutOrStdout(), report, from)
 	} else {
-		err = printDoctor(cmd.OutOrStdout(), cmd.ErrOrStderr(), report, source, with)
+		err = printDoctor(cmd.OutOrStdout(), cmd.ErrOrStderr(), report, from, with)
 	}
 	if err == nil && len(report.Findings) > 0 {
 		return errReported
@@ -141,9 +145,9 @@ func runDoctor(cmd *cobra.Command, target string, with doctor.Options, output st
 	return err
 }
 
-func printDoctor(stdout, stderr io.Writer, report *doctor.Report, source envoySource, with doctor.Options) error {
+func printDoctor(stdout, stderr io.Writer, report *doctor.Report, from source.Source, with doctor.Options) error {
 	for _, f := range report.Findings {
-		place := source.name
+		place := from.Name
 		if f.Line > 0 {
 			place = fmt.Sprintf("%s:%d:%d", place, f.Line, f.Column)
 		}
@@ -176,7 +180,7 @@ func asks(services []string, with doctor.Options) string {
 	}
 }
 
-func printDoctorJSON(w io.Writer, report *doctor.Report, source envoySource) error {
+func printDoctorJSON(w io.Writer, report *doctor.Report, from source.Source) error {
 	type finding struct {
 		Name        string `json:"name"`
 		Severity    string `json:"severity"`
@@ -202,7 +206,7 @@ func printDoctorJSON(w io.Writer, report *doctor.Report, source envoySource) err
 		Filters   int       `json:"filters"`
 		Services  []string  `json:"services"`
 		Findings  []finding `json:"findings"`
-	}{len(findings) == 0, source.name, report.Listeners, report.Routes, report.Filters, append([]string{}, report.Services...), findings})
+	}{len(findings) == 0, from.Name, report.Listeners, report.Routes, report.Filters, append([]string{}, report.Services...), findings})
 }
 
 func doctorChecks() []checkDoc {

@@ -1,4 +1,6 @@
-package main
+// Package source reads the configuration of an Envoy: from its admin interface, a file or
+// standard input.
+package source
 
 import (
 	"context"
@@ -19,27 +21,33 @@ import (
 	"scopeward/internal/strictyaml"
 )
 
-// envoySource is where the configuration of an Envoy was read.
-type envoySource struct {
-	name    string // as it was given
+// Source is where the configuration of an Envoy was read.
+type Source struct {
+	Name    string // as it was given
 	isAdmin bool
 }
 
-// notEnvoy says that something else was there.
-func (s envoySource) notEnvoy(err error) error {
+// TargetError is a target that can't be one.
+type TargetError struct{ Err error }
+
+func (e *TargetError) Error() string { return e.Err.Error() }
+func (e *TargetError) Unwrap() error { return e.Err }
+
+// NotEnvoy says that something else was there.
+func (s Source) NotEnvoy(err error) error {
 	if s.isAdmin {
-		return fmt.Errorf("%s answers, but that is not Envoy's admin interface: %w; %s", s.name, err, adminHint)
+		return fmt.Errorf("%s answers, but that is not Envoy's admin interface: %w; %s", s.Name, err, adminHint)
 	}
-	return fmt.Errorf("%s: %w", s.name, err)
+	return fmt.Errorf("%s: %w", s.Name, err)
 }
 
 const adminHint = "Envoy's bootstrap says its address (admin.address, often 127.0.0.1:9901; port 15000 with Istio, 19000 with Envoy Gateway)"
 
-// readEnvoy reads what target names: an admin interface, a file, or - for stdin.
-func readEnvoy(ctx context.Context, target string, stdin io.Reader) (envoySource, []byte, error) {
-	source := envoySource{name: target}
+// Read reads what target names: an admin interface, a file, or - for stdin.
+func Read(ctx context.Context, target string, stdin io.Reader) (Source, []byte, error) {
+	source := Source{Name: target}
 	if target == "-" {
-		source.name = "standard input"
+		source.Name = "standard input"
 		data, err := io.ReadAll(io.LimitReader(stdin, doctor.MaxBytes+1))
 		return source, data, err
 	}
@@ -47,7 +55,7 @@ func readEnvoy(ctx context.Context, target string, stdin io.Reader) (envoySource
 		source.isAdmin = true
 		admin, socket, err := adminURL(target)
 		if err != nil {
-			return source, nil, &usageError{fmt.Errorf("%s: %w", target, err)}
+			return source, nil, &TargetError{fmt.Errorf("%s: %w", target, err)}
 		}
 		data, err := fetchDump(ctx, source, admin, socket)
 		return source, data, err
@@ -112,7 +120,7 @@ const (
 )
 
 // fetchDump asks an admin interface for its config dump.
-func fetchDump(ctx context.Context, source envoySource, dump, socket string) ([]byte, error) {
+func fetchDump(ctx context.Context, source Source, dump, socket string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, dumpTimeout)
 	defer cancel()
 	dialer := net.Dialer{Timeout: dialTimeout}
@@ -128,7 +136,7 @@ func fetchDump(ctx context.Context, source envoySource, dump, socket string) ([]
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, dump, nil)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("%s: %w", source.name, err)}
+		return nil, &TargetError{fmt.Errorf("%s: %w", source.Name, err)}
 	}
 	response, err := client.Do(request)
 	if err != nil {
@@ -146,7 +154,7 @@ func fetchDump(ctx context.Context, source envoySource, dump, socket string) ([]
 }
 
 // unreached says why nothing that is HTTP answered.
-func (s envoySource) unreached(err error) error {
+func (s Source) unreached(err error) error {
 	var timeout interface{ Timeout() bool }
 	var record tls.RecordHeaderError
 	var dns *net.DNSError
@@ -154,36 +162,36 @@ func (s envoySource) unreached(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s: nobody listens there (connection refused); is Envoy running? %s", s.name, adminHint)
+		return fmt.Errorf("%s: nobody listens there (connection refused); is Envoy running? %s", s.Name, adminHint)
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%s: there is no such socket; is Envoy running? %s", s.name, adminHint)
+		return fmt.Errorf("%s: there is no such socket; is Envoy running? %s", s.Name, adminHint)
 	case errors.As(err, &dns):
-		return fmt.Errorf("%s: there is no host %s", s.name, dns.Name)
+		return fmt.Errorf("%s: there is no host %s", s.Name, dns.Name)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%s does not answer; is the address right, and reachable from here? %s", s.name, adminHint)
+		return fmt.Errorf("%s does not answer; is the address right, and reachable from here? %s", s.Name, adminHint)
 	case errors.As(err, &record), strings.Contains(cause, "HTTP response to HTTPS client"):
-		return fmt.Errorf("%s speaks no TLS: write http://; %s", s.name, adminHint)
+		return fmt.Errorf("%s speaks no TLS: write http://; %s", s.Name, adminHint)
 	// The second is net/http's word for a server that speaks before it is asked, as
 	// one of HTTP/2 does; which of the two it is depends on who is first.
 	case strings.Contains(cause, "malformed HTTP"), strings.Contains(cause, "readLoopPeekFailLocked: %!w(<nil>)"):
-		return fmt.Errorf("%s answers, but not in HTTP/1.1: it is a gRPC port (Scopeward's own?) or one with TLS, and not Envoy's admin interface; %s", s.name, adminHint)
+		return fmt.Errorf("%s answers, but not in HTTP/1.1: it is a gRPC port (Scopeward's own?) or one with TLS, and not Envoy's admin interface; %s", s.Name, adminHint)
 	default:
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err // without the URL, which stands in front already
 		}
-		return fmt.Errorf("%s: %w; %s", s.name, err, adminHint)
+		return fmt.Errorf("%s: %w; %s", s.Name, err, adminHint)
 	}
 }
 
 // refused says what an answer other than 200 to /config_dump means.
-func (s envoySource) refused(response *http.Response, body []byte) error {
+func (s Source) refused(response *http.Response, body []byte) error {
 	if text := string(body); strings.HasPrefix(text, "request to path /config_dump") && strings.HasSuffix(text, "not allowed") {
-		return fmt.Errorf("%s is Envoy's admin interface, but its admin.allow_paths leaves out /config_dump; add {prefix: /config_dump}, or give the bootstrap file", s.name)
+		return fmt.Errorf("%s is Envoy's admin interface, but its admin.allow_paths leaves out /config_dump; add {prefix: /config_dump}, or give the bootstrap file", s.Name)
 	}
 	what := "that is not Envoy's admin interface"
 	if response.Header.Get("Server") == "envoy" {
 		what = "that is a listener of Envoy for clients, and not its admin interface"
 	}
-	return fmt.Errorf("%s answers %s to /config_dump: %s; %s", s.name, response.Status, what, adminHint)
+	return fmt.Errorf("%s answers %s to /config_dump: %s; %s", s.Name, response.Status, what, adminHint)
 }
