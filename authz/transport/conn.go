@@ -47,6 +47,7 @@ type conn struct {
 	scratch  []byte
 	idle     allowance
 	pings    pings
+	resets   uint32 // by the peer
 	reason   string // of what fail tells the peer
 	tally    tally
 	free     []*stream // memory of streams that ended

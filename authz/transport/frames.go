@@ -220,9 +220,13 @@ func (c *conn) takeReset(f *http2.RSTStreamFrame) error {
 	if f.StreamID > c.lastID || f.StreamID%2 == 0 {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
+	// A stream may have ended in the meantime; but there can't be more resets than streams.
+	if c.resets++; c.resets > c.lastID/2+1 {
+		return c.spend(1)
+	}
 	st := c.streams[f.StreamID]
 	if st == nil {
-		return c.spend(1)
+		return nil
 	}
 	c.end(st)
 	if st.body != nil { // each has cost more than it seems
