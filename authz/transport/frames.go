@@ -300,25 +300,26 @@ func (c *conn) set(s http2.Setting) error {
 const tooManyPings = "too_many_pings"
 
 const (
-	pingInterval = 5 * time.Second // between pings without a stream
+	pingInterval = 5 * time.Second // between pings, unless something was answered meanwhile
 	pingStrikes  = 2               // as many may come sooner
 )
 
 // pings are those of the peer.
 type pings struct {
 	last    time.Time
-	stream  uint32 // the last that was open then
+	blocks  uint32 // as many header blocks had been sent then
 	strikes int
 }
 
-// tooMany takes note of a ping, and reports whether it is one too many.
-func (p *pings) tooMany(now time.Time, stream uint32) bool {
-	if stream != p.stream {
+// tooMany takes note of a ping, and reports whether it is one too many. Clients ping to
+// measure the network while they get answers; those pings are welcome.
+func (p *pings) tooMany(now time.Time, blocks uint32) bool {
+	if blocks != p.blocks {
 		p.strikes = 0
 	} else if now.Sub(p.last) < pingInterval {
 		p.strikes++
 	}
-	p.last, p.stream = now, stream
+	p.last, p.blocks = now, blocks
 	return p.strikes > pingStrikes
 }
 
@@ -328,7 +329,7 @@ func (c *conn) takePing(f *http2.PingFrame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !f.IsAck() && c.pings.tooMany(c.lastRead, c.lastID) {
+	if !f.IsAck() && c.pings.tooMany(c.lastRead, c.output.blocks) {
 		c.reason = tooManyPings
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}

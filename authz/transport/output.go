@@ -26,6 +26,7 @@ type output struct {
 	writing time.Time // since when somebody writes; zero: nobody
 	err     error     // of the connection
 
+	blocks   uint32 // header blocks so far
 	block    bytes.Buffer
 	encoder  *hpack.Encoder
 	table    uint32
@@ -145,6 +146,7 @@ func (c *conn) sendTrailers(st *stream) {
 
 // writeBlock writes a header block, in as many frames as it needs.
 func (c *conn) writeBlock(id uint32, block []byte, end bool) {
+	c.output.blocks++
 	for first := true; first || len(block) > 0; first = false {
 		part := block[:min(len(block), c.frame)]
 		block = block[len(part):]
