@@ -85,13 +85,15 @@ fuzz: ## each fuzz target for FUZZTIME
 	done
 
 # What lasts too long for every day, with tables of memory and goroutines: requests of every
-# kind while all around fails and changes, an outage of the provider, and a flood of tokens
-# that are worth nothing (make soak SOAK=1m OUTAGE=1m FLOOD=100000 is short).
+# kind while all around fails and changes, an outage of the provider, a flood of tokens that
+# are worth nothing, a crowd of distinct users (make soak SOAK=1m OUTAGE=1m FLOOD=100000
+# CROWD=50000 is short).
 SOAK ?= 30m
 OUTAGE ?= 10m
 FLOOD ?= 5000000
-soak: ## the long runs: SOAK, OUTAGE, FLOOD
-	SOAK=$(SOAK) OUTAGE=$(OUTAGE) FLOOD=$(FLOOD) $(GO) test -count 1 -v -timeout 3h -parallel 1 -run '^Test(Soak|Outage|Flood)$$' ./e2e
+CROWD ?= 1000000
+soak: ## the long runs: SOAK, OUTAGE, FLOOD, CROWD
+	SOAK=$(SOAK) OUTAGE=$(OUTAGE) FLOOD=$(FLOOD) CROWD=$(CROWD) $(GO) test -count 1 -v -timeout 3h -parallel 1 -run '^Test(Soak|Outage|Flood|Crowd)$$' ./e2e
 
 # What Scopeward costs behind a real Envoy, as ratios to a server that does nothing
 # (Linux; better with wrk installed, and with nothing else running).
