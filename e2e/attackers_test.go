@@ -37,8 +37,14 @@ func TestHostileTokens(t *testing.T) {
 				delete(hostile, "EXP instead of exp")
 			}
 			for name, raw := range hostile {
+				// A key that nobody has, within 10 s of the last fetch: it may have come since.
+				unknownKey := strings.HasPrefix(mode, "jwks") && (strings.HasPrefix(name, "kid ") || name == "jku header")
 				for range 2 { // the second answer is a cached one
-					if got, headers := s.status(t, "/users", raw); got != http.StatusUnauthorized || !strings.Contains(headers.Get("WWW-Authenticate"), "error=") {
+					got, headers := s.status(t, "/users", raw)
+					if unknownKey && got == http.StatusServiceUnavailable && headers.Get("Retry-After") != "" {
+						continue
+					}
+					if got != http.StatusUnauthorized || !strings.Contains(headers.Get("WWW-Authenticate"), "error=") {
 						t.Errorf("%s: got %d, %q", name, got, headers)
 					}
 				}
