@@ -21,7 +21,9 @@ import (
 // Three tests are short as a rule and long on demand: SOAK and OUTAGE are durations, FLOOD
 // is a number of tokens. With any of them the product is built as it is shipped, without
 // the race detector, and the tests print tables of what it takes.
-func longForm() bool { return os.Getenv("SOAK")+os.Getenv("OUTAGE")+os.Getenv("FLOOD")+os.Getenv("CROWD") != "" }
+func longForm() bool {
+	return os.Getenv("SOAK")+os.Getenv("OUTAGE")+os.Getenv("FLOOD")+os.Getenv("CROWD") != ""
+}
 
 // lasting is the duration of a test, which a variable of the environment may set.
 func lasting(t *testing.T, variable string, short time.Duration) time.Duration {
