@@ -24,7 +24,7 @@ const (
 // make tokens (token_type, type).
 func marks() []string {
 	return []string{
-		"token_use", "token_usage", "token_type", "type", "typ", "tokenUse", "tokenUsage", "tokenType", "tokenName", "token_name", "oi_tkn_typ",
+		"token_use", "token_usage", "token_type", "token_name", "tokenUse", "tokenUsage", "tokenType", "tokenName", "type", "typ", "oi_tkn_typ",
 	}
 }
 
@@ -35,10 +35,10 @@ func markedAs(value string) purpose {
 	value = strings.ToLower(value[strings.LastIndexAny(value, ":/")+1:])
 	value = strings.TrimSuffix(value, "+jwt")
 	value = strings.Map(func(c rune) rune {
-		if strings.ContainsRune("_- .", c) {
-			return -1
+		if 'a' <= c && c <= 'z' {
+			return c
 		}
-		return c
+		return -1
 	}, value)
 	switch strings.TrimSuffix(value, "token") {
 	case "access", "bearer", "at":
@@ -63,7 +63,7 @@ func markedAs(value string) purpose {
 func (c Claims) purpose() (worst purpose, mark string) {
 	known := marks()
 	for _, m := range c.members {
-		if !slices.Contains(known, m.name) {
+		if !slices.ContainsFunc(known, func(mark string) bool { return strings.EqualFold(mark, m.name) }) {
 			continue
 		}
 		values, _, isList := c.Texts(m.name)
@@ -104,7 +104,7 @@ func (r Rules) CheckPurpose(c Claims) error {
 	}
 	// Some providers put the nonce of §2 into access tokens, too, but those say what they
 	// are, or what they are good for.
-	if scope := slices.ContainsFunc(append(DefaultScopeClaims(), r.ScopeClaims...), c.Has); c.States("nonce") && purpose != access && !scope {
+	if scope := slices.ContainsFunc(append(DefaultScopeClaims(), r.ScopeClaims...), c.States); c.States("nonce") && purpose != access && !scope {
 		return Invalidf("it looks like an ID token, not an access token (it has nonce and no scopes); if the provider's access tokens are such, set purpose: any")
 	}
 	return nil

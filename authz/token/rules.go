@@ -187,7 +187,7 @@ func (r Rules) missing(claims jwt.RegisteredClaims) string {
 	if claims.Issuer == "" && !r.Optional {
 		names = append(names, "iss")
 	}
-	if len(claims.Audience) == 0 && len(r.Audiences) > 0 {
+	if strings.Join(claims.Audience, "") == "" && len(r.Audiences) > 0 {
 		names = append(names, "aud (it must have "+someOf(r.Audiences)+")")
 	}
 	return "it has no " + strings.Join(names, " and no ")

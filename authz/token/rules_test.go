@@ -264,6 +264,7 @@ func TestReasonsSayWhyWithoutTheToken(t *testing.T) {
 		"expired": {"exp": unix(now.Add(-time.Hour)), "sub": "canary"},
 		"issuer":  {"iss": "https://canary.test"},
 		`audience (aud): it has "other", and must have "api", "api2"`: {"aud": "other", "sub": "canary"},
+		`it has no aud (it must have "api", "api2")`:                  {"aud": ""},
 		"it has no exp": {"exp": nil},
 		"nbf":           {"nbf": unix(now.Add(time.Hour))},
 		"iat":           {"iat": unix(now.Add(time.Hour))},
