@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"scopeward/internal/config"
+	"scopeward/internal/providers"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 )
@@ -15,12 +18,17 @@ import (
 func newCheck() *cobra.Command {
 	var o config.Options
 	var output string
+	var online bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration and the policy",
 		Long: `check reads the configuration and the policy as serve does and prints every mistake as
-file:line:column: message. With --policy alone it checks policy files without a configuration.`,
+file:line:column: message. With --policy alone it checks policy files without a configuration.
+
+--online also asks the identity providers for their metadata and keys, as serve does, and says what
+it found and where it fell back to a default. It sends no token and no secret.`,
 		Example: `  scopeward check --config scopeward.yaml
+  scopeward check --config scopeward.yaml --online
   scopeward check --policy policy.yaml --output json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,14 +38,21 @@ file:line:column: message. With --policy alone it checks policy files without a 
 			if o.File == "" && len(o.Policy) == 0 {
 				return &usageError{errors.New("there is nothing to check: give --config scopeward.yaml or --policy policy.yaml")}
 			}
+			if online && o.File == "" {
+				return &usageError{errors.New("--online asks the providers of a configuration: give --config scopeward.yaml")}
+			}
 			report, err := check(o)
 			if err != nil {
 				return err
+			}
+			if online && report.config != nil {
+				report.online = providers.Probe(cmd.Context(), report.config)
 			}
 			return report.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), output)
 		},
 	}
 	configFlags(cmd, &o)
+	cmd.Flags().BoolVar(&online, "online", false, "ask the providers for their metadata and keys, too")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -48,6 +63,8 @@ type report struct {
 	warnings strictyaml.Problems // what is allowed and should not be forgotten
 	doubts   strictyaml.Problems // what is allowed, and hardly what was meant
 	problems strictyaml.Problems
+	config   *config.Config      // nil without one, or with problems
+	online   []providers.Finding // what the providers answered; nil if they were not asked
 }
 
 // check loads everything that serve loads, and starts nothing.
@@ -68,7 +85,7 @@ func check(o config.Options) (report, error) {
 	case err != nil:
 		return report{}, err
 	case f.Config != nil:
-		return report{rules: f.Policy.Rules(), warnings: f.Config.Warnings(), doubts: f.Config.Doubts}, nil
+		return report{rules: f.Policy.Rules(), warnings: f.Config.Warnings(), doubts: f.Config.Doubts, config: f.Config}, nil
 	default:
 		return report{rules: f.Policy.Rules()}, nil
 	}
@@ -85,7 +102,7 @@ func (r report) print(stdout, stderr io.Writer, output string) error {
 	default:
 		r.printGood(stdout)
 	}
-	if len(r.problems) > 0 {
+	if len(r.problems) > 0 || slices.ContainsFunc(r.online, func(f providers.Finding) bool { return !f.OK }) {
 		return errReported
 	}
 	return nil
@@ -105,6 +122,13 @@ func (r report) printGood(w io.Writer) {
 	for _, doubt := range r.doubts {
 		fmt.Fprintf(w, "%s: WARNING: %s\n", doubt.Pos, doubt.Message)
 	}
+	for _, f := range r.online {
+		verdict := "ok"
+		if !f.OK {
+			verdict = "FAILED"
+		}
+		fmt.Fprintf(w, "provider %s: %s: %s: %s\n", f.Provider, f.Endpoint, verdict, strings.TrimPrefix(f.URL+", "+f.Text, ", "))
+	}
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -119,10 +143,11 @@ func (r report) printJSON(w io.Writer) error {
 		problems = append(problems, problem{p.File, p.Line, p.Column, p.Message})
 	}
 	return printJSON(w, struct {
-		OK       bool      `json:"ok"`
-		Rules    int       `json:"rules"`
-		Problems []problem `json:"problems"`
-	}{len(problems) == 0, len(r.rules), problems})
+		OK       bool                `json:"ok"`
+		Rules    int                 `json:"rules"`
+		Problems []problem           `json:"problems"`
+		Online   []providers.Finding `json:"online,omitempty"`
+	}{len(problems) == 0, len(r.rules), problems, r.online})
 }
 
 // printProblems is how every command shows mistakes in files.

@@ -46,7 +46,7 @@ and each check of the server's, in its order: passed or failed, why, and what to
 made by the server's own code, without its caches and rate limit. The token itself is never printed.
 
 The configuration says whose tokens count; without one, --issuer and --audience do. Keys are fetched
-from the provider, unless --jwks names a file with them. Without all of these the claims are shown
+from the provider, where its metadata say, unless --jwks names a file with them or their URL. Without all of these the claims are shown
 and the dates checked, but nothing is verified.
 
 --request asks the policy as well, about a request with this token, and shows what Envoy answers.
@@ -70,7 +70,7 @@ pass), 1 if not or if it can't be told, 2 for wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTokenInspect(cmd, o) },
 	}
 	configFlags(cmd, &o.Options.Options)
-	cmd.Flags().StringVar(&o.JWKS, "jwks", "", "a `file` with the provider's keys, so that it is not asked")
+	cmd.Flags().StringVar(&o.JWKS, "jwks", "", "a `file` with the provider's keys, so that it is not asked, or the URL of its keys")
 	cmd.Flags().StringVar(&o.Issuer, "issuer", "", "the issuer whose tokens count, a `URL`; instead of a configuration")
 	cmd.Flags().StringArrayVar(&o.Audiences, "audience", nil, "an `API` that tokens may be for (repeatable); instead of a configuration")
 	cmd.Flags().StringVar(&o.request, "request", "", "a `request` to ask the policy about, such as \"GET /users\"")
@@ -138,7 +138,7 @@ func (o inspectOptions) sane() error {
 		return &usageError{errors.New("--issuer and --audience belong together: a token counts only for the API that it was issued for")}
 	case o.request != "" && o.File == "" && len(o.Policy) == 0:
 		return &usageError{errNoPolicy}
-	case o.JWKS == "":
+	case o.JWKS == "" || inspect.IsURL(o.JWKS):
 		return nil
 	}
 	if _, err := os.ReadFile(o.JWKS); err != nil {

@@ -84,6 +84,8 @@ type Provider struct {
 	ScopeClaims   []string
 	Opaque        bool
 	AnyPurpose    bool // ID tokens count, too
+	Discovery     bool // endpoints that are empty here come from the issuer's metadata
+	Insecure      bool // they may be without TLS
 	Email         token.EmailRule
 	MaxTokenBytes int
 	RootCAs       *x509.CertPool // nil: those of the system
@@ -191,6 +193,7 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout, Opaque: *p.Opaque,
 		JWKS:       JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh.Value, p.JWKS.MaxStale.Value},
 		AnyPurpose: p.Purpose.Value == "any", Email: token.EmailRule(p.Email.Value), MaxTokenBytes: p.MaxTokenBytes.Value,
+		Discovery: p.Discovery.Value == "auto", Insecure: p.Insecure,
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value)},
 	}

@@ -75,6 +75,7 @@ type tlsSection struct {
 type providerSection struct {
 	Name          located                  `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
 	Issuer        located                  `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
+	Discovery     located                  `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
 	Validation    located                  `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662."`
 	Audiences     []text                   `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
 	Algorithms    []located                `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
@@ -94,7 +95,7 @@ type providerSection struct {
 
 // jwksEndpoint is where a provider's keys are: a URL or a file.
 type jwksEndpoint struct {
-	URL      located                            `yaml:"url" doc:"Where the keys are fetched; by default the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
+	URL      located                            `yaml:"url" doc:"Where the keys are fetched; by default where the issuer's metadata say (jwks_uri), else the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
 	File     located                            `yaml:"file" doc:"The file with the keys, instead of a URL." examples:"[jwks.json]"`
 	Refresh  *strictyaml.Located[time.Duration] `yaml:"refresh" default:"15m" doc:"The time between two fetches; not longer than max_stale."`
 	MaxStale *strictyaml.Located[time.Duration] `yaml:"max_stale" default:"24h" doc:"How long the last good keys serve while the provider fails."`
@@ -102,12 +103,12 @@ type jwksEndpoint struct {
 
 // profileEndpoint is the user-profile lookup of a provider.
 type profileEndpoint struct {
-	URL located `yaml:"url" doc:"Where a token's profile is fetched; by default the issuer and /oauth2/v2/user_profile." examples:"['https://acme.kinde.com/oauth2/v2/user_profile']"`
+	URL located `yaml:"url" doc:"Where a token's profile is fetched; by default where the issuer's metadata say (userinfo_endpoint), else the issuer and /oauth2/v2/user_profile." examples:"['https://acme.kinde.com/oauth2/v2/user_profile']"`
 }
 
 // introspectEndpoint is RFC 7662's.
 type introspectEndpoint struct {
-	URL          located                    `yaml:"url" doc:"Where tokens are introspected; by default the issuer and /oauth2/introspect." examples:"['https://acme.kinde.com/oauth2/introspect']"`
+	URL          located                    `yaml:"url" doc:"Where tokens are introspected; by default where the issuer's metadata say (introspection_endpoint). The issuer and /oauth2/introspect counts only where it publishes no metadata at all." examples:"['https://acme.kinde.com/oauth2/introspect']"`
 	ClientID     located                    `yaml:"client_id" doc:"The client that introspects."`
 	ClientSecret strictyaml.Located[Secret] `yaml:"client_secret" doc:"The secret of that client, as file:PATH or ${NAME}." examples:"['file:client.secret', '${CLIENT_SECRET}']"`
 }

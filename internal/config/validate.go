@@ -94,12 +94,7 @@ func (p *providerSection) setDefaults() {
 	if p.Opaque == nil {
 		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection)
 	}
-	issuer := text(strings.TrimRight(string(p.Issuer.Value), "/"))
-	if p.JWKS.File.Value == "" {
-		setDefault(&p.JWKS.URL, issuer+"/.well-known/jwks")
-	}
-	setDefault(&p.Profile.URL, issuer+"/oauth2/v2/user_profile")
-	setDefault(&p.Introspection.URL, issuer+"/oauth2/introspect")
+	setDefault(&p.Discovery, "auto")
 }
 
 func setDefault(l *located, value text) {
@@ -332,29 +327,41 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 	if p.Issuer.Value == "" {
 		return // the URLs that come from it would only repeat the mistake
 	}
-	endpoint := func(what string, l located) {
-		if l.Pos.Line == 0 { // it comes from the issuer
-			what, l.Pos = "issuer", pos(p.Issuer)
-		}
-		v.url(what, l, p.Insecure)
-	}
-	given := func(l located) bool { return l.Pos.Line > 0 }
-	if jwks && p.JWKS.File.Value == "" || given(p.JWKS.URL) {
-		endpoint("jwks.url", p.JWKS.URL)
-	}
-	if jwks && p.JWKS.File.Value != "" && p.JWKS.URL.Value != "" {
-		v.add(pos(p.JWKS.File), "jwks has a url and a file; keep one")
-	}
-	if mode == ValidateProfile || mode == ValidateJWKSProfile || given(p.Profile.URL) {
-		endpoint("profile.url", p.Profile.URL)
-	}
-	if mode == ValidateIntrospection || given(p.Introspection.URL) {
-		endpoint("introspection.url", p.Introspection.URL)
-	}
+	v.endpoints(p, pos)
 	if mode == ValidateIntrospection {
 		if p.Introspection.ClientID.Value == "" || p.Introspection.ClientSecret.Value == "" {
 			v.add(pos(p.Introspection.ClientID), "introspection needs client_id and client_secret (file:PATH or ${NAME}): the provider answers only clients that it knows")
 		}
+	}
+}
+
+// endpoints are those that the validation needs, and those that are written.
+func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Pos) {
+	v.oneOf("discovery", p.Discovery, "auto", "off")
+	if p.JWKS.File.Value != "" && p.JWKS.URL.Value != "" {
+		v.add(pos(p.JWKS.File), "jwks has a url and a file; keep one")
+	}
+	mode, discovered := string(p.Validation.Value), false
+	for _, e := range []struct {
+		name   string
+		url    located
+		needed bool
+	}{
+		{"jwks.url", p.JWKS.URL, strings.HasPrefix(mode, ValidateJWKS) && p.JWKS.File.Value == ""},
+		{"profile.url", p.Profile.URL, mode == ValidateProfile || mode == ValidateJWKSProfile},
+		{"introspection.url", p.Introspection.URL, mode == ValidateIntrospection},
+	} {
+		switch {
+		case e.url.Pos.Line > 0:
+			v.url(e.name, e.url, p.Insecure)
+		case e.needed && p.Discovery.Value == "off":
+			v.add(pos(p.Discovery), "provider %q: discovery is off, so that %s must be written", p.Name.Value, e.name)
+		case e.needed:
+			discovered = true
+		}
+	}
+	if discovered {
+		v.url("issuer", located{Value: p.Issuer.Value, Pos: pos(p.Issuer)}, p.Insecure)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/discovery"
 	"scopeward/authz/token/jwks"
 	"scopeward/internal/config"
 	"scopeward/internal/providers"
@@ -70,7 +71,7 @@ type Inspector struct {
 // Options say whose tokens count.
 type Options struct {
 	config.Options
-	JWKS      string   // a file with the provider's keys, so that it is not asked
+	JWKS      string   // a file with the provider's keys, or the URL of them
 	Issuer    string   // instead of a configuration
 	Audiences []string // with Issuer
 }
@@ -113,12 +114,12 @@ func (i *Inspector) fromFiles(o Options) error {
 // validators makes the server's own, with the keys of a file if there is one.
 func (i *Inspector) validators(o Options) error {
 	if o.JWKS != "" {
-		name, err := filepath.Abs(o.JWKS)
+		url, name, err := o.keys()
 		if err != nil {
 			return err
 		}
 		for n := range i.config.Providers {
-			i.config.Providers[n].JWKS.File, i.config.Providers[n].JWKS.URL = name, ""
+			i.config.Providers[n].JWKS.File, i.config.Providers[n].JWKS.URL = name, url
 		}
 	}
 	var list []token.Provider
@@ -127,6 +128,20 @@ func (i *Inspector) validators(o Options) error {
 	}
 	i.validator = token.NewValidator(token.Options{Providers: list})
 	return nil
+}
+
+// keys are where --jwks says: a URL or a file.
+func (o Options) keys() (url, file string, err error) {
+	if IsURL(o.JWKS) {
+		return o.JWKS, "", discovery.CheckEndpoint(o.JWKS, o.JWKS, false)
+	}
+	file, err = filepath.Abs(o.JWKS)
+	return "", file, err
+}
+
+// IsURL reports whether --jwks names a URL, not a file.
+func IsURL(name string) bool {
+	return strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://")
 }
 
 // assume takes the token's own word for whose it is. Its issuer is not asked for keys: it
@@ -141,7 +156,8 @@ func (i *Inspector) assume(o Options, raw string) {
 	rules := token.Rules{Issuer: issuer, AnyAudience: true, ClockSkew: 30 * time.Second}
 	p := token.Provider{Issuer: issuer, Verifier: unverified{rules}}
 	if o.JWKS != "" {
-		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{File: o.JWKS}), Rules: rules, Algorithms: config.Asymmetric}
+		url, name, _ := o.keys()
+		p.Verifier = &jwks.Verifier{Keys: jwks.New(jwks.Options{URL: url, File: name}), Rules: rules, Algorithms: config.Asymmetric}
 	}
 	i.validator = token.NewValidator(token.Options{Providers: []token.Provider{p}})
 }

@@ -3,6 +3,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,15 @@ import (
 	"golang.org/x/oauth2"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/discovery"
+	"scopeward/authz/token/provider"
 )
+
+// Endpoints are the provider's URLs that the flow needs.
+type Endpoints struct {
+	Device string // device_authorization_endpoint (RFC 8628 §4)
+	Token  string // token_endpoint
+}
 
 // Options are what the flow needs to know.
 type Options struct {
@@ -49,7 +58,7 @@ func Run(ctx context.Context, o Options) (string, error) {
 	}
 	client := &http.Client{Transport: w}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
-	endpoints, err := o.find(ctx, client)
+	endpoints, err := o.find(ctx, w)
 	if err != nil {
 		return "", err
 	}
@@ -75,19 +84,31 @@ func Run(ctx context.Context, o Options) (string, error) {
 }
 
 // find completes the endpoints, and refuses those to which nothing may be sent.
-func (o Options) find(ctx context.Context, client *http.Client) (Endpoints, error) {
+func (o Options) find(ctx context.Context, transport http.RoundTripper) (Endpoints, error) {
 	e := o.Endpoints
-	if e.Device == "" || e.Token == "" {
-		var err error
-		if e, err = discover(ctx, client, o.Issuer, e); err != nil {
-			return e, err
+	for flag, url := range map[string]string{"--device-endpoint": e.Device, "--token-endpoint": e.Token} {
+		if err := discovery.CheckEndpoint(url, url, false); url != "" && err != nil {
+			return e, fmt.Errorf("%s %s is not used: %w", flag, quote(url), err)
 		}
 	}
-	if _, err := endpoint(e.Device); err != nil {
-		return e, fmt.Errorf("the device authorization endpoint %w", err)
+	if e.Device != "" && e.Token != "" {
+		return e, nil
 	}
-	if _, err := endpoint(e.Token); err != nil {
-		return e, fmt.Errorf("the token endpoint %w", err)
+	client := provider.New(provider.Options{Transport: transport, Timeout: patience, MayBeAbsent: true})
+	m, err := discovery.Lookup(ctx, client, o.Issuer, false)
+	if none := (*discovery.NoneError)(nil); errors.As(err, &none) {
+		return e, fmt.Errorf("%w; is it the issuer? If it has none, give --device-endpoint and --token-endpoint", err)
+	}
+	if err != nil {
+		return e, err
+	}
+	e = Endpoints{cmp.Or(e.Device, m.Device), cmp.Or(e.Token, m.Token)}
+	switch {
+	case e.Device == "":
+		return e, fmt.Errorf("%s does not offer the device authorization flow: its metadata have no device_authorization_endpoint; "+
+			"switch the flow on at the provider, or give --device-endpoint if it has one", o.Issuer)
+	case e.Token == "":
+		return e, fmt.Errorf("the metadata of %s have no token_endpoint: give --token-endpoint", o.Issuer)
 	}
 	return e, nil
 }

@@ -168,20 +168,20 @@ func TestDiscovery(t *testing.T) {
 		want    string
 	}{
 		"RFC 8414":             {place: rfc8414},
-		"another issuer":       {change: object{"issuer": "https://evil.example"}, want: `is of the issuer "https://evil.example": nobody else may speak for it`},
-		"a slash":              {change: object{"issuer": issuer + "/"}, want: "give --issuer exactly so"},
-		"no issuer":            {change: object{"issuer": nil}, want: `of the issuer ""`},
+		"another issuer":       {change: object{"issuer": "https://evil.example"}, want: `are of the issuer "https://evil.example"`},
+		"a slash":              {change: object{"issuer": issuer + "/"}, want: "write the issuer as the metadata do"},
+		"no issuer":            {change: object{"issuer": nil}, want: "is no metadata"},
 		"no device flow":       {change: object{"device_authorization_endpoint": nil}, want: "does not offer the device authorization flow"},
 		"it comes by a flag":   {change: object{"device_authorization_endpoint": nil}, options: Options{Endpoints: Endpoints{Device: "https://id.example.com/device"}}},
 		"no token endpoint":    {change: object{"token_endpoint": nil}, want: "give --token-endpoint"},
-		"no metadata":          {place: "/elsewhere", want: "publishes no metadata: https://id.example.com/tenant/.well-known/openid-configuration answers 404, https://id.example.com" + rfc8414 + " answers 404"},
+		"no metadata":          {place: "/elsewhere", want: "publishes no metadata: both of its well-known places answer 404; is it the issuer?"},
 		"none needed":          {place: "/elsewhere", options: Options{Endpoints: Endpoints{Device: "https://id.example.com/device", Token: "https://id.example.com/token"}}},
-		"an open endpoint":     {change: object{"token_endpoint": "http://id.example.com/token"}, want: "the token endpoint is not encrypted"},
-		"no URL":               {change: object{"device_authorization_endpoint": "javascript:alert(1)"}, want: "the device authorization endpoint is no URL"},
-		"an open issuer":       {issuer: "http://id.example.com", want: "--issuer is not encrypted"},
+		"an open endpoint":     {change: object{"token_endpoint": "http://id.example.com/token"}, want: "a token_endpoint that is not used: it is not encrypted"},
+		"no URL":               {change: object{"device_authorization_endpoint": "javascript:alert(1)"}, want: "a device_authorization_endpoint that is not used: it is not a URL"},
+		"an open issuer":       {issuer: "http://id.example.com", want: "it is not encrypted"},
 		"an issuer with query": {issuer: issuer + "?a=b", want: "has a query"},
-		"a user in the issuer": {issuer: "https://u:s3cret@id.example.com", want: "has a user name"},
-		"a path alone":         {issuer: "id.example.com", want: "is no URL with https://"},
+		"a user in the issuer": {issuer: "https://u:s3cret@id.example.com", want: "it has a user name"},
+		"a path alone":         {issuer: "id.example.com", want: "it is not a URL with https://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -104,4 +106,22 @@ func quote(text string) string {
 		text = text[:300] + "…"
 	}
 	return strconv.QuoteToGraphic(text)
+}
+
+// unreachable says what net/http found, without its own words around it.
+func unreachable(at string, err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &dns):
+		return fmt.Errorf("%s can't be asked: no address is known for %s; is it spelled right?", at, dns.Name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s did not answer within %s", at, patience)
+	}
+	return fmt.Errorf("%s can't be asked: %w", at, err)
 }

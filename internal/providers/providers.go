@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/discovery"
 	"scopeward/authz/token/introspection"
 	"scopeward/authz/token/jwks"
 	"scopeward/authz/token/profile"
@@ -18,15 +19,17 @@ import (
 // Provider is a provider of the configuration, ready to be asked.
 type Provider struct {
 	token.Provider
-	Validation string       // by what its tokens are validated, for the page
-	Keys       *jwks.KeySet // nil where no keys are needed
-	Endpoints  []Endpoint   // what it is asked at
-	stop       func()       // ends the fetching of keys; nil until it has begun
+	Validation string            // by what its tokens are validated, for the page
+	Keys       *jwks.KeySet      // nil where no keys are needed
+	Discovery  *discovery.Source // nil where all endpoints are written
+	Endpoints  []Endpoint        // what it is asked at
+	stop       func()            // ends the fetching of keys; nil until it has begun
 }
 
-// Endpoint is one of a provider's URLs: jwks, profile or introspection.
+// Endpoint is one of a provider's URLs: discovery, jwks, profile or introspection.
 type Endpoint struct {
-	Name string
+	Name  string
+	Place provider.Place // nil for discovery
 	*provider.Client
 }
 
@@ -44,11 +47,12 @@ func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running 
 			Validation: p.Validation,
 		}
 		log := log.With(slog.String("provider", p.Name))
-		built.verify(p, log, func(name string) *provider.Client {
+		built.verify(p, log, func(name string, place provider.Place) *provider.Client {
 			client := provider.New(provider.Options{
 				Timeout: p.Timeout, RootCAs: p.RootCAs, Logger: log, Observe: metrics.Observer(p.Name, name),
+				MayBeAbsent: name == "discovery",
 			})
-			built.Endpoints = append(built.Endpoints, Endpoint{name, client})
+			built.Endpoints = append(built.Endpoints, Endpoint{name, place, client})
 			return client
 		})
 		list = append(list, built)
@@ -58,7 +62,7 @@ func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running 
 
 // verify makes the provider's verifier. Each endpoint has a client of its own: one
 // that hangs takes no connection from another.
-func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(endpoint string) *provider.Client) {
+func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(endpoint string, at provider.Place) *provider.Client) {
 	rules := token.Rules{
 		Provider:    built.Name,
 		Issuer:      built.Issuer,
@@ -68,15 +72,27 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 		AnyPurpose:  p.AnyPurpose,
 		Email:       p.Email,
 	}
+	at := func(url, name string, find func(*discovery.Source, context.Context) (string, error)) provider.Place {
+		if url != "" || !p.Discovery {
+			return provider.At(url)
+		}
+		if built.Discovery == nil {
+			built.Discovery = discovery.New(discovery.Options{Issuer: p.Issuer, Insecure: p.Insecure, Client: client("discovery", nil), Logger: log})
+		}
+		return built.Discovery.At(name, find)
+	}
 	byKeys := func() token.Verifier {
-		built.Keys = jwks.New(jwks.Options{
-			URL: p.JWKS.URL, File: p.JWKS.File,
-			Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Client: client("jwks"), Logger: log,
-		})
+		opts := jwks.Options{File: p.JWKS.File, Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Logger: log}
+		if opts.File == "" {
+			opts.Places = []provider.Place{at(p.JWKS.URL, "jwks_uri", (*discovery.Source).JWKS)}
+			opts.Client = client("jwks", opts.Places[0])
+		}
+		built.Keys = jwks.New(opts)
 		return &jwks.Verifier{Keys: built.Keys, Rules: rules, Algorithms: p.Algorithms}
 	}
 	byProfile := func() token.Verifier {
-		return profile.New(profile.Options{URL: p.ProfileURL, Rules: rules, Client: client("profile"), Logger: log})
+		place := at(p.ProfileURL, "userinfo_endpoint", (*discovery.Source).Profile)
+		return profile.New(profile.Options{Place: place, Rules: rules, Client: client("profile", place), Logger: log})
 	}
 	switch p.Validation {
 	case config.ValidateJWKS:
@@ -86,21 +102,27 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 	case config.ValidateJWKSProfile:
 		built.Verifier = token.Both(byKeys(), byProfile())
 	case config.ValidateIntrospection:
+		place := at(p.Introspection.URL, "introspection_endpoint", (*discovery.Source).Introspection)
 		built.Verifier = introspection.New(introspection.Options{
-			URL: p.Introspection.URL, ClientID: p.Introspection.ClientID, ClientSecret: string(p.Introspection.ClientSecret),
-			Rules: rules, Client: client("introspection"), Logger: log,
+			Place: place, ClientID: p.Introspection.ClientID, ClientSecret: string(p.Introspection.ClientSecret),
+			Rules: rules, Client: client("introspection", place), Logger: log,
 		})
 	} // package config has refused the others; without a verifier every token is invalid
 }
 
-// Start begins to fetch the keys, if there are any and it has not begun yet; run
-// gives a function a goroutine.
+// Start begins to fetch metadata and keys, if it has not begun yet; run gives a function a
+// goroutine.
 func (built *Provider) Start(ctx context.Context, run func(func() error)) {
-	if built.Keys == nil || built.stop != nil {
+	if built.stop != nil {
 		return
 	}
 	ctx, built.stop = context.WithCancel(ctx)
-	run(func() error { built.Keys.Run(ctx); return nil })
+	if built.Discovery != nil {
+		run(func() error { built.Discovery.Run(ctx); return nil })
+	}
+	if built.Keys != nil {
+		run(func() error { built.Keys.Run(ctx); return nil })
+	}
 }
 
 // UsableKeys is the number of keys that tokens can be verified with.
@@ -124,7 +146,7 @@ func (built *Provider) WaitTried(ctx context.Context) error {
 	}
 }
 
-// Stop ends the fetching of keys, if it has begun.
+// Stop ends what Start has begun.
 func (built *Provider) Stop() {
 	if built.stop != nil {
 		built.stop()

@@ -42,9 +42,12 @@ func (s *service) waitReady(ctx context.Context) bool {
 	}
 }
 
-// tried reports whether all keys have been asked for, and all Redises tried.
+// tried reports whether all metadata and keys have been asked for, and all Redises tried.
 func (st *state) tried() bool {
 	for _, p := range st.providers {
+		if p.Discovery != nil && !p.Discovery.Tried() {
+			return false
+		}
 		if p.Keys == nil {
 			continue
 		}
@@ -88,6 +91,11 @@ func (s *service) readiness() readiness {
 		for _, e := range p.Endpoints {
 			if up, reason := e.State(); !up {
 				add("provider " + p.Name + ": " + e.Name + " is asked seldom until it is healthy again: " + reason)
+			}
+		}
+		if p.Discovery != nil {
+			if _, _, err := p.Discovery.State(); err != nil {
+				add("provider " + p.Name + ": its metadata cannot be read: " + err.Error())
 			}
 		}
 		if p.Keys == nil {

@@ -148,14 +148,14 @@ func TestEndpointsOnThisMachine(t *testing.T) {
 		"https://keys.example/k#x":       false,
 		"https://keys.example:99999999/": true, // which net/http refuses
 	} {
-		if err := checkEndpoint("https://issuer.example", endpoint, false); (err == nil) != good {
+		if err := CheckEndpoint("https://issuer.example", endpoint, false); (err == nil) != good {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
-	if err := checkEndpoint("http://127.0.0.1:1", "http://[::1]:2/k", false); err != nil {
+	if err := CheckEndpoint("http://127.0.0.1:1", "http://[::1]:2/k", false); err != nil {
 		t.Errorf("an issuer on this machine: %v", err)
 	}
-	if err := checkEndpoint("http://idp.internal", "http://idp.internal/k", true); err != nil {
+	if err := CheckEndpoint("http://idp.internal", "http://idp.internal/k", true); err != nil {
 		t.Errorf("an insecure provider: %v", err)
 	}
 }
@@ -204,7 +204,7 @@ func TestSource(t *testing.T) {
 	for _, pages := range []map[string]string{{oidc: "503"}, {oidc: `{"issuer":"https://evil.example","jwks_uri":"https://evil.example/k"}`}, {}} {
 		i.serve(pages)
 		clock.pass(time.Hour)
-		if err := s.lookUp(t.Context()); err == nil {
+		if err := s.LookUp(t.Context()); err == nil {
 			t.Errorf("%v is taken", pages)
 		}
 		if url, err := s.JWKS(t.Context()); err != nil || url != i.URL+"/keys" {
@@ -213,7 +213,7 @@ func TestSource(t *testing.T) {
 	}
 	i.serve(map[string]string{oidc: `{"issuer":"ISSUER","jwks_uri":"ISSUER/new","token_endpoint":"ISSUER/token"}`})
 	clock.pass(time.Hour)
-	if err := s.lookUp(t.Context()); err != nil {
+	if err := s.LookUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if url, _ := s.JWKS(t.Context()); url != i.URL+"/new" {

@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
+	"scopeward/internal/loopback"
 )
 
 // Metadata are the endpoints that an issuer publishes. What it does not name is empty.
@@ -56,7 +56,7 @@ func (e *MismatchError) Error() string {
 //
 // The error is a *[NoneError], a *[MismatchError], or says why nothing is known now.
 func Lookup(ctx context.Context, client *provider.Client, issuer string, insecure bool) (Metadata, error) {
-	places, err := wellKnown(issuer)
+	places, err := wellKnown(issuer, insecure)
 	if err != nil {
 		return Metadata{}, err
 	}
@@ -72,7 +72,7 @@ func Lookup(ctx context.Context, client *provider.Client, issuer string, insecur
 			}
 			return Metadata{}, err
 		}
-		if found = found.or(m); found.JWKS != "" && found.Userinfo != "" && found.Introspection != "" {
+		if found = found.or(m); found.complete() {
 			break
 		}
 	}
@@ -80,6 +80,11 @@ func Lookup(ctx context.Context, client *provider.Client, issuer string, insecur
 		return Metadata{}, &NoneError{issuer}
 	}
 	return found, nil
+}
+
+// complete reports whether m names every endpoint.
+func (m Metadata) complete() bool {
+	return m.JWKS != "" && m.Userinfo != "" && m.Introspection != "" && m.Token != "" && m.Device != ""
 }
 
 // or fills in what m does not name.
@@ -102,10 +107,13 @@ func (m Metadata) or(other Metadata) Metadata {
 }
 
 // wellKnown returns the places of an issuer's metadata.
-func wellKnown(issuer string) ([]string, error) {
+func wellKnown(issuer string, insecure bool) ([]string, error) {
+	if err := CheckEndpoint(issuer, issuer, insecure); err != nil {
+		return nil, fmt.Errorf("the issuer %q can't be looked up: %w", issuer, err)
+	}
 	u, err := url.Parse(issuer)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("%q can't be looked up: an issuer is a URL without query, fragment and user name (RFC 8414 section 2)", issuer)
+	if err != nil || u.RawQuery != "" {
+		return nil, fmt.Errorf("the issuer %q can't be looked up: it has a query, which no issuer has (RFC 8414 section 2)", issuer)
 	}
 	origin, path := u.Scheme+"://"+u.Host, strings.TrimRight(u.EscapedPath(), "/")
 	return []string{
@@ -157,15 +165,15 @@ func (m Metadata) check(insecure bool) error {
 		if e.url == "" {
 			continue
 		}
-		if err := checkEndpoint(m.Issuer, e.url, insecure); err != nil {
+		if err := CheckEndpoint(m.Issuer, e.url, insecure); err != nil {
 			return fmt.Errorf("the metadata at %s name a %s that is not used: %w", m.Place, e.name, err)
 		}
 	}
 	return nil
 }
 
-// checkEndpoint reports why an endpoint of the metadata is not used.
-func checkEndpoint(issuer, endpoint string, insecure bool) error {
+// CheckEndpoint reports why tokens and secrets must not be sent to an endpoint of an issuer.
+func CheckEndpoint(issuer, endpoint string, insecure bool) error {
 	u, err := url.Parse(endpoint)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
@@ -174,19 +182,12 @@ func checkEndpoint(issuer, endpoint string, insecure bool) error {
 		return errors.New("it has a user name or a fragment")
 	}
 	own, err := url.Parse(issuer)
-	here := err == nil && IsLoopback(own.Hostname())
+	here := err == nil && loopback.Is(own.Hostname())
 	switch {
-	case IsLoopback(u.Hostname()) && !here:
+	case loopback.Reaches(u.Hostname()) && !here:
 		return fmt.Errorf("it is on this machine (%s), and the issuer is not", u.Host)
-	case u.Scheme == "http" && !IsLoopback(u.Hostname()) && !insecure:
+	case u.Scheme == "http" && !loopback.Is(u.Hostname()) && !insecure:
 		return errors.New("it is not encrypted (http://)")
 	}
 	return nil
-}
-
-// IsLoopback reports whether a host, without port, is this machine by its name alone.
-func IsLoopback(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && (ip.Unmap().IsLoopback() || ip.IsUnspecified())
 }

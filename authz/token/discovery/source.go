@@ -17,7 +17,8 @@ import (
 // The times that are not configured.
 const (
 	defaultRefresh = time.Hour
-	retryAfter     = 10 * time.Second // between look-ups while nothing is known
+	firstRetry     = time.Second      // after a look-up that failed, doubling
+	retryAfter     = 10 * time.Second // up to this
 )
 
 // Options configure a [Source].
@@ -35,9 +36,11 @@ type Source struct {
 	opts Options
 
 	mu    sync.Mutex
-	state state // the last good one
-	next  time.Time
+	state state         // the last good one
+	next  time.Time     // not before, while nothing is known
+	tries int           // that failed, in a row
 	err   error         // of the latest look-up; nil if it went well
+	tried bool          // one has ended
 	busy  chan struct{} // closed when the look-up that runs has ended; nil if none runs
 }
 
@@ -63,14 +66,14 @@ func New(opts Options) *Source {
 }
 
 // Run reads the metadata at once and then every Refresh, until ctx ends. After a failure
-// it tries again after 10 s.
+// it tries again after 1 s, 2 s and so on up to 10 s.
 func (s *Source) Run(ctx context.Context) {
 	for {
-		_ = s.lookUp(ctx)
+		_ = s.LookUp(ctx)
 		wait := s.opts.Refresh
 		s.mu.Lock()
 		if s.err != nil {
-			wait = min(wait, retryAfter)
+			wait = min(wait, s.pause())
 		}
 		s.mu.Unlock()
 		timer := time.NewTimer(wait + rand.N(wait/10+1)) // many instances must not ask in step
@@ -82,6 +85,46 @@ func (s *Source) Run(ctx context.Context) {
 		}
 	}
 }
+
+// pause is the time until the next look-up after one that failed.
+func (s *Source) pause() time.Duration {
+	return min(firstRetry<<min(max(s.tries-1, 0), 10), retryAfter)
+}
+
+// Tried reports whether a look-up has ended, well or not.
+func (s *Source) Tried() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tried
+}
+
+// At is the place of an endpoint: of [Source.JWKS] and so on. name says what it is.
+func (s *Source) At(name string, find func(*Source, context.Context) (string, error)) provider.Place {
+	return place{s, name, find}
+}
+
+type place struct {
+	source *Source
+	name   string
+	find   func(*Source, context.Context) (string, error)
+}
+
+// URL implements [provider.Place].
+func (p place) URL(ctx context.Context) (string, error) { return p.find(p.source, ctx) }
+
+// Outage implements [provider.Place].
+func (p place) Outage() *token.UnavailableError {
+	s := p.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := s.next.Sub(s.opts.Now())
+	if s.state.known || s.err == nil || wait <= 0 {
+		return nil
+	}
+	return unavailable(s.err, wait)
+}
+
+func (p place) String() string { return p.name + " of the metadata of " + p.source.opts.Issuer }
 
 // State returns what is known and the error of the latest look-up, for people.
 func (s *Source) State() (m Metadata, known bool, err error) {
@@ -144,8 +187,8 @@ func (s *Source) endpoint(ctx context.Context, named func(Metadata) string, fall
 // own is a place below the issuer.
 func (s *Source) own(path string) string { return strings.TrimRight(s.opts.Issuer, "/") + path }
 
-// get returns what is known. Where that is nothing, it waits for a look-up, of which
-// there is at most one in 10 s.
+// get returns what is known. Where that is nothing, it waits for a look-up; after those
+// that failed there is a pause.
 func (s *Source) get(ctx context.Context) (state, error) {
 	s.mu.Lock()
 	st, failed, again := s.state, s.err, !s.opts.Now().Before(s.next)
@@ -154,7 +197,7 @@ func (s *Source) get(ctx context.Context) (state, error) {
 		return st, nil
 	}
 	if failed == nil || again {
-		failed = s.lookUp(ctx)
+		failed = s.LookUp(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +208,7 @@ func (s *Source) get(ctx context.Context) (state, error) {
 }
 
 // unavailable is the error of a request while nothing is known.
-func unavailable(err error, wait time.Duration) error {
+func unavailable(err error, wait time.Duration) *token.UnavailableError {
 	if e := (*token.UnavailableError)(nil); errors.As(err, &e) {
 		return &token.UnavailableError{Reason: e.Reason, RetryAfter: max(e.RetryAfter, wait), Err: e.Err}
 	}
@@ -175,8 +218,8 @@ func unavailable(err error, wait time.Duration) error {
 	return &token.UnavailableError{Reason: err.Error(), RetryAfter: max(wait, time.Second)}
 }
 
-// lookUp reads the metadata once, or waits for the look-up that runs.
-func (s *Source) lookUp(ctx context.Context) error {
+// LookUp reads the metadata once, or waits for the look-up that runs.
+func (s *Source) LookUp(ctx context.Context) error {
 	s.mu.Lock()
 	busy := s.busy
 	if busy == nil {
@@ -212,8 +255,12 @@ func (s *Source) work(ctx context.Context, done chan struct{}) {
 	if err == nil {
 		s.state = found
 	}
-	s.err, s.busy = err, nil
-	s.next = s.opts.Now().Add(retryAfter)
+	s.tries++
+	if err == nil {
+		s.tries = 0
+	}
+	s.err, s.busy, s.tried = err, nil, true
+	s.next = s.opts.Now().Add(s.pause())
 	s.mu.Unlock()
 	close(done)
 	s.log(before, found, failed, err)

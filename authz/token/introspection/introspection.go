@@ -19,7 +19,8 @@ import (
 // Options configure a [Verifier].
 type Options struct {
 	URL          string
-	ClientID     string // our own credentials, for client_secret_basic
+	Place        provider.Place // finds the URL, instead of URL
+	ClientID     string         // our own credentials, for client_secret_basic
 	ClientSecret string
 	// Rules check what the provider states. Without Audiences any audience is good.
 	Rules  token.Rules
@@ -45,6 +46,9 @@ func New(opts Options) *Verifier {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Place == nil {
+		opts.Place = provider.At(opts.URL)
 	}
 	// The provider may leave out what it has checked itself (RFC 7662 §2.2).
 	opts.Rules.Optional = true
@@ -101,7 +105,9 @@ func (v *Verifier) note(active bool) {
 }
 
 // Outage implements [token.Patient].
-func (v *Verifier) Outage() *token.UnavailableError { return v.opts.Client.Outage() }
+func (v *Verifier) Outage() *token.UnavailableError {
+	return provider.Outage(v.opts.Place, v.opts.Client)
+}
 
 // fromJWT returns the claims of a token that is a JWT, and none for another one.
 // One that has expired, or is of another issuer, needs no request.
@@ -135,8 +141,12 @@ func (v *Verifier) merge(own, answer token.Claims) token.Claims {
 // ask introspects the token, and returns the provider's answer, which says whether it is
 // active.
 func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
+	place, err := v.opts.Place.URL(ctx)
+	if err != nil {
+		return token.Claims{}, err
+	}
 	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}.Encode()
-	req, err := http.NewRequest(http.MethodPost, v.opts.URL, strings.NewReader(form))
+	req, err := http.NewRequest(http.MethodPost, place, strings.NewReader(form))
 	if err != nil {
 		return token.Claims{}, &token.UnavailableError{Reason: "the URL of the introspection is not valid"}
 	}

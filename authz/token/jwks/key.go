@@ -108,14 +108,14 @@ type parsed struct {
 // parseSet reads a JWK Set (RFC 7517 §5). Each key stands for itself: one that
 // can't be used is left out. A set without any that can be used withdraws those that were
 // there before; it is an error only if its keys can't be read at all.
-func parseSet(data []byte) (p parsed, err error) {
+func parseSet(data []byte, uses []string) (p parsed, err error) {
 	members, err := splitSet(data)
 	if err != nil {
 		return p, err
 	}
 	broken := 0
 	for i, member := range members {
-		k, err := parseKey(member)
+		k, err := parseKey(member, uses)
 		why := fmt.Sprintf("key %d: %v", i+1, err)
 		switch {
 		case err == nil:
@@ -149,6 +149,7 @@ func (e *disqualifiedError) Error() string { return e.reason }
 func splitSet(data []byte) ([]jsontext.Value, error) {
 	errNoSet := errors.New("the answer is not a JWK Set")
 	lax := []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as some editors and servers write
 	d := jsontext.NewDecoder(bytes.NewReader(data), lax...)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != jsontext.KindBeginObject {
 		return nil, errNoSet
@@ -197,7 +198,7 @@ type members struct {
 	D      any      `json:"d"`
 }
 
-func parseKey(data []byte) (k key, err error) {
+func parseKey(data []byte, uses []string) (k key, err error) {
 	// Keys are read in goroutines of their own, where a panic of a library would
 	// end the process.
 	defer func() {
@@ -213,7 +214,7 @@ func parseKey(data []byte) (k key, err error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return key{}, errors.New("a member has a wrong type")
 	}
-	if err := m.checkPurpose(); err != nil {
+	if err := m.checkPurpose(uses); err != nil {
 		return key{}, err
 	}
 	public, err := m.public()
@@ -238,11 +239,11 @@ func parseKey(data []byte) (k key, err error) {
 	return k, nil
 }
 
-func (m *members) checkPurpose() error {
+func (m *members) checkPurpose(uses []string) error {
 	switch {
 	case m.D != nil:
 		return &disqualifiedError{"its private part is published, so that anybody could sign with it"}
-	case m.Use != nil && *m.Use != "sig", m.KeyOps != nil && !slices.Contains(m.KeyOps, "verify"):
+	case m.Use != nil && !slices.Contains(uses, *m.Use), m.KeyOps != nil && !slices.Contains(m.KeyOps, "verify"):
 		return errOtherUse
 	default:
 		return nil

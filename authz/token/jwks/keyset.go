@@ -1,15 +1,10 @@
 package jwks
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,15 +21,18 @@ const (
 	maxBackoff      = time.Minute
 )
 
-// Options configure a [KeySet]: exactly one of URL and File is set.
+// Options configure a [KeySet]: exactly one of URL, Places and File is set.
 type Options struct {
 	URL      string
-	File     string           // read again like the URL
-	Refresh  time.Duration    // between background fetches; default 15 min
-	MaxStale time.Duration    // how long the last good set serves; default 24 h
-	Client   *provider.Client // default provider.New(provider.Options{})
-	Logger   *slog.Logger     // default: discard
-	Now      func() time.Time // default time.Now
+	Places   []provider.Place       // whose keys count together
+	File     string                 // read again like the URL
+	Token    func() (string, error) // the bearer token that the places ask for; nil: none
+	Uses     []string               // values of use that count; default sig
+	Refresh  time.Duration          // between background fetches; default 15 min
+	MaxStale time.Duration          // how long the last good set serves; default 24 h
+	Client   *provider.Client       // default provider.New(provider.Options{})
+	Logger   *slog.Logger           // default: discard
+	Now      func() time.Time       // default time.Now
 }
 
 // KeySet holds the keys that a provider publishes. A fetch that fails, or that gives no
@@ -44,6 +42,7 @@ type KeySet struct {
 	opts     Options
 	current  atomic.Pointer[set] // nil until the first good fetch
 	fetching chan struct{}       // held while fetching, so that an old answer never replaces a newer one
+	parts    []part              // what each place gave when it was last good; for who holds fetching
 
 	tried chan struct{} // closed after the first fetch, good or not
 
@@ -56,7 +55,6 @@ type KeySet struct {
 
 type set struct {
 	keys []key
-	data []byte
 	at   time.Time
 }
 
@@ -76,13 +74,22 @@ func New(opts Options) *KeySet {
 	if opts.Client == nil {
 		opts.Client = provider.New(provider.Options{Now: opts.Now})
 	}
+	if opts.URL != "" {
+		opts.Places = []provider.Place{provider.At(opts.URL)}
+	}
+	if len(opts.Uses) == 0 {
+		opts.Uses = []string{"sig"}
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &KeySet{opts: opts, fetching: make(chan struct{}, 1), tried: make(chan struct{})}
+	return &KeySet{
+		opts: opts, fetching: make(chan struct{}, 1), tried: make(chan struct{}),
+		parts: make([]part, max(len(opts.Places), 1)),
+	}
 }
 
 // Run fetches the keys at once and then every Refresh, until ctx ends. After a
@@ -112,6 +119,9 @@ func (s *KeySet) Run(ctx context.Context) {
 
 // jittered adds up to a tenth, so that many instances do not ask in step.
 func jittered(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
+
+// Fetch fetches the keys once, for tools.
+func (s *KeySet) Fetch(ctx context.Context) error { return s.fetch(ctx) }
 
 // Tried is closed once a fetch has ended, well or not.
 func (s *KeySet) Tried() <-chan struct{} { return s.tried }
@@ -294,7 +304,8 @@ func (s *KeySet) justFetched(now time.Time) bool {
 	return !s.refetchAt.IsZero() && 0 <= age && age < refetchInterval
 }
 
-// fetch gets the set once. Whatever goes wrong, the last good set stays.
+// fetch gets the keys of all places once. Whatever goes wrong at one, its last good keys
+// stay; if it goes wrong at all, the whole set does.
 func (s *KeySet) fetch(ctx context.Context) error {
 	select {
 	case s.fetching <- struct{}{}:
@@ -302,85 +313,29 @@ func (s *KeySet) fetch(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	data, err := s.read(ctx)
-	var found parsed
-	if err == nil {
-		found, err = parseSet(data)
+	var failed []error
+	for i := range s.parts {
+		if err := s.fetchPart(ctx, i); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	if ctx.Err() != nil && err != nil {
-		return err // we are stopping; that says nothing about the provider
+	var err error
+	if len(failed) > 0 {
+		if err = failed[0]; ctx.Err() != nil {
+			return err // we are stopping; that says nothing about the provider
+		}
 	}
-	old := s.current.Load()
-	s.log(old, data, found, err)
+	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lastErr = err; err != nil {
-		s.lastFault = provider.Fault{Reason: err.Error(), At: s.opts.Now()}
-	} else {
-		s.current.Store(&set{keys: found.keys, data: data, at: s.opts.Now()})
+		s.lastFault = provider.Fault{Reason: err.Error(), At: now}
+	}
+	if len(failed) < len(s.parts) {
+		s.current.Store(s.join(now))
 	}
 	if !s.wasTried() {
 		close(s.tried)
 	}
 	return err
-}
-
-// log tells of failures, and of a set that differs from the one before.
-func (s *KeySet) log(old *set, data []byte, found parsed, err error) {
-	source := slog.String("source", s.opts.URL+s.opts.File)
-	if err != nil {
-		message := "cannot fetch the provider's keys; the last good ones stay in use"
-		if old == nil {
-			message = "cannot fetch the provider's keys; its tokens get 503 until they are there"
-		}
-		attrs := []any{source, slog.Any("error", err)}
-		if len(found.unusable) > 0 {
-			attrs = append(attrs, slog.Any("unusable", found.unusable))
-		}
-		s.opts.Logger.Warn(message, attrs...)
-		return
-	}
-	if old != nil && bytes.Equal(old.data, data) {
-		return
-	}
-	s.opts.Logger.Info("fetched the provider's keys", source, "keys", len(found.keys))
-	switch {
-	case len(found.keys) == 0:
-		s.opts.Logger.Warn("the provider publishes no key that verifies signatures: its tokens are refused until it does",
-			source, "unusable", append(found.unusable, found.others...))
-	case len(found.unusable) > 0:
-		s.opts.Logger.Warn("some of the provider's keys are not used", source, "unusable", found.unusable)
-	}
-}
-
-func (s *KeySet) read(ctx context.Context) ([]byte, error) {
-	if s.opts.File != "" {
-		return readFile(s.opts.File)
-	}
-	req, err := http.NewRequest(http.MethodGet, s.opts.URL, nil)
-	if err != nil {
-		return nil, errors.New("the URL of the keys is not valid")
-	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	resp, err := s.opts.Client.Do(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.Status != http.StatusOK {
-		return nil, resp.Unexpected("its keys", "jwks.url")
-	}
-	return resp.Body, nil
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, provider.MaxBody+1))
-	if err == nil && len(data) > provider.MaxBody {
-		err = fmt.Errorf("%s is larger than 1 MiB", name)
-	}
-	return data, err
 }

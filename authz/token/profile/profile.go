@@ -15,7 +15,8 @@ import (
 
 // Options configure a [Verifier].
 type Options struct {
-	URL string // of the provider's user profile or userinfo endpoint
+	URL   string         // of the provider's user profile or userinfo endpoint
+	Place provider.Place // finds it, instead of URL
 	// Rules are for tokens that are JWTs. Without Audiences any audience is good.
 	Rules  token.Rules
 	Client *provider.Client // default provider.New(provider.Options{})
@@ -24,7 +25,7 @@ type Options struct {
 
 // Verifier asks the provider about each token.
 type Verifier struct {
-	url      string
+	place    provider.Place
 	rules    token.Rules
 	client   *provider.Client
 	warnings *provider.Warnings
@@ -38,8 +39,11 @@ func New(opts Options) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	if opts.Place == nil {
+		opts.Place = provider.At(opts.URL)
+	}
 	opts.Rules.AnyAudience = len(opts.Rules.Audiences) == 0
-	return &Verifier{opts.URL, opts.Rules, opts.Client, provider.NewWarnings(opts.Logger, nil)}
+	return &Verifier{opts.Place, opts.Rules, opts.Client, provider.NewWarnings(opts.Logger, nil)}
 }
 
 // Verify implements [token.Verifier]. A token that is a JWT has the claims that
@@ -79,7 +83,7 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 }
 
 // Outage implements [token.Patient].
-func (v *Verifier) Outage() *token.UnavailableError { return v.client.Outage() }
+func (v *Verifier) Outage() *token.UnavailableError { return provider.Outage(v.place, v.client) }
 
 // anyEmail are the rules before it is known who says what of an address.
 func (v *Verifier) anyEmail() token.Rules {
@@ -121,7 +125,11 @@ func (v *Verifier) fromProfile(profile token.Claims) (*token.Identity, error) {
 
 // ask gets the profile.
 func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
-	req, err := http.NewRequest(http.MethodGet, v.url, nil)
+	url, err := v.place.URL(ctx)
+	if err != nil {
+		return token.Claims{}, err
+	}
+	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return token.Claims{}, &token.UnavailableError{Reason: "the URL of the profile is not valid"}
 	}
