@@ -67,7 +67,7 @@ func TestCacheBytes(t *testing.T) {
 		"refused":       func(int) map[string]any { return map[string]any{"aud": "another"} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			const bound, tokens = 16 << 20, 60_000
+			const bound, tokens = 4 << 20, 15_000
 			cache := token.NewCache(tokens, bound)
 			n := 0
 			v := token.NewValidator(token.Options{
