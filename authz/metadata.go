@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"scopeward/authz/wire"
 	"scopeward/policy"
@@ -25,6 +26,8 @@ type Resource struct {
 	Documentation        string   `json:"resource_documentation,omitempty"`
 }
 
+const wellKnown = "/.well-known/oauth-protected-resource"
+
 // MetadataURL is where clients look for the metadata of a resource: the well-known
 // path stands between the host and the path of its identifier (RFC 9728 section 3.1).
 func MetadataURL(identifier string) (string, error) {
@@ -39,7 +42,7 @@ func MetadataURL(identifier string) (string, error) {
 	if path == "/" {
 		path = ""
 	}
-	return u.Scheme + "://" + u.Host + "/.well-known/oauth-protected-resource" + path, nil
+	return u.Scheme + "://" + u.Host + wellKnown + path, nil
 }
 
 // Metadata is the document of a resource, and where it is asked for. Its zero value is
@@ -47,6 +50,8 @@ func MetadataURL(identifier string) (string, error) {
 type Metadata struct {
 	host, body string
 	path       policy.Path
+	address    string // its URL
+	base       string // the path of the resource itself, without a slash at its end
 }
 
 // NewMetadata makes the document of a resource.
@@ -70,7 +75,53 @@ func NewMetadata(r Resource) (Metadata, error) {
 	if err := enc.Encode(r); err != nil {
 		return Metadata{}, err
 	}
-	return Metadata{host: asked.Host, path: asked.Path, body: body.String()}, nil
+	return Metadata{
+		host: asked.Host, path: asked.Path, body: body.String(), address: address,
+		base: strings.TrimSuffix(strings.TrimPrefix(asked.Path.String(), wellKnown), "/"),
+	}, nil
+}
+
+// SamePlace reports whether two documents are asked for by the same host and path.
+func (m *Metadata) SamePlace(other *Metadata) bool {
+	return m.host == other.host && m.path == other.path
+}
+
+// about reports whether a request is for the resource itself.
+func (m *Metadata) about(r *request) bool {
+	rest, ok := strings.CutPrefix(r.Path.String(), m.base)
+	return ok && r.Host == m.host && (rest == "" || rest[0] == '/')
+}
+
+// published returns the document that the request asks for; nil if it is for the policy.
+func (s *Snapshot) published(r *request) *Metadata {
+	for i := range s.Resources {
+		if s.Resources[i].asked(r) {
+			return &s.Resources[i]
+		}
+	}
+	return nil
+}
+
+// resourceMetadata returns where the document of the resource is that a request is for:
+// the one with the longest path, if there are several; "" if there is none. The only one
+// there is counts for all requests, as their host may not be the one that clients use.
+func (s *Snapshot) resourceMetadata(r *request) string {
+	switch {
+	case s.ResourceMetadata != "":
+		return s.ResourceMetadata
+	case len(s.Resources) == 1:
+		return s.Resources[0].address
+	}
+	var found *Metadata
+	for i := range s.Resources {
+		if m := &s.Resources[i]; m.about(r) && (found == nil || len(m.base) > len(found.base)) {
+			found = m
+		}
+	}
+	if found == nil {
+		return ""
+	}
+	return found.address
 }
 
 // asked tells whether a request is for the document, or what a browser asks before it

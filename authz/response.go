@@ -62,11 +62,12 @@ func (s *Snapshot) respond(e *Event) {
 	if id := e.result.Identity; id != nil {
 		r.Metadata.Identified, r.Metadata.Subject, r.Metadata.Provider, r.Metadata.Scopes = true, id.Subject, id.Provider, id.Scopes
 	}
-	switch e.verdict.code {
-	case codeAllow:
+	document := s.published(&e.request)
+	switch {
+	case e.verdict.code == codeAllow:
 		s.allow(r, e)
-	case codeMetadata:
-		s.Metadata.respond(r, e.request.Method)
+	case e.verdict.code == codeMetadata && document != nil:
+		document.respond(r, e.request.Method)
 	default:
 		s.deny(r, e)
 	}
@@ -79,24 +80,27 @@ func (s *Snapshot) allow(r *wire.Response, e *Event) {
 	s.identityHeaders(r, e)
 }
 
-// deny refuses the request.
+// deny refuses the request. No cache may keep the answer: with another credential, or
+// a moment later, it is another one.
 func (s *Snapshot) deny(r *wire.Response, e *Event) {
 	d := s.denial(e.verdict)
 	r.GRPC, r.Status, r.Body = d.grpc, d.status, d.body
-	r.Set = append(r.Set, wire.Header{Name: "content-type", Value: "application/json"})
-	if d.challenge != "" {
-		r.Set = append(r.Set, wire.Header{Name: "www-authenticate", Value: d.challenge})
+	r.Set = append(r.Set,
+		wire.Header{Name: "content-type", Value: "application/json"},
+		wire.Header{Name: "cache-control", Value: "no-store"})
+	if d.challenge {
+		r.Set = append(r.Set, wire.Header{Name: "www-authenticate", Value: s.challenge(d, e)})
 	}
 	if d.retryAfter {
 		r.Set = append(r.Set, retryHeaders(e.verdict)...)
 	}
 }
 
-// denial is what a client gets that is denied, but for when to come back.
+// denial is what is the same for all requests that are denied with a code.
 type denial struct {
 	answer
-	body      string
-	challenge string // WWW-Authenticate; empty if there is none
+	body   string
+	scheme string // of a challenge: its beginning
 }
 
 // prepare makes the denials that are the same for every request.
@@ -114,52 +118,49 @@ func (s *Snapshot) prepare() {
 // denial is the prepared one, or made for a verdict that has a text of its own.
 func (s *Snapshot) denial(v verdict) denial {
 	if int(v.code) < len(s.prepared) && v.code != codeInvalidRequest {
-		d := s.prepared[v.code]
-		if len(v.scopes) > 0 {
-			d.challenge = s.challenge(v)
-		}
-		return d
+		return s.prepared[v.code]
 	}
-	a := v.code.answer()
-	d := denial{answer: a, body: a.body(v)}
-	if a.challenge {
-		d.challenge = s.challenge(v)
+	d := denial{answer: v.code.answer()}
+	switch {
+	case v.code == codeInvalidRequest:
+		d.message = v.reason
+	case d.message == "":
+		d.message = d.error
+	}
+	d.body = d.answer.body()
+	d.scheme = "Bearer realm=" + quote(s.Realm)
+	if v.code != codeMissingToken { // RFC 6750 section 3.1: without a token there is no error
+		d.scheme += ", error=" + quote(d.code)
 	}
 	return d
 }
 
 // body is the JSON that the client gets.
-func (a answer) body(v verdict) string {
-	if v.code == codeInvalidRequest {
-		a.message = v.reason
-	}
+func (a answer) body() string {
 	b, err := json.Marshal(struct {
 		Error   string `json:"error"`
 		Code    string `json:"code"`
-		Message string `json:"message,omitempty"`
+		Message string `json:"message"`
 	}{a.error, a.code, a.message})
 	if err != nil { // three strings always marshal
-		return `{"error":"Authentication error","code":"internal_error"}`
+		return `{"error":"Authentication error","code":"internal_error","message":"Authentication error"}`
 	}
 	return string(b)
 }
 
-// challenge is the WWW-Authenticate value (RFC 6750 section 3, RFC 9728
-// section 5.1). A request without a token gets no error code (RFC 6750
-// section 3.1).
-func (s *Snapshot) challenge(v verdict) string {
-	var b strings.Builder
-	b.WriteString("Bearer realm=" + quote(s.Realm))
-	if v.code != codeMissingToken {
-		b.WriteString(", error=" + quote(v.code.String()))
+// challenge is the WWW-Authenticate value (RFC 6750 section 3, RFC 9728 section 5.1). It
+// names the scopes of the rule also where the token is missing or invalid, so that
+// clients ask for the right ones at once.
+func (s *Snapshot) challenge(d denial, e *Event) string {
+	var scope, before, after, resource string
+	if scope = e.match.Rule().ScopeText(); scope != "" { // scopes have neither quotes nor backslashes
+		before, after = `, scope="`, `"`
 	}
-	if len(v.scopes) > 0 {
-		b.WriteString(", scope=" + quote(strings.Join(v.scopes, " ")))
+	resource = s.resourceMetadata(&e.request)
+	if resource == "" {
+		return d.scheme + before + scope + after
 	}
-	if s.ResourceMetadata != "" {
-		b.WriteString(", resource_metadata=" + quote(s.ResourceMetadata))
-	}
-	return b.String()
+	return d.scheme + before + scope + after + ", resource_metadata=" + quote(resource)
 }
 
 // quote makes a quoted-string (RFC 9110 section 5.6.4).

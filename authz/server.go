@@ -37,12 +37,14 @@ type Snapshot struct {
 	Limit     Limit
 	// Headers are what an allowed request carries upstream.
 	Headers []Header
-	// Realm and ResourceMetadata go into challenges (RFC 6750 section 3,
-	// RFC 9728 section 5.1). ResourceMetadata may be empty.
-	Realm            string
+	// Realm goes into challenges (RFC 6750 section 3).
+	Realm string
+	// ResourceMetadata is the URL of the resource's metadata (RFC 9728 section 5.1) if
+	// they are served elsewhere.
 	ResourceMetadata string
-	// Metadata is answered to who asks for it, before the policy.
-	Metadata Metadata
+	// Resources are documents that are answered to those who ask for them, before the
+	// policy. Challenges name the one that is about the request.
+	Resources []Metadata
 	// Hops says how to find the client behind proxies.
 	Hops Hops
 	// Sampling is which requests get an audit event.
@@ -174,7 +176,7 @@ func (s *Server) decide(ctx context.Context, event *Event) (decided bool) {
 		return true
 	}
 	s.tellUnsatisfied(event.request.unsatisfied)
-	if event.snapshot.Metadata.asked(&event.request) {
+	if event.snapshot.published(&event.request) != nil {
 		event.verdict = verdict{code: codeMetadata}
 		return true
 	}

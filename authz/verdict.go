@@ -48,7 +48,6 @@ type verdict struct {
 	// wouldBe is what a rule in audit mode would have answered; else zero.
 	wouldBe code
 
-	scopes     []string         // codeInsufficientScope: what the challenge asks for
 	retryAfter time.Duration    // codeUnavailable
 	limit      ratelimit.Result // codeRateLimited
 }
@@ -96,7 +95,7 @@ func judged(d policy.Decision) verdict {
 	case policy.Allowed:
 		v.code = codeAllow
 	case policy.InsufficientScope:
-		v.code, v.scopes = codeInsufficientScope, d.Scopes
+		v.code = codeInsufficientScope
 	}
 	return v
 }

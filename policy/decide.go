@@ -25,6 +25,7 @@ type Rule struct {
 
 	// What the answers need, made at load.
 	required          []string
+	scopeText         string
 	lackAll, lackSome string
 	place             string
 }
@@ -32,10 +33,20 @@ type Rule struct {
 // Place is the rule's position as text, made once.
 func (r *Rule) Place() string { return r.place }
 
+// ScopeText gives the scopes, then the any_scopes, with a space between, as challenges
+// have them; "" without a rule.
+func (r *Rule) ScopeText() string {
+	if r == nil {
+		return ""
+	}
+	return r.scopeText
+}
+
 // prepare makes what Decide gives out, once.
 func (r *Rule) prepare() {
 	r.place = r.Pos.String()
 	r.required = slices.Clip(slices.Concat(r.Scopes, r.AnyScopes))
+	r.scopeText = strings.Join(r.required, " ")
 	r.lackAll = "the token needs all of the scopes " + strings.Join(r.Scopes, " ")
 	r.lackSome = "the token needs one of the scopes " + strings.Join(r.AnyScopes, " ")
 }

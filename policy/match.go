@@ -25,7 +25,12 @@ type Set struct {
 func (s *Set) Version() string { return s.version }
 
 // Rules gives the rules of all policies in the order of their files; read only.
-func (s *Set) Rules() []*Rule { return s.rules }
+func (s *Set) Rules() []*Rule {
+	if s == nil {
+		return nil
+	}
+	return s.rules
+}
 
 // AdmitsEncodedSlash reports whether the file of any rule admits %2F in paths.
 func (s *Set) AdmitsEncodedSlash() bool {

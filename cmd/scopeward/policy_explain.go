@@ -80,7 +80,7 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 		return err
 	}
 	e, out := explain.Explain(set, q)
-	e.Notes, e.Response = notes, inspect.Response(out, config.Default())
+	e.Notes, e.Response = notes, inspect.Response(q, out, config.Default())
 	if o.output == "json" {
 		return printJSON(cmd.OutOrStdout(), e)
 	}

@@ -28,8 +28,8 @@ type Config struct {
 	Sharing          Sharing
 	Headers          []authz.Header
 	Realm            string
-	Resource         *Resource // nil without one
-	ResourceMetadata string    // a URL
+	Resources        []Resource
+	ResourceMetadata string // a URL
 	Audit            Audit
 	Log              Log
 	Doubts           strictyaml.Problems // what is allowed, and hardly what was meant
@@ -160,9 +160,9 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 	if name, ok := strings.CutPrefix(c.Audit.To, "file:"); ok {
 		c.Audit.File = absolute(d.dir(), name)
 	}
-	if d.Resource != nil {
-		r := d.Resource.Value
-		c.Resource = &Resource{string(r.Identifier.Value), string(r.Name.Value), string(r.Documentation.Value)}
+	for _, l := range d.Resource {
+		r := l.Value
+		c.Resources = append(c.Resources, Resource{string(r.Identifier.Value), string(r.Name.Value), string(r.Documentation.Value)})
 	}
 	v := &validator{file: d.file}
 	for _, l := range d.Providers {

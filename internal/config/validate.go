@@ -61,8 +61,8 @@ func (d *document) setDefaults() {
 	setDefault(&d.RateLimit.Count, "validations")
 	setDefault(&d.RateLimit.EnvoyAppends, "auto")
 	setDefault(&d.Realm, "api")
-	if d.Resource != nil {
-		if address, err := authz.MetadataURL(string(d.Resource.Value.Identifier.Value)); err == nil {
+	if len(d.Resource) == 1 {
+		if address, err := authz.MetadataURL(string(d.Resource[0].Value.Identifier.Value)); err == nil {
 			setDefault(&d.ResourceMetadata, text(address))
 		}
 	}
@@ -181,9 +181,7 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	if d.ResourceMetadata.Pos.Line > 0 {
 		v.url("resource_metadata", d.ResourceMetadata, true)
 	}
-	if d.Resource != nil {
-		v.resource(*d.Resource, d.ResourceMetadata)
-	}
+	v.resources(d.Resource, d.ResourceMetadata)
 	if len(d.Policy) == 0 {
 		v.add(strictyaml.Pos{}, "policy is missing: name the policy files, as in policy: [policy.yaml]")
 	}
@@ -193,26 +191,42 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	return v.problems
 }
 
-func (v *validator) resource(l strictyaml.Located[resourceSection], elsewhere located) {
+func (v *validator) resources(all []strictyaml.Located[resourceSection], elsewhere located) {
+	if len(all) > 0 && elsewhere.Pos.Line > 0 {
+		v.add(elsewhere.Pos, "with resource, the metadata is served here; remove resource_metadata, or remove resource if the document is served elsewhere")
+	}
+	var documents []authz.Metadata
+	for _, l := range all {
+		document, ok := v.resource(l)
+		if !ok {
+			continue
+		}
+		if slices.ContainsFunc(documents, func(m authz.Metadata) bool { return m.SamePlace(&document) }) {
+			v.add(l.Value.Identifier.Pos, "resource.identifier: another resource has the same host and path, so that both documents would be at one place; give one of them another path, or remove it")
+		}
+		documents = append(documents, document)
+	}
+}
+
+func (v *validator) resource(l strictyaml.Located[resourceSection]) (document authz.Metadata, ok bool) {
 	r := l.Value
 	if r.Identifier.Value == "" {
 		v.add(l.Pos, "resource needs an identifier: the URL by which clients call the API, as in https://api.acme.dev")
-		return
+		return document, false
 	}
 	before := len(v.problems)
 	v.url("resource.identifier", r.Identifier, false)
 	if r.Documentation.Value != "" {
 		v.url("resource.documentation", r.Documentation, true)
 	}
-	if elsewhere.Pos.Line > 0 {
-		v.add(elsewhere.Pos, "with resource, the metadata is served here; remove resource_metadata, or remove resource if the document is served elsewhere")
-	}
 	if len(v.problems) > before {
-		return
+		return document, false
 	}
-	if _, err := authz.NewMetadata(authz.Resource{Identifier: string(r.Identifier.Value)}); err != nil {
+	document, err := authz.NewMetadata(authz.Resource{Identifier: string(r.Identifier.Value)})
+	if err != nil {
 		v.add(r.Identifier.Pos, "resource.identifier: %v", err)
 	}
+	return document, err == nil
 }
 
 func (v *validator) audit(a auditSection) {

@@ -268,9 +268,9 @@ func (i *Inspector) Decide(found *Inspection, q explain.Question) {
 		q.TokenFault = found.Reason
 	}
 	e, out := explain.Explain(i.policy, q)
-	e.Response = Response(out, i.config)
+	e.Response = Response(q, out, i.config)
 	if out.Code == explain.InvalidToken {
-		e.Response = answer(i.config, policy.Decision{}, found.err)
+		e.Response = answer(i.config, q, out.Match, policy.Decision{}, found.err)
 		e.Code = codeOf(found.err)
 	}
 	found.Request = &e

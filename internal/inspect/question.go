@@ -17,7 +17,7 @@ import (
 )
 
 // Response is what the client gets, by the server's own table.
-func Response(out explain.Outcome, c *config.Config) *explain.Response {
+func Response(q explain.Question, out explain.Outcome, c *config.Config) *explain.Response {
 	var err error
 	decision := out.Decision
 	switch out.Code {
@@ -30,14 +30,14 @@ func Response(out explain.Outcome, c *config.Config) *explain.Response {
 	case explain.Allow: // also if only as the rule is not enforced
 		decision = policy.Decision{Code: policy.Allowed}
 	}
-	return answer(c, decision, err)
+	return answer(c, q, out.Match, decision, err)
 }
 
 // answer is what the client gets under this configuration.
-func answer(c *config.Config, d policy.Decision, err error) *explain.Response {
-	s := authz.Snapshot{Realm: c.Realm, ResourceMetadata: c.ResourceMetadata}
-	a := s.Answer(d, err)
-	return &explain.Response{Status: a.Status, Challenge: a.Challenge, Body: a.Body}
+func answer(c *config.Config, q explain.Question, match policy.Match, d policy.Decision, err error) *explain.Response {
+	asked := authz.Asked{Method: q.Method, Host: q.Host, Path: q.Target, Headers: q.Headers}
+	a := c.Snapshot(nil).Answer(asked, match, d, err)
+	return &explain.Response{Status: a.Status, Challenge: a.Header("www-authenticate"), Body: a.Body}
 }
 
 // Question is what a person says of a request.

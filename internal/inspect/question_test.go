@@ -62,7 +62,7 @@ func TestExplainAgreesWithCorpus(t *testing.T) {
 			if step.Answer.Body["code"] == "invalid_token" && e.Code != explain.InvalidToken {
 				continue // only who verifies can tell
 			}
-			got := Response(out, config.Default())
+			got := Response(q, out, config.Default())
 			if got.Status != step.Answer.Status || step.Answer.Headers["WWW-Authenticate"] != got.Challenge {
 				t.Errorf("%s: explained %+v, shown %+v", step.Name, got, step.Answer)
 			}

@@ -51,7 +51,7 @@ func (s *service) explain(ctx context.Context, q page.Question) (any, error) {
 		return pageAnswer{found.Request, found.Request.String(), &pageToken{found.Verdict, found.Reason, found.Provider, found.Checks, found.Identity}}, nil
 	}
 	e, out := explain.Explain(snapshot.Policy, asked)
-	e.Response, e.Notes = inspect.Response(out, config), policyNotes(o.Policy)
+	e.Response, e.Notes = inspect.Response(asked, out, config), policyNotes(o.Policy)
 	return pageAnswer{Explanation: &e, Text: e.String()}, nil
 }
 

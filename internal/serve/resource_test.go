@@ -38,7 +38,7 @@ policy: policy.yaml
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := metadata(f); got != want {
+	if got := f.Config.Snapshot(f.Policy).Resources; len(got) != 1 || got[0] != want {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	if got := f.Config.ResourceMetadata; got != "https://api.example.com/.well-known/oauth-protected-resource" {

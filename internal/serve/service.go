@@ -118,54 +118,27 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 	for i, p := range next.providers {
 		list[i] = p.Provider
 	}
-	snapshot := &authz.Snapshot{
-		Policy: next.Policy,
-		Shadow: next.Shadow,
-		Validator: token.NewValidator(token.Options{
-			Providers:   list,
-			TTL:         c.Cache.TTL,
-			NegativeTTL: disabledIfZero(c.Cache.NegativeTTL),
-			MaxStale:    c.Cache.MaxStale,
-			Cache:       next.cache,
-			Logger:      s.log,
-			Observe:     s.metrics.ObserveValidation,
+	snapshot := c.Snapshot(next.Policy)
+	snapshot.Shadow = next.Shadow
+	snapshot.Validator = token.NewValidator(token.Options{
+		Providers:   list,
+		TTL:         c.Cache.TTL,
+		NegativeTTL: disabledIfZero(c.Cache.NegativeTTL),
+		MaxStale:    c.Cache.MaxStale,
+		Cache:       next.cache,
+		Logger:      s.log,
+		Observe:     s.metrics.ObserveValidation,
 
-			Inline:       next.sharing.limits == nil,
-			Store:        next.sharing.store,
-			ObserveStore: s.metrics.ObserveStore,
-		}),
-		Headers:          c.Headers,
-		Realm:            c.Realm,
-		ResourceMetadata: c.ResourceMetadata,
-		Metadata:         metadata(next.Files),
-		Hops:             c.RateLimit.Hops,
-		Sampling:         authz.Sample(c.Audit.Sample),
-	}
+		Inline:       next.sharing.limits == nil,
+		Store:        next.sharing.store,
+		ObserveStore: s.metrics.ObserveStore,
+	})
 	if old := s.state.Load(); inForce != nil && old.Config.RateLimit == c.RateLimit && old.sharing.limits == next.sharing.limits && old.maxBytes == next.maxBytes {
 		snapshot.Limit = inForce.Limit
 	} else {
 		snapshot.Limit = newLimit(c.RateLimit, next.sharing.limits, next.limitBytes())
 	}
 	return snapshot
-}
-
-// metadata is the document of the resource; none if the configuration names none.
-func metadata(f config.Files) authz.Metadata {
-	if f.Config.Resource == nil {
-		return authz.Metadata{}
-	}
-	resource := *f.Config.Resource
-	published := authz.Resource{Identifier: resource.Identifier, Name: resource.Name, Documentation: resource.Documentation}
-	for _, p := range f.Config.Providers {
-		published.AuthorizationServers = append(published.AuthorizationServers, p.Issuer)
-	}
-	for _, rule := range f.Policy.Rules() {
-		published.Scopes = append(append(published.Scopes, rule.Scopes...), rule.AnyScopes...)
-	}
-	slices.Sort(published.Scopes)
-	published.Scopes = slices.Compact(published.Scopes)
-	metadata, _ := authz.NewMetadata(published) // the configuration is validated
-	return metadata
 }
 
 // disabledIfZero: 0s in the file turns a thing off, as a negative value does in

@@ -38,6 +38,9 @@ func (a Answer) Compare(t testing.TB, got Outcome) {
 		if kind := got.Headers.Get("Content-Type"); kind != "application/json" {
 			t.Errorf("content type %q, want application/json", kind)
 		}
+		if caching := got.Headers.Get("Cache-Control"); !a.Direct && caching != "no-store" {
+			t.Errorf("caches may keep a denial: Cache-Control is %q", caching)
+		}
 		if !a.Direct && !strings.HasPrefix(string(got.Body), `{"error":`) {
 			t.Errorf("the body %s doesn't begin with its error", got.Body)
 		}

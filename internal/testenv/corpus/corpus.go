@@ -57,7 +57,7 @@ type Step struct {
 type Answer struct {
 	Status  int               `yaml:"status,required"`
 	Headers map[string]string `yaml:"headers"`
-	Body    map[string]any    `yaml:"body"` // the value * stands for any
+	Body    map[string]any    `yaml:"body"` // the value * stands for any; message is error by default
 	// Direct is an answer of Scopeward's own, which is no denial.
 	Direct bool `yaml:"direct"`
 	// Upstream are headers that the upstream sees; the empty value is none.
@@ -105,6 +105,9 @@ func parse(name string, data []byte) (*Case, error) {
 			step := Step{Name: fmt.Sprintf("%s:%d", c.Name, len(c.Steps)+1), request: string(request.Data)}
 			if problems := strictyaml.Decode(step.Name, f.Data, &step.Answer); len(problems) > 0 {
 				return nil, problems
+			}
+			if _, written := step.Answer.Body["message"]; step.Answer.Body != nil && !written && !step.Answer.Direct {
+				step.Answer.Body["message"] = step.Answer.Body["error"]
 			}
 			c.Steps = append(c.Steps, step)
 			request = nil

@@ -1,0 +1,44 @@
+package config
+
+import (
+	"slices"
+
+	"scopeward/authz"
+	"scopeward/policy"
+)
+
+// Snapshot is what the configuration alone says of answers, for the server and for tools
+// that explain them; set is the policy, whose scopes are published.
+func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
+	return &authz.Snapshot{
+		Policy:           set,
+		Headers:          c.Headers,
+		Realm:            c.Realm,
+		ResourceMetadata: c.ResourceMetadata,
+		Resources:        c.published(set),
+		Hops:             c.RateLimit.Hops,
+		Sampling:         authz.Sample(c.Audit.Sample),
+	}
+}
+
+// published are the documents of the resources.
+func (c *Config) published(set *policy.Set) []authz.Metadata {
+	common := authz.Resource{}
+	for _, p := range c.Providers {
+		common.AuthorizationServers = append(common.AuthorizationServers, p.Issuer)
+	}
+	for _, rule := range set.Rules() {
+		common.Scopes = append(append(common.Scopes, rule.Scopes...), rule.AnyScopes...)
+	}
+	slices.Sort(common.Scopes)
+	common.Scopes = slices.Compact(common.Scopes)
+	var documents []authz.Metadata
+	for _, r := range c.Resources {
+		document := common
+		document.Identifier, document.Name, document.Documentation = r.Identifier, r.Name, r.Documentation
+		if m, err := authz.NewMetadata(document); err == nil { // the configuration is validated
+			documents = append(documents, m)
+		}
+	}
+	return documents
+}
