@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all help build demo test test-web screenshot test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
+.PHONY: all help build demo test test-web screenshot test-transport test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
 
 all: build
 
@@ -41,6 +41,15 @@ lint: vuln ## format, vet, staticcheck, known vulnerabilities
 	$(GO) mod verify
 	$(GO) build -gcflags=all=-dwarf=false -ldflags=-w -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	$(RACE) $(GO) vet -tags mesh,compose,man ./... && bin/staticcheck -tags mesh,compose,man ./...
+
+# The gRPC listener: conformance to HTTP/2 (h2spec has no go.mod, so that its newest
+# dependencies are taken), the attacks with a table of both servers, and all tests of the
+# process with the server that is not the default.
+test-transport: ## HTTP/2 conformance, attacks, and e2e with listen.server: grpc-go
+	GOFLAGS=-mod=mod GOBIN=$(CURDIR)/bin $(GO) install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+	H2SPEC=$(CURDIR)/bin/h2spec $(GO) test -tags h2spec -count 1 -run '^TestConformance$$' ./authz/transport
+	$(GO) test -count 1 -v -run '^TestAttacks$$' ./authz/transport
+	SCOPEWARD_TEST_SERVER=grpc-go $(GO) test -count 1 -timeout 25m ./internal/serve ./e2e
 
 # The manifests of envoy/istio, envoy/gateway and envoy/kubernetes in a real Istio, a real
 # Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
