@@ -50,6 +50,5 @@ OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DI
 	cmd.Flags().BoolVar(&o.AllowRemote, "admin-allow-remote", false, "allow an admin address that other machines reach, as admin.allow_remote does")
 	cmd.Flags().BoolVar(&pretty, "pretty", false, "show decisions to a person on standard output, one a line, in colour on a terminal")
 	cmd.Flags().BoolVar(&o.Reflection, "reflection", false, "serve gRPC reflection, for grpcurl and the like")
-	cmd.Flags().BoolVar(&o.GeneratedCodec, "generated-codec", false, "decode requests by the generated protobuf code: slower, the same answers")
 	return cmd
 }

@@ -42,7 +42,7 @@ type listenSection struct {
 	Drain          *strictyaml.Located[time.Duration] `yaml:"drain" doc:"How long the service takes requests after it was told to end, at most 10m. By default until everybody on whose connection it was asked for its health has learned that it ends: a few seconds, at most 7s." examples:"[10s]"`
 	MaxConnections *strictyaml.Located[int]           `yaml:"max_connections" default:"1024" doc:"How many connections the gRPC listener has at most; a peer address has at most three quarters of them. One that is too many takes the place of one that has been silent for a second, or is closed at once."`
 	StartPatience  *strictyaml.Located[time.Duration] `yaml:"start_patience" default:"60s" doc:"How long a new process stays unready while a provider with keys has given none, at most 10m. Then it serves without them."`
-	Server         located                            `yaml:"server" default:"grpc-go" doc:"What serves the gRPC listener: native answers most checks where it reads them, at about half the cost; grpc-go is the general gRPC server, with the same answers."`
+	Server         located                            `yaml:"server" default:"native" doc:"What serves the gRPC listener: native answers most checks where it reads them, at about half the cost; grpc-go is the general gRPC server, with the same answers."`
 	Socket         *strictyaml.Located[socketSection] `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
 }
 

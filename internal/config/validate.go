@@ -43,7 +43,7 @@ var (
 // setDefaults fills in what the file leaves out.
 func (d *document) setDefaults() {
 	setDefault(&d.Listen.GRPC, DefaultGRPC)
-	setDefault(&d.Listen.Server, ServerGRPCGo)
+	setDefault(&d.Listen.Server, ServerNative)
 	if d.Listen.Admin == nil {
 		d.Listen.Admin = &located{Value: DefaultAdmin}
 	}

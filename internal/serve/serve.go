@@ -30,7 +30,8 @@ import (
 	"scopeward/internal/pace"
 )
 
-// grpcOptions are the gRPC server's.
+// grpcOptions are the gRPC server's. The generated codec is for tests: it must give the
+// same answers.
 type grpcOptions struct{ reflection, generatedCodec bool }
 
 // Options say how to serve.
@@ -39,7 +40,6 @@ type Options struct {
 	Version        string
 	View           *audit.View // shows decisions to a person on standard output; nil without
 	Reflection     bool        // serve gRPC reflection
-	GeneratedCodec bool        // decode requests by the generated protobuf code
 	Stdout, Stderr io.Writer
 }
 
@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		defer admin.Close()
 	}
-	return s.run(ctx, listener, admin, grpcOptions{o.Reflection, o.GeneratedCodec})
+	return s.run(ctx, listener, admin, grpcOptions{reflection: o.Reflection})
 }
 
 // run serves until ctx ends or a part fails, then drains.
@@ -193,9 +193,6 @@ func (s *service) newGRPC(o grpcOptions, creds credentials.TransportCredentials,
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}), // a peer that is gone
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.Creds(creds),
-		// A goroutine for each request begins with a small stack, and copies it as
-		// it grows: a tenth of the time. Workers keep theirs.
-		grpc.NumStreamWorkers(uint32(32 * runtime.GOMAXPROCS(0))),
 	}
 	var g *grpc.Server
 	if o.generatedCodec {
