@@ -26,6 +26,7 @@ const (
 	CheckNames      = "names"      // sub, email, azp, client_id
 	CheckScopes     = "scopes"     // the scope claim
 	CheckSignature  = "signature"  // by a key of the provider
+	CheckAPIKey     = "api key"    // an API key of the service's own
 	CheckValidation = "validation" // the provider was asked for its opinion
 )
 

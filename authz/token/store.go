@@ -165,7 +165,7 @@ func (v *Validator) shared(ctx context.Context, key [16]byte, t *Token) (*Identi
 		return nil, Provider{}, false
 	}
 	p, err := v.route(t)
-	if err != nil {
+	if err != nil || p.Uncached {
 		return nil, Provider{}, false
 	}
 	id, ttl := v.recall(ctx, p, t.Raw)

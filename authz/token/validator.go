@@ -21,6 +21,11 @@ type Provider struct {
 	Opaque   bool   // tokens that are not JWTs go to the provider; the first that has it counts
 	MaxBytes int    // of a token; default DefaultMaxLength, at most MaxLength
 	Verifier Verifier
+
+	// Uncached marks a Verifier that answers from memory, and may think otherwise of the
+	// same credential from one moment to the next: its answers are neither cached nor
+	// shared.
+	Uncached bool
 }
 
 // Options configure a [Validator].
@@ -245,6 +250,7 @@ func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed 
 	charged := false
 	var limited error
 	switch {
+	case v.uncached(t): // a valid one must pass whatever its neighbours at the same address do
 	case v.immediate(t):
 		limited = admit.peek()
 	case !v.outage(t):
@@ -256,8 +262,10 @@ func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed 
 	start := time.Now()
 	p, id, err := v.verify(ctx, t)
 	v.opts.Observe(p.Name, outcomeName(err), time.Since(start))
-	under := cacheKey(prefix(p), key)
-	v.store(string(under[:]), id, err)
+	if !p.Uncached {
+		under := cacheKey(prefix(p), key)
+		v.store(string(under[:]), id, err)
+	}
 	if !charged && v.counts(t, err) {
 		if err := admit.charge(ctx); err != nil {
 			return outcome{result: Result{Cache: CacheNone}, err: err, refused: true}
@@ -267,7 +275,7 @@ func (v *Validator) work(ctx context.Context, inline bool, key [16]byte, parsed 
 	if err == nil {
 		admit.valid(charged)
 	}
-	if err == nil && v.opts.Store != nil {
+	if err == nil && v.opts.Store != nil && !p.Uncached {
 		v.share(ctx, p, t.Raw, id)
 	}
 	_, unavailable := errors.AsType[*UnavailableError](err)
@@ -291,7 +299,13 @@ func (v *Validator) counts(t *Token, err error) bool {
 // immediate tells whether the token's verifier would not wait for anything.
 func (v *Validator) immediate(t *Token) bool {
 	p, err := v.route(t)
-	return err != nil || immediate(p.Verifier, t)
+	return err != nil || p.Uncached || immediate(p.Verifier, t)
+}
+
+// uncached reports whether the token goes to a provider whose answers are not cached.
+func (v *Validator) uncached(t *Token) bool {
+	p, err := v.route(t)
+	return err == nil && p.Uncached
 }
 
 // outage tells whether the provider that takes a token can tell of none now.

@@ -520,3 +520,36 @@ func TestMaxBytes(t *testing.T) {
 		t.Errorf("longer: %v", err)
 	}
 }
+
+// TestUncached: what may be another answer at the next request is asked each time, and a
+// valid credential is free, also where a neighbour has used up the limit.
+func TestUncached(t *testing.T) {
+	answers := []error{nil, token.Invalidf("revoked"), nil, token.Invalidf("revoked")}
+	cache, asked := token.NewCache(10, 0), 0
+	verifier := answersInTurn(func() (*token.Identity, error) {
+		asked++
+		return &token.Identity{Subject: "ci"}, answers[asked-1]
+	})
+	v := token.NewValidator(token.Options{Cache: cache, Providers: []token.Provider{{Name: "keys", Opaque: true, Uncached: true, Verifier: verifier}}, MaxStale: time.Hour})
+	charged := 0
+	admit := &token.Admission{
+		Peek:   func() error { return errors.New("the limit is used up") },
+		Charge: func(context.Context) error { charged++; return nil },
+	}
+	for i, want := range answers {
+		result, err := v.Validate(t.Context(), "key", admit)
+		if (err == nil) != (want == nil) || result.Cache == token.CacheHit {
+			t.Errorf("request %d: %v, %s", i, err, result.Cache)
+		}
+	}
+	if valid, invalid := cache.Len(); asked != len(answers) || valid+invalid > 0 {
+		t.Errorf("asked %d times; %d identities and %d refusals are cached", asked, valid, invalid)
+	}
+	if charged != 2 {
+		t.Errorf("%d were charged, want the two refusals", charged)
+	}
+}
+
+type answersInTurn func() (*token.Identity, error)
+
+func (f answersInTurn) Verify(context.Context, *token.Token) (*token.Identity, error) { return f() }

@@ -15,6 +15,7 @@ import (
 	"scopeward/authz"
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
+	"scopeward/authz/token/apikey"
 	"scopeward/internal/strictyaml"
 )
 
@@ -92,6 +93,7 @@ type Provider struct {
 	JWKS          JWKS
 	ProfileURL    string
 	Introspection Introspection
+	APIKeys       []apikey.Entry
 }
 
 // JWKS is where a provider's keys are.
@@ -197,7 +199,7 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value)},
 	}
-	var ca []byte
+	var ca, keys []byte
 	if secrets != NoSecrets {
 		var err error
 		secret := p.Introspection.ClientSecret
@@ -210,12 +212,15 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		if resolved.RootCAs, ca, err = p.roots(d.dir()); err != nil {
 			v.add(p.CA.Pos, "%v", err)
 		}
+		if resolved.Validation == ValidateAPIKeys {
+			resolved.APIKeys, keys = p.APIKeys.read(v, d.dir())
+		}
 	}
-	resolved.ID = d.providerID(p, resolved, ca)
+	resolved.ID = d.providerID(p, resolved, ca, keys)
 	return resolved
 }
 
-func (d *document) providerID(p providerSection, resolved Provider, ca []byte) string {
+func (d *document) providerID(p providerSection, resolved Provider, ca, apiKeys []byte) string {
 	var keys []byte
 	if resolved.JWKS.File != "" {
 		keys, _ = os.ReadFile(resolved.JWKS.File) // the key set says so if it can't be read
@@ -224,7 +229,7 @@ func (d *document) providerID(p providerSection, resolved Provider, ca []byte) s
 		Provider         providerSection
 		TTL, NegativeTTL time.Duration
 	}{p, d.Cache.TTL.Value, d.Cache.NegativeTTL.Value})
-	sum := digest([]byte(settings), []byte(resolved.Introspection.ClientSecret), keys, ca)
+	sum := digest([]byte(settings), []byte(resolved.Introspection.ClientSecret), keys, ca, apiKeys)
 	return resolved.Name + "/" + hex.EncodeToString(sum[:8])
 }
 
@@ -301,7 +306,7 @@ func (c *Config) Warnings() strictyaml.Problems {
 	warnings := c.Sharing.Warnings
 	for _, l := range c.document.Providers {
 		p := l.Value
-		if len(p.Audiences) > 0 {
+		if len(p.Audiences) > 0 || p.Validation.Value == ValidateAPIKeys {
 			continue
 		}
 		pos, advice := l.Pos, "name your API's audiences"
@@ -379,6 +384,7 @@ func (c *Config) Watched() []string {
 	for _, l := range d.Providers {
 		add(l.Value.JWKS.file(d.dir()))
 		add(string(l.Value.CA.Value))
+		add(string(l.Value.APIKeys.File.Value))
 		secrets = append(secrets, l.Value.Introspection.ClientSecret.Value)
 	}
 	for _, s := range secrets {

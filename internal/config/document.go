@@ -76,7 +76,7 @@ type providerSection struct {
 	Name          located                  `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
 	Issuer        located                  `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
 	Discovery     located                  `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
-	Validation    located                  `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662."`
+	Validation    located                  `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. api_keys: by a file of keys of your own."`
 	Audiences     []text                   `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
 	Algorithms    []located                `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
 	ClockSkew     *time.Duration           `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
@@ -90,6 +90,7 @@ type providerSection struct {
 	Insecure      bool                     `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
 	JWKS          jwksEndpoint             `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
 	Profile       profileEndpoint          `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
+	APIKeys       apiKeysSection           `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
 	Introspection introspectEndpoint       `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
 }
 

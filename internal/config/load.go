@@ -116,7 +116,7 @@ func Read(o Options) (*Config, error) {
 	c, unread := d.resolve(o.Secrets)
 	// What could not be read is not missing as well.
 	further = slices.DeleteFunc(append(further, unread...), func(p strictyaml.Problem) bool {
-		return slices.ContainsFunc(problems, func(q strictyaml.Problem) bool { return p.Line == 0 || p.Line == q.Line })
+		return slices.ContainsFunc(problems, func(q strictyaml.Problem) bool { return p.Line == 0 || p.Line == q.Line && p.File == q.File })
 	})
 	return c, append(problems, further...).Err()
 }

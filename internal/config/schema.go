@@ -49,7 +49,7 @@ func (tlsSection) AmendSchema(s strictyaml.JSONSchema) {
 }
 
 func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
-	s["required"] = []string{"name", "issuer"}
+	s["required"] = []string{"name"}
 	s.Property("name")["minLength"] = 1
 	s.Property("issuer")["minLength"] = 1
 	s.Property("audiences").Items()["minLength"] = 1
@@ -65,8 +65,20 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	}
 	introspected := validatedBy(ValidateIntrospection)
 	introspected["required"] = []string{"validation"} // it is not what counts without the key
+	byAPIKeys := validatedBy(ValidateAPIKeys)
+	byAPIKeys["required"] = []string{"validation"}
 	notEmpty := strictyaml.JSONSchema{"minLength": 1}
 	s["allOf"] = []strictyaml.JSONSchema{
+		{
+			"if": byAPIKeys,
+			"then": strictyaml.JSONSchema{"required": []string{"api_keys"}, "properties": map[string]any{
+				"api_keys": strictyaml.JSONSchema{"required": []string{"file"}, "properties": map[string]any{"file": notEmpty}},
+				"opaque":   strictyaml.JSONSchema{"const": true},
+			}},
+			"else": strictyaml.JSONSchema{"required": []string{"issuer"}, "properties": map[string]any{
+				"api_keys": strictyaml.JSONSchema{"not": strictyaml.JSONSchema{"required": []string{"file"}}},
+			}},
+		},
 		{
 			"if": validatedBy(ValidateJWKS, ValidateJWKSProfile),
 			"then": strictyaml.JSONSchema{"required": []string{"audiences"}, "properties": map[string]any{

@@ -25,7 +25,9 @@ func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
 func (c *Config) published(set *policy.Set) []authz.Metadata {
 	common := authz.Resource{}
 	for _, p := range c.Providers {
-		common.AuthorizationServers = append(common.AuthorizationServers, p.Issuer)
+		if p.Validation != ValidateAPIKeys { // which nobody issues
+			common.AuthorizationServers = append(common.AuthorizationServers, p.Issuer)
+		}
 	}
 	for _, rule := range set.Rules() {
 		common.Scopes = append(append(common.Scopes, rule.Scopes...), rule.AnyScopes...)

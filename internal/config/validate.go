@@ -22,6 +22,7 @@ const (
 	ValidateProfile       = "profile"
 	ValidateJWKSProfile   = "jwks+profile"
 	ValidateIntrospection = "introspection"
+	ValidateAPIKeys       = "api_keys"
 )
 
 // Asymmetric are the algorithms of RFC 7518 section 3.1 and RFC 8037 whose
@@ -30,7 +31,7 @@ var Asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 
 // What other keys may be.
 var (
-	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection}
+	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection, ValidateAPIKeys}
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
 	purposes    = []string{"access", "any"}
@@ -92,7 +93,7 @@ func (p *providerSection) setDefaults() {
 		p.ScopeClaims = []located{{Value: "scope"}, {Value: "scp"}}
 	}
 	if p.Opaque == nil {
-		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection)
+		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection || p.Validation.Value == ValidateAPIKeys)
 	}
 	setDefault(&p.Discovery, "auto")
 }
@@ -279,6 +280,7 @@ func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 			v.add(pos(p.Name), "there are two providers named %q", name)
 		}
 		switch {
+		case issuer == "" && p.Validation.Value == ValidateAPIKeys: // it issues no tokens
 		case issuer == "":
 			v.add(pos(p.Issuer), "provider %q has no issuer: it is the iss of its tokens, as in https://<subdomain>.kinde.com", name)
 		case slices.Contains(issuers, issuer):
@@ -298,6 +300,7 @@ func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos) {
 	mode := string(p.Validation.Value)
 	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
+	v.apiKeys(p, pos)
 	jwks := mode == ValidateJWKS || mode == ValidateJWKSProfile
 	if jwks && len(p.Audiences) == 0 {
 		v.add(pos(located{}), "provider %q has no audiences: without one a token that was meant for another API would pass", p.Name.Value)

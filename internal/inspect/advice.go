@@ -33,6 +33,7 @@ func textOfCheck(name string) string {
 		token.CheckNames:      "subject, client and e-mail address are sound text",
 		token.CheckScopes:     "its scopes are well formed",
 		token.CheckSignature:  "a key of the provider signed it",
+		token.CheckAPIKey:     "it is an API key of the file, and has not expired",
 		token.CheckValidation: "the provider vouches for it",
 	}
 	return words[name]
@@ -90,6 +91,8 @@ func (a adviser) advice(check string) string {
 		return fmt.Sprintf("its key is %s: is the token of another environment, has the provider withdrawn the key, or was the token changed on its way?", quoted(a.diagnosis.Header["kid"]))
 	case token.CheckSetup:
 		return "give the provider issuer and audiences in the configuration"
+	case token.CheckAPIKey:
+		return "copy the key again, whole; if it was lost, revoked or has expired, make another with scopeward apikey new"
 	case token.CheckValidation:
 		return "get a new token: the provider may have revoked this one"
 	}

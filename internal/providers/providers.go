@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/apikey"
 	"scopeward/authz/token/discovery"
 	"scopeward/authz/token/introspection"
 	"scopeward/authz/token/jwks"
@@ -107,6 +108,11 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 			Place: place, ClientID: p.Introspection.ClientID, ClientSecret: string(p.Introspection.ClientSecret),
 			Rules: rules, Client: client("introspection", place), Logger: log,
 		})
+	case config.ValidateAPIKeys:
+		built.Uncached = true
+		if keys, err := apikey.New(built.Name, built.Issuer, p.APIKeys, nil); err == nil { // which apikey.Parse has made sure of
+			built.Verifier = keys
+		}
 	} // package config has refused the others; without a verifier every token is invalid
 }
 

@@ -83,6 +83,11 @@ func Parse(name string, data []byte) ([]Entry, error) {
 			}
 		}
 		var err error
+		if e.Claims != nil {
+			if _, err = token.NewClaims(e.Claims); err != nil {
+				problem(w.Claims.Pos, "claims can't be used: %v", err)
+			}
+		}
 		if e.Created, err = date(w.Created.Value); err != nil {
 			problem(w.Created.Pos, "created %v", err)
 		}

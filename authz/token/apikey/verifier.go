@@ -61,6 +61,12 @@ func (v *Verifier) identity(e Entry) (*token.Identity, error) {
 	return id, nil
 }
 
+// Diagnose implements [token.Diagnoser].
+func (v *Verifier) Diagnose(ctx context.Context, t *token.Token) []token.Check {
+	_, err := v.Verify(ctx, t)
+	return []token.Check{{Name: token.CheckAPIKey, Err: err}}
+}
+
 // Verify implements [token.Verifier].
 func (v *Verifier) Verify(_ context.Context, t *token.Token) (*token.Identity, error) {
 	if strings.HasPrefix(t.Raw, Prefix) && !wellFormed(t.Raw) {

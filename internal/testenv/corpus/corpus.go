@@ -2,8 +2,8 @@
 // tokens, requests and the answers to them. Each case is run twice, in process
 // and through a real Envoy, in every validation mode.
 //
-// A case is a txtar file: case.yaml (see [Case]), policy files, and pairs of
-// request and answer. A request is HTTP/1.1 as it goes over the wire, in which
+// A case is a txtar file: case.yaml (see [Case]), policy files, perhaps API keys
+// (keys.yaml), and pairs of request and answer. A request is HTTP/1.1 as it goes over the wire, in which
 // ${NAME} stands for a token of case.yaml; an answer is [Answer] in YAML.
 package corpus
 
@@ -97,7 +97,7 @@ func parse(name string, data []byte) (*Case, error) {
 			if problems := strictyaml.Decode("case.yaml", f.Data, c); len(problems) > 0 {
 				return nil, problems
 			}
-		case strings.HasPrefix(f.Name, "policy"), f.Name == "shadow.yaml":
+		case strings.HasPrefix(f.Name, "policy"), f.Name == "shadow.yaml", f.Name == "keys.yaml":
 			c.files = append(c.files, f)
 		case f.Name == "request":
 			request = &f
