@@ -22,6 +22,7 @@ type Metrics struct {
 	shadows     *prometheus.CounterVec
 	shed        *prometheus.CounterVec
 	sampledOut  prometheus.Counter
+	revoked     prometheus.Counter
 }
 
 // latencyBuckets reach from a cache hit (some µs) to a provider that hangs (s).
@@ -77,7 +78,10 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	m.sampledOut = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "scopeward_audit_sampled_out_total", Help: "Requests that were let through and have no audit event, since audit.sample leaves them out.",
 	})
-	reg.MustRegister(decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
+	m.revoked = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "scopeward_revoked_total", Help: "Requests whose token is valid but for an entry of revoked.",
+	})
+	reg.MustRegister(m.revoked, decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
 	return m
 }
 
@@ -96,6 +100,9 @@ func (m *Metrics) decided(e *Event, took time.Duration) {
 	m.duration.Observe(took.Seconds())
 	if lookups := m.cache[e.result.Cache]; lookups != nil {
 		lookups.Inc()
+	}
+	if e.result.Revoked != nil {
+		m.revoked.Inc()
 	}
 	if e.verdict.code == codeRateLimited {
 		m.limited.Inc()

@@ -28,6 +28,7 @@ const (
 	CheckSignature  = "signature"  // by a key of the provider
 	CheckAPIKey     = "api key"    // an API key of the service's own
 	CheckValidation = "validation" // the provider was asked for its opinion
+	CheckRevoked    = "revoked"    // no entry of revoked is about it
 )
 
 // Check is one of the checks that a token goes through. Err is nil if it passed; else an
@@ -80,6 +81,12 @@ func (v *Validator) Diagnose(ctx context.Context, raw string) Diagnosis {
 	failed := func(c Check) bool { return c.Err != nil }
 	if d.Err != nil && !slices.ContainsFunc(d.Checks, failed) { // two validations that disagree
 		d.Checks = append(d.Checks, Check{CheckValidation, d.Err})
+	}
+	if d.Identity != nil && v.opts.Revoked.Len() > 0 {
+		if d.Err = v.opts.Revoked.Refusal(d.Identity, v.opts.Now); d.Err != nil {
+			d.Identity = nil
+		}
+		d.Checks = append(d.Checks, Check{CheckRevoked, d.Err})
 	}
 	return d
 }

@@ -20,6 +20,8 @@ type heldClaims struct {
 	// asked are those that were asked for as text: to decode them for each request
 	// would be most of its cost.
 	asked atomic.Pointer[[]claimText]
+
+	examined atomic.Pointer[examined] // by the list of revoked tokens that was asked last
 }
 
 // maxAsked bounds the names and texts of asked.

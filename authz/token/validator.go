@@ -37,6 +37,7 @@ type Options struct {
 	Cache       *Cache           // default: a new one for 100,000 entries
 	Store       Store            // where identities are shared with other replicas; default: nowhere
 	Timeout     time.Duration    // bound of one verification; default 10 s
+	Revoked     *Revoked         // tokens that no longer count; default: none
 	Now         func() time.Time // default time.Now
 	Logger      *slog.Logger     // default: discard
 
@@ -70,6 +71,8 @@ type Result struct {
 	Identity *Identity // nil if there is an error
 	Provider string    // the provider's name; empty if none takes the token
 	Cache    string    // CacheHit and so on
+
+	Revoked *Revocation // why a valid token doesn't count; nil: no entry is about it
 }
 
 // Validator validates tokens by the right provider, behind a cache. Identities
@@ -144,6 +147,10 @@ func (v *Validator) MaxBytes() int { return v.maxBytes }
 // The work goes on when ctx ends, for the others that wait for it. Validate
 // itself returns a little before ctx's deadline, so that there is time to answer.
 func (v *Validator) Validate(ctx context.Context, raw string, admit *Admission) (Result, error) {
+	return v.standing(v.find(ctx, raw, admit))
+}
+
+func (v *Validator) find(ctx context.Context, raw string, admit *Admission) (Result, error) {
 	key := hash(raw)
 	if result, err, ok := v.cached(key); ok {
 		return result, err
@@ -220,6 +227,7 @@ type outcome struct {
 // Known tells what is cached of a token, without any work.
 func (v *Validator) Known(raw string) (result Result, known bool, err error) {
 	result, err, known = v.cached(hash(raw))
+	result, err = v.standing(result, err)
 	return result, known, err
 }
 

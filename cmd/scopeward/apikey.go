@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"scopeward/authz/token/apikey"
-	"scopeward/internal/savefile"
 )
 
 func newAPIKey() *cobra.Command {
@@ -49,7 +46,7 @@ file is made if there is none, with mode 0600.`,
 			}
 			key := apikey.Generate()
 			entry := apikey.Entry{ID: id, SHA256: apikey.Hash(key), Scopes: scopes, Created: now, Expires: end}
-			err = editKeys(file, func(data []byte) ([]byte, error) { return apikey.Add(file, data, entry) })
+			err = editFile(file, func(data []byte) ([]byte, error) { return apikey.Add(file, data, entry) })
 			if err != nil {
 				return err
 			}
@@ -105,7 +102,7 @@ func newAPIKeyRevoke() *cobra.Command {
 		Example: `  scopeward apikey revoke --id ci --file keys.yaml`,
 		Args:    withFlags("id", "file"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := editKeys(file, func(data []byte) ([]byte, error) { return apikey.Remove(file, data, id) })
+			err := editFile(file, func(data []byte) ([]byte, error) { return apikey.Remove(file, data, id) })
 			if err != nil {
 				return err
 			}
@@ -132,22 +129,6 @@ func withFlags(names ...string) cobra.PositionalArgs {
 		}
 		return noArguments(cmd, args)
 	}
-}
-
-// editKeys replaces a file of keys by what edit makes of it.
-func editKeys(file string, edit func([]byte) ([]byte, error)) error {
-	mode, err := savefile.Mode(file, 0o600)
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if data, err = edit(data); err != nil {
-		return err
-	}
-	return savefile.Write(file, data, mode)
 }
 
 // parseEnd reads when a key ends; the zero time is never.

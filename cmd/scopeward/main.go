@@ -11,6 +11,7 @@
 //	scopeward audit [FILE]...                   audit events, shown to a person
 //	scopeward healthcheck                       ask a running service for its health
 //	scopeward token inspect < token             why a token is accepted or refused
+//	scopeward revoke --subject S --file F       refuse tokens before they expire
 //	scopeward version
 //
 // The configuration is documented in package config, the policy file in package
@@ -93,7 +94,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newAPIKey(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newAPIKey(), newRevoke(), newVersion())
 	root.AddCommand(tools()...)
 	completable(root)
 	return root

@@ -17,8 +17,8 @@ import (
 // explainOptions are the flags of explain.
 type explainOptions struct {
 	inspect.Question
-	policy []string
-	output string
+	policy, revoked []string
+	output          string
 }
 
 func newPolicyExplain() *cobra.Command {
@@ -53,6 +53,7 @@ be read, 2 for wrong usage.`,
 		},
 	}
 	cmd.Flags().StringArrayVarP(&o.policy, "policy", "p", nil, "a policy `file` or directory (repeatable)")
+	cmd.Flags().StringArrayVar(&o.revoked, "revoked", nil, "a `file` of revoked tokens, as scopeward revoke writes it (repeatable)")
 	cmd.Flags().StringVar(&o.Policy, "name", "", "the `name` of the policy that the request names")
 	cmd.Flags().StringArrayVar(&o.Scopes, "scope", nil, "a `scope` of the token (repeatable)")
 	cmd.Flags().StringArrayVar(&o.Claims, "claim", nil, "a claim of the token, as `name=value` (repeatable)")
@@ -77,6 +78,9 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 	case errors.As(err, &problems):
 		return report{problems: problems}.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), o.output)
 	case err != nil:
+		return err
+	}
+	if err := inspect.Revoke(&q, o.revoked); err != nil {
 		return err
 	}
 	e, out := explain.Explain(set, q)

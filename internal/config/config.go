@@ -368,7 +368,7 @@ func (c *Config) Watched() []string {
 			paths = append(paths, absolute(d.dir(), name))
 		}
 	}
-	for _, name := range slices.Concat(d.Policy, d.Shadow) {
+	for _, name := range slices.Concat(d.Policy, d.Shadow, d.Revoked) {
 		add(string(name.Value))
 	}
 	if d.file != "" {

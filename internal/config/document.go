@@ -26,6 +26,7 @@ type document struct {
 	ResourceMetadata located                                                   `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges; by default that of resource, and only for a document that is served elsewhere." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
 	Policy           strictyaml.OneOrMore[located]                             `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
 	Shadow           strictyaml.OneOrMore[located]                             `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
+	Revoked          strictyaml.OneOrMore[located]                             `yaml:"revoked" doc:"Files of tokens that are refused although they have not expired, as scopeward revoke writes them; read again when they change." examples:"[[revoked.yaml]]"`
 	Audit            auditSection                                              `yaml:"audit" doc:"The audit: an event for each decision."`
 	Log              logSection                                                `yaml:"log" doc:"The service's own log, on standard error."`
 

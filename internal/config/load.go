@@ -53,8 +53,9 @@ func (usageError) Is(target error) bool { return target == ErrUsage }
 type Files struct {
 	Config *Config
 	Policy *policy.Set
-	Shadow *policy.Set   // nil without one
-	Certs  *Certificates // nil without listen.tls
+	Shadow *policy.Set // nil without one
+	Revoked
+	Certs *Certificates // nil without listen.tls
 }
 
 // Load reads all that the service needs; the error holds the mistakes of all files.
@@ -84,7 +85,7 @@ func LoadRules(o Options) (Files, error) {
 		written []located
 		set     **policy.Set
 	}{{c.document.Policy, &f.Policy}, {c.document.Shadow, &f.Shadow}} {
-		paths, missing := c.document.existing(p.written)
+		paths, missing := c.document.existing("policy", p.written)
 		problems = append(problems, missing...)
 		if len(paths) == 0 {
 			continue
@@ -97,7 +98,9 @@ func LoadRules(o Options) (Files, error) {
 		problems = append(problems, inPolicy...)
 		*p.set = set
 	}
-	return f, problems.Err()
+	revoked, broken := c.readRevoked()
+	f.Revoked = revoked
+	return f, append(problems, broken...).Err()
 }
 
 // Read reads the configuration from a file, or from KINDE_ISSUER_URL, KINDE_AUDIENCE and
@@ -237,13 +240,13 @@ func ReadListen(o Options) (*Config, error) {
 // dir is the folder that relative paths start from.
 func (d *document) dir() string { return filepath.Dir(d.file) }
 
-// existing are the policy files and directories that are there; what is not is a
+// existing are the files and directories that are there; what is not is a
 // mistake at the place where it is named.
-func (d *document) existing(written []located) (paths []string, missing strictyaml.Problems) {
+func (d *document) existing(what string, written []located) (paths []string, missing strictyaml.Problems) {
 	for _, l := range written {
 		path := absolute(d.dir(), string(l.Value))
 		if _, err := os.Stat(path); err != nil && l.Pos.Line > 0 {
-			missing = append(missing, strictyaml.Problem{Pos: l.Pos, Message: strictyaml.Unreadable("policy "+path, err).Error()})
+			missing = append(missing, strictyaml.Problem{Pos: l.Pos, Message: strictyaml.Unreadable(what+" "+path, err).Error()})
 			continue
 		}
 		paths = append(paths, path)

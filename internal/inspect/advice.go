@@ -35,6 +35,7 @@ func textOfCheck(name string) string {
 		token.CheckSignature:  "a key of the provider signed it",
 		token.CheckAPIKey:     "it is an API key of the file, and has not expired",
 		token.CheckValidation: "the provider vouches for it",
+		token.CheckRevoked:    "no entry of revoked is about it",
 	}
 	return words[name]
 }
@@ -93,6 +94,8 @@ func (a adviser) advice(check string) string {
 		return "give the provider issuer and audiences in the configuration"
 	case token.CheckAPIKey:
 		return "copy the key again, whole; if it was lost, revoked or has expired, make another with scopeward apikey new"
+	case token.CheckRevoked:
+		return "get a new token if the entry has issued_before; else none counts until somebody removes the entry"
 	case token.CheckValidation:
 		return "get a new token: the provider may have revoked this one"
 	}

@@ -64,7 +64,8 @@ type Inspector struct {
 	config    *config.Config
 	validator *token.Validator
 	policy    *policy.Set // nil without --request or a policy
-	assumed   bool        // nobody said whose tokens count: the token's own word is taken
+	revoked   *token.Revoked
+	assumed   bool // nobody said whose tokens count: the token's own word is taken
 	notes     []string
 }
 
@@ -107,7 +108,7 @@ func (i *Inspector) fromFiles(o Options) error {
 	if err != nil {
 		return err
 	}
-	i.config, i.policy = f.Config, f.Policy
+	i.config, i.policy, i.revoked = f.Config, f.Policy, f.Revoked.List
 	return i.validators(o)
 }
 
@@ -126,7 +127,7 @@ func (i *Inspector) validators(o Options) error {
 	for _, p := range providers.New(i.config, slog.New(slog.DiscardHandler), nil, nil) {
 		list = append(list, p.Provider)
 	}
-	i.validator = token.NewValidator(token.Options{Providers: list})
+	i.validator = token.NewValidator(token.Options{Providers: list, Revoked: i.revoked})
 	return nil
 }
 

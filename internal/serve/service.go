@@ -125,6 +125,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 		TTL:         c.Cache.TTL,
 		NegativeTTL: disabledIfZero(c.Cache.NegativeTTL),
 		MaxStale:    c.Cache.MaxStale,
+		Revoked:     next.Revoked.List,
 		Cache:       next.cache,
 		Logger:      s.log,
 		Observe:     s.metrics.ObserveValidation,
@@ -186,6 +187,7 @@ func (s *service) registerMetrics() {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&stateCollector{s},
 		gauge("scopeward_policy_rules", "Rules in force.", func() float64 { return float64(len(s.server.Snapshot().Policy.Rules())) }),
+		gauge("scopeward_revoked_entries", "Entries of revoked in force.", func() float64 { return float64(s.state.Load().Revoked.List.Len()) }),
 		gauge("scopeward_policy_reload_success", "1 if the policy on disk is in force, 0 if it is broken and the last good one serves.", func() float64 {
 			if _, err := s.reloads.last(); err != nil {
 				return 0

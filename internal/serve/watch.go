@@ -161,6 +161,6 @@ func (st *state) same(next *state) bool {
 			return false
 		}
 	}
-	return st.Config.Same(next.Config) && st.sharing == next.sharing && st.Policy.Version() == next.Policy.Version() &&
+	return st.Config.Same(next.Config) && st.sharing == next.sharing && st.Revoked.Version == next.Revoked.Version && st.Policy.Version() == next.Policy.Version() &&
 		(st.Shadow == nil) == (next.Shadow == nil) && (st.Shadow == nil || st.Shadow.Version() == next.Shadow.Version())
 }

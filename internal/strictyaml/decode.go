@@ -24,12 +24,15 @@ import (
 // string, bool, numbers, time.Duration (a Go duration string), slices,
 // map[string]T, structs and pointers to them, Text, Located, OneOrMore,
 // encoding.TextUnmarshaler, and any, which gets what encoding/json would give.
-func Decode(file string, data []byte, v any) Problems {
+func Decode(file string, data []byte, v any) Problems { return DecodeUpTo(file, data, maxBytes, v) }
+
+// DecodeUpTo is Decode for a file that may have so many bytes, and values in proportion.
+func DecodeUpTo(file string, data []byte, limit int, v any) Problems {
 	out := reflect.ValueOf(v)
 	if out.Kind() != reflect.Pointer || out.IsNil() || out.Elem().Kind() != reflect.Struct {
 		return Problems{{Pos{File: file}, fmt.Sprintf("cannot decode into %T: it is no pointer to a struct", v)}}
 	}
-	d := &decoder{source: newSource(file, data, maxBytes), structs: map[reflect.Type]*structInfo{}}
+	d := &decoder{source: newSource(file, data, limit), structs: map[reflect.Type]*structInfo{}}
 	root, problem := d.source.parse()
 	if problem != nil {
 		return Problems{*problem}

@@ -97,7 +97,7 @@ func parse(name string, data []byte) (*Case, error) {
 			if problems := strictyaml.Decode("case.yaml", f.Data, c); len(problems) > 0 {
 				return nil, problems
 			}
-		case strings.HasPrefix(f.Name, "policy"), f.Name == "shadow.yaml", f.Name == "keys.yaml":
+		case strings.HasPrefix(f.Name, "policy"), f.Name == "shadow.yaml", f.Name == "keys.yaml", f.Name == "revoked.yaml":
 			c.files = append(c.files, f)
 		case f.Name == "request":
 			request = &f

@@ -20,7 +20,7 @@ func (c *Case) Setup(t testing.TB, dir, mode string, idp *tokentest.Provider) st
 	}
 	policies := map[string]string{}
 	for _, f := range c.files {
-		if f.Name == "shadow.yaml" || f.Name == "keys.yaml" {
+		if f.Name == "shadow.yaml" || f.Name == "keys.yaml" || f.Name == "revoked.yaml" {
 			write(t, filepath.Join(dir, f.Name), f.Data)
 			continue
 		}
