@@ -204,7 +204,7 @@ func (s *Server) authenticate(ctx context.Context, event *Event, mayWait bool) (
 	identified, err := s.identify(ctx, event, mayWait)
 	switch {
 	case err != nil:
-		event.verdict = denied(err)
+		event.verdict = denied(err).orNobody(event.match)
 	case !identified:
 		return false
 	default:

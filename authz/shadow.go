@@ -52,15 +52,14 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 		return judged(match.Decide(nil)), true
 	case e.result.Identity != nil:
 		return e.judge(match, e.result.Identity), true
-	case e.match.Access() == policy.AccessToken: // its token was refused
-		if e.verdict.wouldBe != 0 {
-			return verdict{code: e.verdict.wouldBe}, true
-		}
-		return e.verdict, true
+	case e.match.Access() == policy.AccessToken && e.verdict.wouldBe != 0: // its token was refused
+		return verdict{code: e.verdict.wouldBe}.orNobody(match), true
+	case e.match.Access() == policy.AccessToken && e.verdict.code != codeAllow:
+		return e.verdict.orNobody(match), true
 	}
 	raw, err := token.FromAuthorization(e.request.asked.Header("authorization"), s.Validator.MaxBytes())
 	if err != nil {
-		return denied(err), true
+		return denied(err).orNobody(match), true
 	}
 	result, known, err := s.Validator.Known(raw)
 	switch {

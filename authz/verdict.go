@@ -88,6 +88,14 @@ func denied(err error) verdict {
 	return verdict{code: codeInternalError, reason: "internal error", err: err}
 }
 
+// orNobody lets a request without a credential pass where the rule takes nobody, too.
+func (v verdict) orNobody(match policy.Match) verdict {
+	if v.code == codeMissingToken && match.Optional() {
+		return judged(match.DecideNobody())
+	}
+	return v
+}
+
 // judged translates the policy's decision.
 func judged(d policy.Decision) verdict {
 	v := verdict{code: codeAccessDenied, reason: d.Reason, err: d.Err}

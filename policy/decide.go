@@ -12,6 +12,7 @@ type Rule struct {
 	Name      string // may be empty
 	Patterns  []*Pattern
 	Access    Access
+	Optional  bool     // of AccessToken: without a credential the request passes as nobody
 	Scopes    []string // all of these
 	AnyScopes []string // and any of these
 	When      string   // and this CEL expression
@@ -49,6 +50,21 @@ func (r *Rule) prepare() {
 	r.scopeText = strings.Join(r.required, " ")
 	r.lackAll = "the token needs all of the scopes " + strings.Join(r.Scopes, " ")
 	r.lackSome = "the token needs one of the scopes " + strings.Join(r.AnyScopes, " ")
+}
+
+// Optional reports whether the rule lets a request pass as nobody that brings no
+// credential at all. One with a credential must meet the rule.
+func (m Match) Optional() bool {
+	return m.rule != nil && m.rule.Access == AccessToken && m.rule.Optional
+}
+
+// DecideNobody decides about a request without a credential. Where there is one that is
+// not valid, Decide(nil) tells.
+func (m Match) DecideNobody() Decision {
+	if m.Optional() {
+		return Decision{Code: Allowed}
+	}
+	return m.Decide(nil)
 }
 
 // Decide says whether id has what the rule asks for. id is nil if there is no

@@ -44,6 +44,7 @@ type ruleYAML struct {
 	Name      strictyaml.Located[string]                                           `yaml:"name" doc:"The action in audit events and metrics; without it the pattern." examples:"[Read a user]"`
 	Public    strictyaml.Located[bool]                                             `yaml:"public" doc:"true: no token is needed. Excludes deny and all conditions."`
 	Deny      strictyaml.Located[bool]                                             `yaml:"deny" doc:"true: nobody may. Excludes public and all conditions."`
+	Optional  strictyaml.Located[bool]                                             `yaml:"optional" doc:"true: without a credential the request passes, as nobody; with one, it must be valid and meet the rest of the rule. Excludes public and deny."`
 	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes." examples:"[['read:users']]"`
 	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs at least one of these scopes." examples:"[['read:users', admin]]"`
 	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
@@ -242,7 +243,7 @@ func (p *parser) file(f File) {
 
 func (p *parser) rule(in strictyaml.Located[ruleYAML]) *Rule {
 	y := in.Value
-	rule := &Rule{Name: y.Name.Value, Access: AccessToken, When: y.When.Value, Audit: y.Mode.Value == "audit", Pos: in.Pos, when: y.When}
+	rule := &Rule{Name: y.Name.Value, Access: AccessToken, Optional: y.Optional.Value, When: y.When.Value, Audit: y.Mode.Value == "audit", Pos: in.Pos, when: y.When}
 	if y.Name.Pos.Line != 0 && !isLine(y.Name.Value) {
 		p.problem(y.Name.Pos, "name must be one line of text")
 	}
@@ -279,13 +280,13 @@ func (p *parser) access(rule *Rule, y ruleYAML) {
 		pos  strictyaml.Pos
 	}
 	var given []key
-	for _, k := range []key{{"public", y.Public.Pos}, {"deny", y.Deny.Pos}, {"scopes", y.Scopes.Pos}, {"any_scopes", y.AnyScopes.Pos}, {"when", y.When.Pos}} {
+	for _, k := range []key{{"public", y.Public.Pos}, {"deny", y.Deny.Pos}, {"optional", y.Optional.Pos}, {"scopes", y.Scopes.Pos}, {"any_scopes", y.AnyScopes.Pos}, {"when", y.When.Pos}} {
 		if k.pos.Line != 0 {
 			given = append(given, k)
 		}
 	}
 	for _, k := range given {
-		if (k.name == "public" && !y.Public.Value) || (k.name == "deny" && !y.Deny.Value) {
+		if (k.name == "public" && !y.Public.Value) || (k.name == "deny" && !y.Deny.Value) || (k.name == "optional" && !y.Optional.Value) {
 			p.problem(k.pos, "%s: false says nothing: remove the key", k.name)
 		}
 	}

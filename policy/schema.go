@@ -35,14 +35,15 @@ func (ruleYAML) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("name")["pattern"] = lineSyntax
 	s.Property("public")["const"] = true
 	s.Property("deny")["const"] = true
+	s.Property("optional")["const"] = true
 	s.Property("when")["pattern"] = `\S`
 	for _, key := range []string{"scopes", "any_scopes"} {
 		amendScopes(s.Property(key))
 		s.Property(key)["minItems"] = 1
 	}
 	s["allOf"] = []strictyaml.JSONSchema{
-		excludes("public", "deny", "scopes", "any_scopes", "when"),
-		excludes("deny", "public", "scopes", "any_scopes", "when"),
+		excludes("public", "deny", "optional", "scopes", "any_scopes", "when"),
+		excludes("deny", "public", "optional", "scopes", "any_scopes", "when"),
 		{ // it denies nobody
 			"if":   strictyaml.JSONSchema{"required": []string{"public"}},
 			"then": strictyaml.JSONSchema{"properties": map[string]any{"mode": strictyaml.JSONSchema{"const": "enforce"}}},

@@ -116,6 +116,9 @@ func (s *service) pageRules() []page.Rule {
 				shown.Access = "public"
 			case policy.AccessToken:
 				shown.Access = "token"
+				if r.Optional {
+					shown.Access = "optional"
+				}
 			}
 		}
 		rules = append(rules, shown)

@@ -190,6 +190,9 @@ func tokenNeed(key needKey) *need {
 	if key.pattern != nil {
 		all = append(all, conditionNeed(rule, key.pattern))
 	}
+	if rule.Optional {
+		return needParts(anyOf, needFact(fact{kind: noToken}), needParts(allOf, all...))
+	}
 	return needParts(allOf, all...)
 }
 

@@ -242,7 +242,7 @@ func TestCost(t *testing.T) {
 	}
 	was, wasErr := old.Match("", &r)
 	is, isErr := new.Match("", &r)
-	if wasErr != nil || isErr != nil || passes(was, id) || !passes(is, id) {
+	if wasErr != nil || isErr != nil || passes(was, caller{identity: id}) || !passes(is, caller{identity: id}) {
 		t.Errorf("was %v, is %v", was.Decide(id), is.Decide(id))
 	}
 }

@@ -38,6 +38,8 @@ type factKind uint8
 
 const (
 	validToken factKind = iota
+	noToken             // no credential at all; of these three a request brings one
+	badToken            // a credential that is not valid
 	hasScope
 	holds
 )
@@ -193,11 +195,17 @@ func (n *need) implies(other *need) verdict {
 	if other.negatesScopes() { // else a scope more never shuts out, and c alone tells
 		scopes = other.scopes()
 	}
+	if other.asksNobody() {
+		cubes = byToken(cubes)
+	}
 	for _, c := range cubes {
 		if other.met(c.has) {
 			continue
 		}
-		choices, ok := c.choices(scopes)
+		choices, ok := []cube{c}, true
+		if !c.has(fact{kind: noToken}) && !c.has(fact{kind: badToken}) {
+			choices, ok = c.choices(scopes)
+		}
 		if !ok {
 			v.without = append(v.without, c)
 			continue
@@ -211,6 +219,29 @@ func (n *need) implies(other *need) verdict {
 	}
 	v.proved = len(v.without) == 0
 	return v
+}
+
+// asksNobody reports whether a formula lets those in who bring no token.
+func (n *need) asksNobody() bool {
+	if n.op == isFact {
+		return n.fact.kind == noToken
+	}
+	return slices.ContainsFunc(n.parts, (*need).asksNobody)
+}
+
+// byToken splits the cube of everybody by the token that they bring.
+func byToken(cubes []cube) []cube {
+	var split []cube
+	for _, c := range cubes {
+		if len(c) > 0 {
+			split = append(split, c)
+			continue
+		}
+		for _, kind := range []factKind{noToken, badToken, validToken} {
+			split = append(split, cube{{kind: kind}})
+		}
+	}
+	return split
 }
 
 // negatesScopes reports whether a formula asks that a token has a scope not.

@@ -62,6 +62,9 @@ func randomRule(r *rand.Rand, when func(*rand.Rand, []string) string) string {
 	case 1:
 		return rule + "    deny: true\n"
 	}
+	if r.IntN(3) == 0 {
+		rule += "    optional: true\n"
+	}
 	for _, key := range []string{"scopes", "any_scopes"} {
 		if some := randomScopes(r); len(some) > 0 && r.IntN(3) > 0 {
 			rule += fmt.Sprintf("    %s: [%s]\n", key, strings.Join(some, ", "))
@@ -168,7 +171,7 @@ type rulePair struct{ old, new *policy.Rule }
 
 // bruteForce asks both policies about everything. It gives an example of what opens and
 // of what closes, for each pair of rules.
-func bruteForce(old, new *policy.Set, requests []policy.Request, people []*policy.Identity) (opens, closes map[rulePair]string) {
+func bruteForce(old, new *policy.Set, requests []policy.Request, people []caller) (opens, closes map[rulePair]string) {
 	type seen struct {
 		old, new *policy.Pattern
 		path     string
@@ -188,12 +191,12 @@ func bruteForce(old, new *policy.Set, requests []policy.Request, people []*polic
 			continue
 		}
 		done[key] = true
-		for _, id := range people {
-			was, is := a.Decide(id).Code == policy.Allowed, b.Decide(id).Code == policy.Allowed
+		for _, c := range people {
+			was, is := lets(a, c), lets(b, c)
 			if is == was {
 				continue
 			}
-			what := fmt.Sprintf("%s %s%s with %v", r.Method, r.Host, r.Path, id)
+			what := fmt.Sprintf("%s %s%s with %v", r.Method, r.Host, r.Path, c)
 			if is {
 				opens[rulePair{a.Rule(), b.Rule()}] = what
 			} else {
@@ -254,14 +257,24 @@ func bears(s *shown, c Change, old, new *policy.Set, opens bool) bool {
 	r.Headers, r.ClientIP = s.request.Headers, s.request.ClientIP
 	a, _ := old.Match(c.Policy, &r)
 	b, _ := new.Match(c.Policy, &r)
-	was, is := a.Decide(s.token).Code == policy.Allowed, b.Decide(s.token).Code == policy.Allowed
+	was, is := lets(a, s.caller), lets(b, s.caller)
 	return a.Rule() == c.Old && b.Rule() == c.New && was != opens && is == opens
 }
 
-func scopePeople() []*policy.Identity {
-	people := []*policy.Identity{nil}
+// lets decides as the server does: a rule with optional takes those who bring nothing,
+// and nobody whose token is not valid.
+func lets(m policy.Match, c caller) bool {
+	rule := m.Rule()
+	if rule != nil && rule.Optional && c == (caller{}) {
+		return true
+	}
+	return m.Decide(c.identity).Code == policy.Allowed
+}
+
+func scopePeople() []caller {
+	people := []caller{{}, {bad: true}}
 	for _, some := range scopeSets() {
-		people = append(people, &policy.Identity{Scopes: some})
+		people = append(people, caller{identity: &policy.Identity{Scopes: some}})
 	}
 	return people
 }
@@ -384,12 +397,12 @@ func randomBool(r *rand.Rand, wildcards []string, depth int) string {
 	}
 }
 
-func conditionPeople() []*policy.Identity {
-	people := []*policy.Identity{nil}
+func conditionPeople() []caller {
+	people := []caller{{}, {bad: true}}
 	for _, scopes := range [][]string{nil, {"r"}, {"r", "w"}, {"w", "s"}, {"r", "w", "s", "a"}} {
 		for _, subject := range []string{"a", "b", "z"} {
 			for _, claims := range []map[string]any{nil, {"c": "a"}, {"c": "b"}, {"c": 1.0}} {
-				people = append(people, &policy.Identity{Subject: subject, Scopes: scopes, Claims: claims})
+				people = append(people, caller{identity: &policy.Identity{Subject: subject, Scopes: scopes, Claims: claims}})
 			}
 		}
 	}

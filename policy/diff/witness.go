@@ -25,7 +25,7 @@ type shown struct {
 	example
 	with    []string
 	request policy.Request
-	token   *policy.Identity // nil: none
+	caller
 }
 
 // less prefers examples that need little besides.
@@ -36,9 +36,22 @@ func (s shown) less(other shown) bool {
 	return s.example.less(other.example)
 }
 
-// passes reports whether a match lets an identity pass. Audit mode denies nobody.
-func passes(m policy.Match, id *policy.Identity) bool {
-	return m.Rule() != nil && m.Rule().Audit || m.Decide(id).Code == policy.Allowed
+// caller is whoever asks. The zero value brings no token.
+type caller struct {
+	identity *policy.Identity // of a valid token
+	bad      bool             // the token is not valid
+}
+
+// passes reports whether a match lets a caller pass. Audit mode denies nobody.
+func passes(m policy.Match, c caller) bool {
+	switch {
+	case m.Rule() != nil && m.Rule().Audit:
+		return true
+	case c.identity == nil && !c.bad:
+		return m.DecideNobody().Code == policy.Allowed
+	default:
+		return m.Decide(c.identity).Code == policy.Allowed
+	}
 }
 
 // search looks for a request of a pair, and a token or none, that passes by the one
@@ -49,12 +62,12 @@ func (c *comparison) search(x *explorer, p pair, m *meeting, known Effect, cubes
 	if known == No {
 		return nil
 	}
-	shows := func(old, new policy.Match, id *policy.Identity) bool {
-		return passes(old, id) != opens && passes(new, id) == opens
+	shows := func(old, new policy.Match, c caller) bool {
+		return passes(old, c) != opens && passes(new, c) == opens
 	}
 	for _, cube := range cubes {
-		if shows(m.old, m.new, cube.identity()) {
-			return &shown{example: m.example, token: cube.identity()}
+		if shows(m.old, m.new, cube.caller()) {
+			return drawn{example: m.example, caller: cube.caller()}.shown()
 		}
 	}
 	s := newDrawer(x, p, m.example)
@@ -64,18 +77,21 @@ func (c *comparison) search(x *explorer, p pair, m *meeting, known Effect, cubes
 	for i := 0; i < drawsEach && c.draws > 0; i++ {
 		c.draws--
 		d, ok := s.draw(cubes)
-		if ok && shows(d.old, d.new, d.identity) {
+		if ok && shows(d.old, d.new, d.caller) {
 			return d.shown()
 		}
 	}
 	return nil
 }
 
-// identity gives a token with the scopes of a cube, and none besides; nil if it asks
-// for none.
-func (c cube) identity() *policy.Identity {
-	if len(c) == 0 {
-		return nil
+// caller gives somebody who has a token with the scopes of a cube, and none besides; or
+// no token if the cube asks for none.
+func (c cube) caller() caller {
+	switch {
+	case len(c) == 0 || c.has(fact{kind: noToken}):
+		return caller{}
+	case c.has(fact{kind: badToken}):
+		return caller{bad: true}
 	}
 	id := &policy.Identity{}
 	for _, f := range c {
@@ -83,7 +99,7 @@ func (c cube) identity() *policy.Identity {
 			id.Scopes = append(id.Scopes, f.key)
 		}
 	}
-	return id
+	return caller{identity: id}
 }
 
 // drawer draws requests and tokens that the conditions of a pair can tell apart. What
@@ -119,7 +135,7 @@ func newDrawer(x *explorer, p pair, base example) *drawer {
 // drawn is a request with a token.
 type drawn struct {
 	old, new policy.Match
-	identity *policy.Identity
+	caller   caller
 	example  example
 	request  policy.Request
 }
@@ -133,7 +149,7 @@ func (d *drawer) draw(cubes []cube) (drawn, bool) {
 		}
 	}
 	e := d.place(given)
-	out := drawn{example: e, identity: d.identity(given, cubes)}
+	out := drawn{example: e, caller: d.caller(given, cubes)}
 	r, err := policy.NewRequest(e.method, e.host, e.target)
 	if err != nil {
 		return drawn{}, false
@@ -217,17 +233,18 @@ func (d *drawer) place(given map[string]any) example {
 	return e
 }
 
-// identity makes a token of the values, with the scopes of one of the cubes and now and
+// caller makes a token of the values, with the scopes of one of the cubes and now and
 // then some more; none if that is enough.
-func (d *drawer) identity(given map[string]any, cubes []cube) *policy.Identity {
+func (d *drawer) caller(given map[string]any, cubes []cube) caller {
 	id := &policy.Identity{Claims: map[string]any{}}
 	if len(cubes) > 0 {
 		c := cubes[d.random.IntN(len(cubes))]
-		if len(c) == 0 && d.random.IntN(2) == 0 {
-			return nil
+		base := c.caller()
+		if base.identity == nil && (len(c) > 0 || d.random.IntN(2) == 0) {
+			return base
 		}
-		if base := c.identity(); base != nil {
-			id.Scopes = base.Scopes
+		if base.identity != nil {
+			id.Scopes = base.identity.Scopes
 		}
 	}
 	for _, scope := range d.scopes {
@@ -257,7 +274,7 @@ func (d *drawer) identity(given map[string]any, cubes []cube) *policy.Identity {
 			}
 		}
 	}
-	return id
+	return caller{identity: id}
 }
 
 // setClaim sets a claim within claims.
@@ -277,8 +294,11 @@ func setClaim(claims map[string]any, path []string, value any) {
 
 // shown gives the example of what was drawn, and all that it has besides.
 func (d drawn) shown() *shown {
-	s := &shown{example: d.example, request: d.request, token: d.identity}
-	id := d.identity
+	s := &shown{example: d.example, request: d.request, caller: d.caller}
+	id := d.caller.identity
+	if d.caller.bad {
+		s.with = append(s.with, "a token that is not valid")
+	}
 	if id == nil {
 		return s
 	}

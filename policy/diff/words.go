@@ -66,6 +66,9 @@ func Needs(r *policy.Rule) string {
 		return "denied"
 	}
 	words := "a valid token"
+	if r.Optional {
+		words = "nobody, or a valid token"
+	}
 	var with []string
 	if len(r.Scopes) > 0 {
 		with = append(with, scopes(r.Scopes))
@@ -117,8 +120,11 @@ func people(cubes []cube, costs bool, policy string) []string {
 
 // String says in words who brings these facts.
 func (c cube) String() string {
-	if len(c) == 0 {
+	switch {
+	case len(c) == 0 || c.has(fact{kind: noToken}):
 		return "anyone, without a token"
+	case c.has(fact{kind: badToken}):
+		return "anyone with a token that is not valid"
 	}
 	var with, without, when []string
 	for _, f := range c {

@@ -63,6 +63,10 @@ func decide(set *policy.Set, q Question) Outcome {
 		return out
 	}
 	valid := q.Token == policy.TokenValid && q.Identity != nil
+	if out.Match.Optional() && withoutCredential(q) {
+		out.Decision, out.Code = out.Match.DecideNobody(), Allow
+		return out
+	}
 	if out.Match.Access() == policy.AccessToken && !valid {
 		out.Code, out.Reason = withoutToken(q)
 		out.Reason = "the rule asks for a valid token, and " + out.Reason
@@ -82,6 +86,10 @@ func decide(set *policy.Set, q Question) Outcome {
 		out.Reason += ": " + out.Decision.Err.Error()
 	}
 	return out
+}
+
+func withoutCredential(q Question) bool {
+	return q.Token == policy.TokenNone || q.Token == ""
 }
 
 func withoutToken(q Question) (code, reason string) {

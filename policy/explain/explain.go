@@ -50,6 +50,8 @@ type Rule struct {
 	Pattern string `json:"pattern"`         // of its patterns, the one that matched
 	Access  string `json:"access"`          // public, deny or token
 	Audit   bool   `json:"audit,omitempty"` // it is not enforced
+
+	Optional bool `json:"optional,omitempty"` // nobody may, too
 }
 
 // State says whether a condition held.
@@ -115,7 +117,7 @@ func Explain(set *policy.Set, q Question) (Explanation, Outcome) {
 		}
 		return e, out
 	}
-	e.Rule = &Rule{Place: Place(rule.Pos), Name: rule.Name, Pattern: out.Match.Pattern().Text, Access: "deny", Audit: rule.Audit}
+	e.Rule = &Rule{Place: Place(rule.Pos), Name: rule.Name, Pattern: out.Match.Pattern().Text, Access: "deny", Audit: rule.Audit, Optional: rule.Optional}
 	switch rule.Access {
 	case policy.AccessPublic:
 		e.Rule.Access = "public"
@@ -140,6 +142,12 @@ func checks(out Outcome, q Question) []Check {
 	if id == nil {
 		_, why := withoutToken(q)
 		token.State, token.Detail = Failed, why
+	}
+	if rule.Optional {
+		token.Text = "no token, or a valid one"
+		if withoutCredential(q) {
+			token.State, token.Detail = Held, ""
+		}
 	}
 	all := []Check{token}
 	if len(rule.Scopes) > 0 {

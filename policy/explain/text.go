@@ -84,6 +84,9 @@ func (e Explanation) writeRule(b *strings.Builder) {
 	case "deny":
 		b.WriteString(", deny: nobody may")
 	}
+	if e.Rule.Optional {
+		b.WriteString(", optional: without a token it passes as nobody")
+	}
 	if e.Rule.Audit {
 		b.WriteString(", mode: audit: not enforced")
 	}

@@ -159,6 +159,9 @@ func (r *rule) weaker(other *rule) bool {
 	case other.Access != policy.AccessToken:
 		return other.Access == policy.AccessDeny
 	}
+	if r.Optional && !other.Optional {
+		return true
+	}
 	missing := func(all, of []string) bool {
 		return slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(all, s) })
 	}
@@ -174,7 +177,7 @@ func optionsNotPublic(g *group, report reporter) {
 		for _, p := range r.Patterns {
 			switch {
 			case p.Method != "OPTIONS" || r.Access == policy.AccessDeny:
-			case r.Access == policy.AccessPublic:
+			case r.Access == policy.AccessPublic || r.Optional:
 				browsers[p.Host] = true
 			default:
 				report(r, p.Pos, "options-not-public", "a browser's preflight request never carries a token: it gets 401, and the browser sends no other",
@@ -188,7 +191,7 @@ func optionsNotPublic(g *group, report reporter) {
 				continue
 			}
 			target := g.example(r.segments[i])
-			if found := g.match("OPTIONS", p.Host, target); found != nil && found.Access == policy.AccessPublic {
+			if found := g.match("OPTIONS", p.Host, target); found != nil && (found.Access == policy.AccessPublic || found.Optional) {
 				continue
 			}
 			report(r, p.Pos, "options-not-public", fmt.Sprintf("other paths let browsers' preflight requests through, but OPTIONS %s%s is denied", p.Host, target),

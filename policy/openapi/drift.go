@@ -216,6 +216,8 @@ func weaker(op *Operation, match policy.Match) string {
 		return fmt.Sprintf("it is in audit mode, so all requests pass, the document asks for %s", need)
 	case match.Decide(nil).Code == policy.Allowed:
 		return fmt.Sprintf("it needs no token, the document asks for %s", need)
+	case match.Optional():
+		return fmt.Sprintf("it is optional, so that a request without a token passes, the document asks for %s", need)
 	case len(need.Alternatives) == 0:
 		return "the document asks for what no rule can check: " + reasons(op)
 	}

@@ -126,6 +126,8 @@ func why(out explain.Outcome) string {
 		return out.Reason
 	case out.Match.Access() == policy.AccessPublic:
 		return "it is public"
+	case out.Match.Optional() && out.Decision.Code == policy.Allowed:
+		return "it is optional, so that no token is needed, and a token that is there has all that it asks for"
 	default:
 		return "the token has all that it asks for"
 	}

@@ -24,6 +24,7 @@ const (
 	public      = "public"
 	denied      = "denied"
 	anyToken    = "token"
+	optional    = "nobody or token"
 	condition   = "condition"
 	invalidPath = "invalid_path"
 )
@@ -32,7 +33,7 @@ func (v verdict) answer() Answer {
 	a := Answer{Outcome: v.outcome, Rule: v.match.Action()}
 	if rule := v.match.Rule(); rule != nil {
 		a.Pos = rule.Pos.String()
-		if v.outcome == anyToken {
+		if v.outcome == anyToken || v.outcome == optional {
 			a.Outcome += terms(rule)
 		}
 	}
@@ -86,6 +87,8 @@ func kind(match policy.Match) string {
 	switch {
 	case match.Decide(nil).Code == policy.Allowed:
 		return public
+	case match.Optional():
+		return optional
 	case match.Access() == policy.AccessToken:
 		return anyToken
 	default:
@@ -99,6 +102,8 @@ func withoutToken(e *entry, match policy.Match) string {
 		return allow
 	case match.Access() != policy.AccessToken:
 		return "access_denied"
+	case match.Optional() && e.code == "missing_token":
+		return allow
 	default:
 		return e.code
 	}
@@ -185,7 +190,7 @@ func may(outcome string) chance {
 	switch outcome {
 	case allow, public:
 		return always
-	case anyToken, condition:
+	case anyToken, optional, condition:
 		return perhaps
 	default:
 		return never
@@ -195,7 +200,10 @@ func may(outcome string) chance {
 // between compares two rules for what a log does not know: a rule that asks for
 // all that the other asks can't open anything.
 func between(old, next *policy.Rule) Change {
-	if sameCondition(old, next) && sameScopes(old.Scopes, next.Scopes) && sameScopes(old.AnyScopes, next.AnyScopes) {
+	if next.Optional && !old.Optional {
+		return MayOpen
+	}
+	if old.Optional == next.Optional && sameCondition(old, next) && sameScopes(old.Scopes, next.Scopes) && sameScopes(old.AnyScopes, next.AnyScopes) {
 		return Same
 	}
 	for _, scope := range old.Scopes {

@@ -183,7 +183,8 @@ function needsOf(rule) {
   const needs = [];
   if (rule.scopes) needs.push(`all of ${rule.scopes.join(" ")}`);
   if (rule.anyScopes) needs.push(`any of ${rule.anyScopes.join(" ")}`);
-  return needs.join(" and ") || "a valid token";
+  const needed = needs.join(" and ") || "a valid token";
+  return rule.access === "optional" ? `nobody, or ${needed}` : needed;
 }
 
 function showRules(list) {
