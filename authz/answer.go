@@ -37,7 +37,7 @@ func (s *Snapshot) Answer(asked Asked, match policy.Match, d policy.Decision, er
 	for name, value := range asked.Headers {
 		e.request.asked.Headers = append(e.request.asked.Headers, wire.Header{Name: name, Value: value})
 	}
-	if refused := e.request.canonicalize(s.Hops); err == nil {
+	if refused := e.request.canonicalize(s.Hops, &s.Credentials); err == nil {
 		err = refused
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"scopeward/authz/audit"
+	"scopeward/authz/credential"
 	"scopeward/authz/token"
 	"scopeward/authz/wire"
 	"scopeward/policy"
@@ -17,21 +18,22 @@ import (
 
 // Event is what is known of one decision.
 type Event struct {
-	start    time.Time
-	snapshot *Snapshot
-	caller   string // the traceparent of the call itself; see parent
-	span     trace.Span
-	request  request
-	counted  bool // against the rate limit of every request
-	match    policy.Match
-	result   token.Result
-	asks     policy.Identity // the result's, as rules see it
-	verdict  verdict
-	shadow   string // what the shadow policy would answer; empty if the same
-	reply    wire.Response
-	text     []byte // of the audit event
-	traceID  string // of the span, or of its parent; empty without either
-	leftOut  []leftOut
+	start      time.Time
+	snapshot   *Snapshot
+	caller     string // the traceparent of the call itself; see parent
+	span       trace.Span
+	request    request
+	counted    bool // against the rate limit of every request
+	match      policy.Match
+	credential credential.Found
+	result     token.Result
+	asks       policy.Identity // the result's, as rules see it
+	verdict    verdict
+	shadow     string // what the shadow policy would answer; empty if the same
+	reply      wire.Response
+	text       []byte // of the audit event
+	traceID    string // of the span, or of its parent; empty without either
+	leftOut    []leftOut
 }
 
 // events keeps the memory of events that are over: the lists of headers are

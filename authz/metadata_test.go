@@ -94,7 +94,7 @@ func TestResourceOfRequest(t *testing.T) {
 		{"unknown.example.com", "/mcp"}:         "",
 	} {
 		r := &request{asked: wire.Request{HTTP: true, Method: "GET", Host: asked[0], Path: asked[1]}}
-		if err := r.canonicalize(Hops{}); err != nil {
+		if err := r.canonicalize(Hops{}, &s.Credentials); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.resourceMetadata(r); got != want {

@@ -3,6 +3,7 @@ package authz
 import (
 	"strings"
 
+	"scopeward/authz/credential"
 	"scopeward/authz/wire"
 	"scopeward/policy"
 )
@@ -16,7 +17,7 @@ type request struct {
 
 // canonicalize makes the request of what was asked; JoinRaw has joined its headers. After
 // an error the request has what could be read, for the audit.
-func (r *request) canonicalize(hops Hops) error {
+func (r *request) canonicalize(hops Hops, credentials *credential.Places) error {
 	if !r.asked.HTTP {
 		return &malformedRequestError{"the CheckRequest has no attributes.request.http; is this an Envoy HTTP filter?"}
 	}
@@ -28,6 +29,7 @@ func (r *request) canonicalize(hops Hops) error {
 	if err != nil {
 		r.Method, r.Host = r.asked.Method, r.asked.Host
 	}
+	r.Query = credentials.Query(&r.asked, r.Query)
 	if strings.Contains(r.asked.Peer, ":") { // IPv4 addresses have one spelling
 		r.asked.Peer = canonicalAddress(r.asked.Peer)
 	}
@@ -47,21 +49,11 @@ func (r *request) charged() string {
 	return r.ClientIP
 }
 
-// headerMap is what conditions see: all headers but the token.
-func (r *request) headerMap() map[string]string {
-	m := make(map[string]string, len(r.asked.Headers))
-	for _, h := range r.asked.Headers {
-		m[h.Name] = h.Value
-	}
-	delete(m, "authorization")
-	return m
-}
-
-// find finds the rule that is about the request.
-func (r *request) find(set *policy.Set) (policy.Match, error) {
+// find finds the rule that is about the request. Its conditions see no credential.
+func (r *request) find(set *policy.Set, credentials *credential.Places) (policy.Match, error) {
 	match, err := set.Match(r.asked.Policy, &r.Request)
 	if r.Headers == nil && match.Uses("request.headers") {
-		r.Headers = r.headerMap()
+		r.Headers = credentials.Hidden(&r.asked)
 	}
 	return match, err
 }

@@ -40,6 +40,8 @@ func (c code) answer() answer {
 		return answer{status: 403, grpc: codes.PermissionDenied, error: "Insufficient scope", code: "insufficient_scope", message: "Insufficient permissions", challenge: true}
 	case codeAccessDenied:
 		return answer{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "access_denied"}
+	case codeCrossSite:
+		return answer{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "cross_site", message: "The request comes from another site"}
 	case codeInvalidPath:
 		return answer{status: 400, grpc: codes.InvalidArgument, error: "Invalid request path", code: "invalid_path"}
 	case codeRateLimited:
@@ -74,10 +76,11 @@ func (s *Snapshot) respond(e *Event) {
 }
 
 // allow lets the request pass, with the identity's headers in place of the
-// client's own.
+// client's own, and without the credentials that are not for the upstream.
 func (s *Snapshot) allow(r *wire.Response, e *Event) {
 	r.Allowed = true
 	s.identityHeaders(r, e)
+	s.Credentials.Hide(&e.request.asked, r)
 }
 
 // deny refuses the request. No cache may keep the answer: with another credential, or

@@ -5,7 +5,7 @@
 //
 //	CheckRequest -> request     request.go    what Envoy asked, in canonical form
 //	             -> rule        policy        the one rule that matches; none denies
-//	             -> credential  token         the bearer token, or why there is none
+//	             -> credential  credential    wherever the client has it, or why there is none
 //	             -> identity    token         cache, then the provider's verifier
 //	             -> verdict     verdict.go    the rule against the identity, or an error translated
 //	             -> response    response.go   the only place that builds a CheckResponse
@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"scopeward/authz/audit"
+	"scopeward/authz/credential"
 	"scopeward/authz/token"
 	"scopeward/policy"
 )
@@ -32,9 +33,11 @@ type Snapshot struct {
 	Policy *policy.Set
 	// Shadow, if set, is decided beside Policy: where it would answer
 	// otherwise, that is recorded. It never affects an answer.
-	Shadow    *policy.Set
-	Validator *token.Validator
-	Limit     Limit
+	Shadow *policy.Set
+	// Credentials are where a request may have its credential.
+	Credentials credential.Places
+	Validator   *token.Validator
+	Limit       Limit
 	// Headers are what an allowed request carries upstream.
 	Headers []Header
 	// Realm goes into challenges (RFC 6750 section 3).
@@ -171,7 +174,7 @@ func (s *Server) decide(ctx context.Context, event *Event) (decided bool) {
 		event.verdict = denied(err)
 		return true
 	}
-	if err = event.request.canonicalize(event.snapshot.Hops); err != nil {
+	if err = event.request.canonicalize(event.snapshot.Hops, &event.snapshot.Credentials); err != nil {
 		event.verdict = denied(err)
 		return true
 	}
@@ -180,7 +183,7 @@ func (s *Server) decide(ctx context.Context, event *Event) (decided bool) {
 		event.verdict = verdict{code: codeMetadata}
 		return true
 	}
-	if event.match, err = event.request.find(event.snapshot.Policy); err != nil {
+	if event.match, err = event.request.find(event.snapshot.Policy, &event.snapshot.Credentials); err != nil {
 		event.verdict = denied(err)
 		return true
 	}
@@ -207,13 +210,15 @@ func (s *Server) authenticate(ctx context.Context, event *Event, mayWait bool) (
 		event.verdict = denied(err).orNobody(event.match)
 	case !identified:
 		return false
+	case event.credential.CrossSite(&event.request.asked):
+		event.verdict = verdict{code: codeCrossSite, reason: crossSite}
 	default:
 		event.verdict = event.judge(event.match, event.result.Identity)
 	}
 	return true
 }
 
-// identify finds out who asks: from the bearer token, within the rate limit. It returns
+// identify finds out who asks: from the credential, within the rate limit. It returns
 // false without an error if it would have to wait and may not; called again, it goes on.
 func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (identified bool, err error) {
 	client, limit := event.request.charged(), event.snapshot.Limit // the work may outlive the request
@@ -226,10 +231,11 @@ func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (iden
 			return false, err
 		}
 	}
-	raw, err := token.FromAuthorization(event.request.asked.Header("authorization"), event.snapshot.Validator.MaxBytes())
+	event.credential, err = event.snapshot.Credentials.Find(&event.request.asked, event.snapshot.Validator.MaxBytes())
 	if err != nil {
 		return false, err
 	}
+	raw := event.credential.Raw
 	// Most tokens are known; only others may meet the limit.
 	if result, known, err := event.snapshot.Validator.Known(raw); known {
 		event.result = result

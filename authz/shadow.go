@@ -3,7 +3,6 @@ package authz
 import (
 	"log/slog"
 
-	"scopeward/authz/token"
 	"scopeward/policy"
 )
 
@@ -31,7 +30,7 @@ func (s *Server) shadow(snapshot *Snapshot, e *Event) (would string) {
 }
 
 func (s *Snapshot) shadowed(e *Event) string {
-	match, err := e.request.find(s.Shadow)
+	match, err := e.request.find(s.Shadow, &s.Credentials)
 	if err != nil {
 		return denied(err).code.String()
 	}
@@ -57,16 +56,18 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 	case e.match.Access() == policy.AccessToken && e.verdict.code != codeAllow:
 		return e.verdict.orNobody(match), true
 	}
-	raw, err := token.FromAuthorization(e.request.asked.Header("authorization"), s.Validator.MaxBytes())
+	found, err := s.Credentials.Find(&e.request.asked, s.Validator.MaxBytes())
 	if err != nil {
 		return denied(err).orNobody(match), true
 	}
-	result, known, err := s.Validator.Known(raw)
+	result, known, err := s.Validator.Known(found.Raw)
 	switch {
 	case !known:
 		return verdict{code: codeAccessDenied}, false
 	case err != nil:
 		return denied(err), true
+	case found.CrossSite(&e.request.asked):
+		return verdict{code: codeCrossSite, reason: crossSite}, true
 	default:
 		return e.judge(match, result.Identity), true
 	}

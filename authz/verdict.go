@@ -26,6 +26,7 @@ const (
 	codeInvalidPath
 	codeRateLimited
 	codeUnavailable
+	codeCrossSite
 	codeMetadata // answered with the metadata of the resource: it does not go upstream
 
 	numCodes = iota
@@ -108,10 +109,15 @@ func judged(d policy.Decision) verdict {
 	return v
 }
 
+// crossSite is why a credential in a cookie doesn't count.
+const crossSite = "the credential is in a cookie, and the request's Origin is neither its own nor one of the cookie's origins; " +
+	"a request that may change something needs such an Origin, or Sec-Fetch-Site: same-origin"
+
 // enforced lets pass what a rule in audit mode denies. A fault of ours is no
-// denial of the rule's, and stays.
+// denial of the rule's, and stays; so does that of another site, which would act in
+// somebody's name.
 func (v verdict) enforced(rule *policy.Rule) verdict {
-	if rule == nil || !rule.Audit || v.code == codeAllow || v.code == codeInternalError {
+	if rule == nil || !rule.Audit || v.code == codeAllow || v.code == codeInternalError || v.code == codeCrossSite {
 		return v
 	}
 	return verdict{code: codeAllow, wouldBe: v.code, reason: v.reason, err: v.err}

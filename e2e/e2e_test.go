@@ -151,7 +151,9 @@ func newUpstream(t *testing.T) *upstream {
 	u := &upstream{seen: map[string]http.Header{}}
 	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u.mu.Lock()
-		u.seen[r.Header.Get(stepHeader)] = r.Header.Clone()
+		seen := r.Header.Clone()
+		seen.Set(":path", r.RequestURI)
+		u.seen[r.Header.Get(stepHeader)] = seen
 		u.mu.Unlock()
 		fmt.Fprintln(w, "upstream")
 	}))

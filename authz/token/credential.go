@@ -19,20 +19,30 @@ func FromAuthorization(header string, longest int) (raw string, err error) {
 		return "", &MissingError{"the authentication scheme is not Bearer"}
 	}
 	raw = strings.TrimLeft(rest, " ")
-	switch {
-	case raw == "":
+	if raw == "" {
 		return "", &MissingError{"there is no token after Bearer"}
+	}
+	if fault := CheckRaw(raw, longest); fault != "" {
+		return "", &MalformedError{fault}
+	}
+	return raw, nil
+}
+
+// CheckRaw says what is wrong with the form of a credential, wherever it was; "" if
+// nothing is. It never shows a part of it.
+func CheckRaw(raw string, longest int) (fault string) {
+	switch {
 	case len(raw) > longest:
-		return "", &MalformedError{tooLong(longest).Reason}
+		return tooLong(longest).Reason
 	case isB64Token(raw):
-		return raw, nil
+		return ""
 	case strings.Contains(raw, ","):
 		// Envoy joins repeated headers with a comma, which no token may contain.
-		return "", &MalformedError{"there is more than one Authorization header, or a comma in the token"}
+		return "the header with the token comes more than once, or there is a comma in the token"
 	case strings.ContainsAny(raw, " \t"):
-		return "", &MalformedError{"there is white space in the token"}
+		return "there is white space in the token"
 	default:
-		return "", &MalformedError{"the token has characters that RFC 6750 does not allow"}
+		return "the token has characters that RFC 6750 does not allow"
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type Request struct {
 	HTTP               bool // whether there is an HTTP request at all
 	Method, Path, Host string
+	Scheme             string
 	ID                 string
 	Headers            []Header // by lower-case name; of one name the last counts
 	RawHeaders         []Header // encode_raw_headers: as they came; if any, they replace Headers
@@ -36,6 +37,7 @@ func (r *Request) Read(in *authv3.CheckRequest) {
 	http := context.GetRequest().GetHttp()
 	r.HTTP = http != nil
 	r.Method, r.Path, r.Host, r.ID = http.GetMethod(), http.GetPath(), http.GetHost(), http.GetId()
+	r.Scheme = http.GetScheme()
 	for name, value := range http.GetHeaders() {
 		r.Headers = append(r.Headers, Header{name, value})
 	}
@@ -158,7 +160,9 @@ func (r *Request) unmarshalHTTP(wire string) error {
 			return text(&r.Path, wire)
 		case 5:
 			return text(&r.Host, wire)
-		case 6, 7, 8, 10, 11: // scheme, query, fragment, protocol, body
+		case 6:
+			return text(&r.Scheme, wire)
+		case 7, 8, 10, 11: // query, fragment, protocol, body
 			return text(&ignored, wire)
 		case 13: // header_map
 			return r.unmarshalHeaderMap(wire)

@@ -20,6 +20,7 @@ type Response struct {
 	Body     string            // of a denial
 	Set      []Header          // for the upstream, or for the client of a denial
 	Remove   []string          // from what goes upstream; never a name of Set, for Envoy would remove it
+	Answer   []Header          // for the client of an allowed request, where the upstream sets none
 	Metadata Metadata
 }
 
@@ -37,7 +38,8 @@ type Metadata struct {
 func (r *Response) Reset() {
 	clear(r.Set)
 	clear(r.Remove)
-	*r = Response{Set: r.Set[:0], Remove: r.Remove[:0]}
+	clear(r.Answer)
+	*r = Response{Set: r.Set[:0], Remove: r.Remove[:0], Answer: r.Answer[:0]}
 }
 
 // Denial is the gRPC and the HTTP status of a denial. They are those of an internal
@@ -54,16 +56,13 @@ func (r *Response) Denial() (codes.Code, typev3.StatusCode) {
 // open it.
 func (r *Response) Message() *authv3.CheckResponse {
 	out := &authv3.CheckResponse{DynamicMetadata: r.Metadata.message()}
-	set := make([]*corev3.HeaderValueOption, len(r.Set))
-	for i, h := range r.Set {
-		set[i] = &corev3.HeaderValueOption{
-			Header:       &corev3.HeaderValue{Key: h.Name, Value: h.Value},
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}
-	}
+	set := options(r.Set, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 	if r.Allowed {
 		out.Status = &rpcstatus.Status{Code: int32(codes.OK)}
-		out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set, HeadersToRemove: slices.Clone(r.Remove)}}
+		out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+			Headers: set, HeadersToRemove: slices.Clone(r.Remove),
+			ResponseHeadersToAdd: options(r.Answer, corev3.HeaderValueOption_ADD_IF_ABSENT),
+		}}
 		return out
 	}
 	code, status := r.Denial()
@@ -71,6 +70,14 @@ func (r *Response) Message() *authv3.CheckResponse {
 	out.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: status}, Headers: set, Body: r.Body,
 	}}
+	return out
+}
+
+func options(headers []Header, action corev3.HeaderValueOption_HeaderAppendAction) []*corev3.HeaderValueOption {
+	out := make([]*corev3.HeaderValueOption, len(headers))
+	for i, h := range headers {
+		out[i] = &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: h.Name, Value: h.Value}, AppendAction: action}
+	}
 	return out
 }
 
@@ -108,27 +115,27 @@ func (r *Response) Append(b []byte) []byte {
 
 // appendOK writes OkHttpResponse.
 func (r *Response) appendOK(b []byte) []byte {
-	b = r.appendHeaders(b, 2)
+	b = appendHeaders(b, 2, r.Set, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 	for _, name := range r.Remove {
 		b = appendString(b, 5, name)
 	}
-	return b
+	return appendHeaders(b, 6, r.Answer, corev3.HeaderValueOption_ADD_IF_ABSENT)
 }
 
 // appendDenied writes DeniedHttpResponse.
 func (r *Response) appendDenied(b []byte) []byte {
 	_, status := r.Denial()
 	b = appendMessage(b, 1, func(b []byte) []byte { return appendVarint(b, 1, uint64(status)) })
-	b = r.appendHeaders(b, 2)
+	b = appendHeaders(b, 2, r.Set, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 	return appendString(b, 3, r.Body)
 }
 
 // appendHeaders writes HeaderValueOptions.
-func (r *Response) appendHeaders(b []byte, number protowire.Number) []byte {
-	for _, h := range r.Set {
+func appendHeaders(b []byte, number protowire.Number, headers []Header, action corev3.HeaderValueOption_HeaderAppendAction) []byte {
+	for _, h := range headers {
 		b = appendMessage(b, number, func(b []byte) []byte {
 			b = appendMessage(b, 1, func(b []byte) []byte { return appendString(appendString(b, 1, h.Name), 2, h.Value) })
-			return appendVarint(b, 3, uint64(corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+			return appendVarint(b, 3, uint64(action))
 		})
 	}
 	return b

@@ -122,6 +122,7 @@ func TestAppend(t *testing.T) {
 	for name, r := range map[string]Response{
 		"zero":        {},
 		"allow":       {Allowed: true, Set: []Header{{"x-auth-subject", "alice"}, {"x-auth-scopes", strings.Repeat("scope ", 3000)}}, Remove: []string{"x-auth-email", "x_auth_email"}, Metadata: alice},
+		"answer":      {Allowed: true, Set: []Header{{":path", "/a?b"}}, Answer: []Header{{"sec-websocket-protocol", "bearer"}}, Metadata: alice},
 		"public":      {Allowed: true, Remove: []string{"x-auth-subject"}, Metadata: Metadata{Code: "allow", Rule: "/"}},
 		"no scopes":   {Allowed: true, Metadata: Metadata{Code: "allow", Identified: true}},
 		"denied":      {GRPC: codes.Unauthenticated, Status: 401, Body: `{"error":"Invalid token"}`, Set: []Header{{"content-type", "application/json"}}, Metadata: Metadata{Code: "invalid_token"}},

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"scopeward/authz"
+	"scopeward/authz/credential"
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/apikey"
@@ -27,6 +28,7 @@ type Config struct {
 	Cache            Cache
 	RateLimit        RateLimit
 	Sharing          Sharing
+	Credentials      credential.Places
 	Headers          []authz.Header
 	Realm            string
 	Resources        []Resource
@@ -151,6 +153,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 		Cache:            Cache{d.Cache.TTL.Value, d.Cache.NegativeTTL.Value, d.Cache.MaxStale.Value, d.Cache.MaxEntries.Value, int64(valueOf(d.Cache.MaxBytes))},
 		RateLimit:        RateLimit{d.RateLimit.Max.Value, d.RateLimit.Window.Value, string(d.RateLimit.Count.Value), d.RateLimit.hops()},
 		Sharing:          d.sharing,
+		Credentials:      d.credentials,
 		Headers:          d.headers,
 		Realm:            string(d.Realm.Value),
 		ResourceMetadata: string(d.ResourceMetadata.Value),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scopeward/authz"
+	"scopeward/authz/credential"
 	"scopeward/internal/strictyaml"
 )
 
@@ -15,24 +16,27 @@ import (
 // variable. The tags are read by strictyaml, and for the JSON Schema, with what
 // schema.go adds.
 type document struct {
-	Listen           listenSection                                             `yaml:"listen" doc:"Where the service listens."`
-	Admin            adminSection                                              `yaml:"admin" doc:"Who may use the admin listener."`
-	Providers        []strictyaml.Located[providerSection]                     `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one with opaque: true."`
-	Cache            cacheSection                                              `yaml:"cache" doc:"The bounds of the identity cache."`
-	RateLimit        rateLimitSection                                          `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
-	Headers          map[string]located                                        `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
-	Realm            located                                                   `yaml:"realm" default:"api" doc:"The realm in challenges (WWW-Authenticate), printable ASCII."`
-	Resource         strictyaml.OneOrMore[strictyaml.Located[resourceSection]] `yaml:"resource" doc:"What is published of the API, so that clients find out where to get a token (RFC 9728): its metadata, at /.well-known/oauth-protected-resource. Of several, a challenge names the one whose host and path fit the request."`
-	ResourceMetadata located                                                   `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges; by default that of resource, and only for a document that is served elsewhere." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
-	Policy           strictyaml.OneOrMore[located]                             `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
-	Shadow           strictyaml.OneOrMore[located]                             `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
-	Revoked          strictyaml.OneOrMore[located]                             `yaml:"revoked" doc:"Files of tokens that are refused although they have not expired, as scopeward revoke writes them; read again when they change." examples:"[[revoked.yaml]]"`
-	Audit            auditSection                                              `yaml:"audit" doc:"The audit: an event for each decision."`
-	Log              logSection                                                `yaml:"log" doc:"The service's own log, on standard error."`
+	Listen            listenSection                                                `yaml:"listen" doc:"Where the service listens."`
+	Admin             adminSection                                                 `yaml:"admin" doc:"Who may use the admin listener."`
+	Providers         []strictyaml.Located[providerSection]                        `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one with opaque: true."`
+	Cache             cacheSection                                                 `yaml:"cache" doc:"The bounds of the identity cache."`
+	RateLimit         rateLimitSection                                             `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
+	Credentials       *strictyaml.Located[[]strictyaml.Located[credentialSection]] `yaml:"credentials" default:"[bearer]" doc:"Where a request may have its credential: bearer (Authorization: Bearer), or a header, a cookie, a parameter of the query or a WebSocket subprotocol. Two different ones in a request are refused. Those of cookies, queries and subprotocols never go upstream." examples:"[[bearer, {cookie: __Host-access_token, origins: ['https://app.acme.dev']}]]"`
+	ForwardCredential *strictyaml.Located[bool]                                    `yaml:"forward_credential" default:"true" doc:"Whether the credential of Authorization or of another header goes upstream. false: an allowed request goes without it."`
+	Headers           map[string]located                                           `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
+	Realm             located                                                      `yaml:"realm" default:"api" doc:"The realm in challenges (WWW-Authenticate), printable ASCII."`
+	Resource          strictyaml.OneOrMore[strictyaml.Located[resourceSection]]    `yaml:"resource" doc:"What is published of the API, so that clients find out where to get a token (RFC 9728): its metadata, at /.well-known/oauth-protected-resource. Of several, a challenge names the one whose host and path fit the request."`
+	ResourceMetadata  located                                                      `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges; by default that of resource, and only for a document that is served elsewhere." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
+	Policy            strictyaml.OneOrMore[located]                                `yaml:"policy" doc:"The policy files, or directories of them; --policy replaces them." examples:"[[policy.yaml]]"`
+	Shadow            strictyaml.OneOrMore[located]                                `yaml:"shadow" doc:"Policy files that are decided beside the real ones: where they differ is recorded, and never enforced." examples:"[[new.yaml]]"`
+	Revoked           strictyaml.OneOrMore[located]                                `yaml:"revoked" doc:"Files of tokens that are refused although they have not expired, as scopeward revoke writes them; read again when they change." examples:"[[revoked.yaml]]"`
+	Audit             auditSection                                                 `yaml:"audit" doc:"The audit: an event for each decision."`
+	Log               logSection                                                   `yaml:"log" doc:"The service's own log, on standard error."`
 
-	file    string         // where it was read, for messages; "" without a file
-	headers []authz.Header // compiled from Headers
-	sharing Sharing        // of Cache and RateLimit
+	file        string            // where it was read, for messages; "" without a file
+	headers     []authz.Header    // compiled from Headers
+	sharing     Sharing           // of Cache and RateLimit
+	credentials credential.Places // compiled from Credentials
 }
 
 // listenSection says where the service listens.

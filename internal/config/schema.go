@@ -19,6 +19,7 @@ func (document) AmendSchema(s strictyaml.JSONSchema) {
 	headers := s.Property("headers")
 	headers["propertyNames"] = strictyaml.JSONSchema{"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"} // RFC 9110 section 5.1
 	orReference(headers.Values(), oneOf(authz.IdentityFields()), strictyaml.JSONSchema{"pattern": `^identity\.claims\..`})
+	s.Property("credentials")["minItems"] = 1
 	s.Property("realm")["pattern"] = `^[ -~]*$`
 	s.Property("policy").List()["minItems"] = 1
 }

@@ -12,6 +12,7 @@ import (
 func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
 	return &authz.Snapshot{
 		Policy:           set,
+		Credentials:      c.Credentials,
 		Headers:          c.Headers,
 		Realm:            c.Realm,
 		ResourceMetadata: c.ResourceMetadata,

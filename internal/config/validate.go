@@ -159,6 +159,7 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	}
 	v.rateLimit(d.RateLimit)
 	d.sharing = v.readSharing(d, secrets == AllSecrets)
+	d.credentials = v.readCredentials(d)
 	d.headers = nil
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {

@@ -165,7 +165,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 func checkRequest(r corpus.Request, policyName string) *authv3.CheckRequest {
 	request := &authv3.AttributeContext_Request{}
 	if r.Method != "TCP" {
-		request.Http = &authv3.AttributeContext_HttpRequest{Method: r.Method, Path: r.Target, Host: r.Host, Headers: r.Headers}
+		request.Http = &authv3.AttributeContext_HttpRequest{Method: r.Method, Path: r.Target, Host: r.Host, Scheme: "http", Headers: r.Headers}
 	}
 	attributes := &authv3.AttributeContext{
 		Source: &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
@@ -193,6 +193,7 @@ func outcome(r corpus.Request, response *authv3.CheckResponse) corpus.Outcome {
 		return o
 	}
 	o := corpus.Outcome{Status: http.StatusOK, Headers: http.Header{}, Upstream: http.Header{}}
+	o.Upstream.Set(":path", r.Target)
 	for name, value := range r.Headers {
 		o.Upstream.Set(name, value)
 	}
@@ -202,13 +203,16 @@ func outcome(r corpus.Request, response *authv3.CheckResponse) corpus.Outcome {
 	for _, name := range response.GetOkResponse().GetHeadersToRemove() {
 		o.Upstream.Del(name)
 	}
+	for _, h := range response.GetOkResponse().GetResponseHeadersToAdd() {
+		o.Headers.Set(h.GetHeader().GetKey(), h.GetHeader().GetValue())
+	}
 	return o
 }
 
 // TestEveryAnswerHasACase holds the corpus against the table of answers.
 func TestEveryAnswerHasACase(t *testing.T) {
 	table := map[string]int{
-		"missing_token": 401, "invalid_request": 401, "invalid_token": 401, "insufficient_scope": 403, "access_denied": 403,
+		"missing_token": 401, "invalid_request": 401, "invalid_token": 401, "insufficient_scope": 403, "access_denied": 403, "cross_site": 403,
 		"invalid_path": 400, "rate_limited": 429, "unavailable": 503, "internal_error": 500, "allow": 200, "metadata": 200,
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(table)), slices.Sorted(slices.Values(eventSchema(t).Property("code")["enum"].([]string)))); diff != "" {

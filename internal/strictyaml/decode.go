@@ -23,7 +23,8 @@ import (
 // it are not read. A string field may list its values: `enum:"a|b"`. Types are
 // string, bool, numbers, time.Duration (a Go duration string), slices,
 // map[string]T, structs and pointers to them, Text, Located, OneOrMore,
-// encoding.TextUnmarshaler, and any, which gets what encoding/json would give.
+// encoding.TextUnmarshaler, and any, which gets what encoding/json would give. A struct
+// whose pointer has the method SetText(string) error may also be written as text.
 func Decode(file string, data []byte, v any) Problems { return DecodeUpTo(file, data, maxBytes, v) }
 
 // DecodeUpTo is Decode for a file that may have so many bytes, and values in proportion.
@@ -100,6 +101,9 @@ type listOrElement interface{ listOrElement() }
 
 func (OneOrMore[T]) listOrElement() {}
 
+// textOrMapping is implemented by a pointer to a struct that has a short form.
+type textOrMapping interface{ SetText(string) error }
+
 func (d *decoder) value(n *yaml.Node, v reflect.Value, s slot) {
 	given := n
 	n, ok := d.enter(n)
@@ -130,6 +134,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, s slot) {
 		d.text(n, s, func(text string) error { target.Value = text; return nil })
 	case *time.Duration:
 		d.duration(n, target, s)
+	case textOrMapping:
+		if n.Kind == yaml.MappingNode {
+			d.kind(n, v, s)
+			return
+		}
+		d.text(n, s, target.SetText)
 	case encoding.TextUnmarshaler:
 		d.text(n, s, func(text string) error { return target.UnmarshalText([]byte(text)) })
 	default:

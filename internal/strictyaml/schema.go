@@ -128,6 +128,7 @@ func (d *describer) describe(t reflect.Type, enum []string) (schema JSONSchema, 
 	zero := reflect.New(t).Interface()
 	_, located := zero.(locator)
 	_, oneOrMore := zero.(listOrElement)
+	_, hasShort := zero.(textOrMapping)
 	_, readsText := zero.(encoding.TextUnmarshaler)
 	switch {
 	case t == anyType:
@@ -148,6 +149,11 @@ func (d *describer) describe(t reflect.Type, enum []string) (schema JSONSchema, 
 		var element JSONSchema
 		if element, err = d.describe(t.Elem(), enum); err == nil {
 			schema = JSONSchema{"anyOf": []JSONSchema{element, {"type": "array", "items": element}}}
+		}
+	case hasShort:
+		var mapping JSONSchema
+		if mapping, err = d.kind(t, enum); err == nil {
+			schema = JSONSchema{"anyOf": []JSONSchema{{"type": "string"}, mapping}}
 		}
 	default:
 		schema, err = d.kind(t, enum)

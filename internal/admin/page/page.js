@@ -343,7 +343,7 @@ byId("filter-rule").addEventListener("change", restart);
 let typing;
 byId("filter-text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 250); });
 
-for (const code of ["allow", "missing_token", "invalid_request", "invalid_token", "insufficient_scope", "access_denied", "invalid_path", "rate_limited", "unavailable", "internal_error"]) {
+for (const code of ["allow", "missing_token", "invalid_request", "invalid_token", "insufficient_scope", "access_denied", "cross_site", "invalid_path", "rate_limited", "unavailable", "internal_error"]) {
   byId("filter-code").append(make("option", { value: code }, code));
 }
 

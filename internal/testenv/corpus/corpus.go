@@ -60,7 +60,7 @@ type Answer struct {
 	Body    map[string]any    `yaml:"body"` // the value * stands for any; message is error by default
 	// Direct is an answer of Scopeward's own, which is no denial.
 	Direct bool `yaml:"direct"`
-	// Upstream are headers that the upstream sees; the empty value is none.
+	// Upstream are headers that the upstream sees, and :path; the empty value is none.
 	Upstream map[string]string `yaml:"upstream"`
 	Metadata map[string]any    `yaml:"metadata"` // process only
 	Audit    map[string]any    `yaml:"audit"`    // members of the audit event
