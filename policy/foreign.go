@@ -120,6 +120,8 @@ func meantMethods(written string) (methods []string, why string) {
 		return []string{""}, ""
 	case "*", "ANY", "ALL":
 		return []string{""}, fmt.Sprintf("%s is not a method: a pattern without a method is for all", written)
+	case "PREFIX", "EXACT", "REGEX", "PATH", "ROUTE", "URI", "METHOD", "METHODS":
+		return []string{""}, fmt.Sprintf("%s is a word of other programs, and no method: a pattern without a method is for all", written)
 	}
 	words := strings.FieldsFunc(written, func(r rune) bool { return !unicode.IsLetter(r) })
 	if len(words) < 2 || slices.ContainsFunc(words, func(word string) bool { return !isKnownMethod(strings.ToUpper(word)) }) {
