@@ -17,6 +17,7 @@ import (
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
 	"scopeward/authz/token/apikey"
+	"scopeward/authz/token/clientauth"
 	"scopeward/internal/strictyaml"
 )
 
@@ -104,10 +105,10 @@ type JWKS struct {
 	Refresh, MaxStale time.Duration
 }
 
-// Introspection is the endpoint of RFC 7662.
+// Introspection is the endpoint of RFC 7662, and how we say there who we are.
 type Introspection struct {
-	URL, ClientID string
-	ClientSecret  Secret
+	URL    string
+	Client clientauth.Options
 }
 
 // Cache bounds the identity cache.
@@ -200,18 +201,12 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		AnyPurpose: p.Purpose.Value == "any", Email: token.EmailRule(p.Email.Value), MaxTokenBytes: p.MaxTokenBytes.Value,
 		Discovery: p.Discovery.Value == "auto", Insecure: p.Insecure,
 		ProfileURL:    string(p.Profile.URL.Value),
-		Introspection: Introspection{URL: string(p.Introspection.URL.Value), ClientID: string(p.Introspection.ClientID.Value)},
+		Introspection: Introspection{URL: string(p.Introspection.URL.Value)},
 	}
 	var ca, keys []byte
 	if secrets != NoSecrets {
 		var err error
-		secret := p.Introspection.ClientSecret
-		if resolved.Introspection.ClientSecret, err = secret.Value.resolve(d.dir()); err == nil {
-			err = checkSecret(string(resolved.Introspection.ClientSecret))
-		}
-		if err != nil {
-			v.add(secret.Pos, "%v", err)
-		}
+		resolved.Introspection.Client = p.Introspection.client(v, d.dir(), resolved.Issuer)
 		if resolved.RootCAs, ca, err = p.roots(d.dir()); err != nil {
 			v.add(p.CA.Pos, "%v", err)
 		}
@@ -232,7 +227,7 @@ func (d *document) providerID(p providerSection, resolved Provider, ca, apiKeys 
 		Provider         providerSection
 		TTL, NegativeTTL time.Duration
 	}{p, d.Cache.TTL.Value, d.Cache.NegativeTTL.Value})
-	sum := digest([]byte(settings), []byte(resolved.Introspection.ClientSecret), keys, ca, apiKeys)
+	sum := digest([]byte(settings), fmt.Appendf(nil, "%q", []string{resolved.Introspection.Client.Secret, resolved.Introspection.Client.Token}), keys, ca, apiKeys, clientKey(resolved.Introspection.Client))
 	return resolved.Name + "/" + hex.EncodeToString(sum[:8])
 }
 
@@ -388,7 +383,7 @@ func (c *Config) Watched() []string {
 		add(l.Value.JWKS.file(d.dir()))
 		add(string(l.Value.CA.Value))
 		add(string(l.Value.APIKeys.File.Value))
-		secrets = append(secrets, l.Value.Introspection.ClientSecret.Value)
+		secrets = append(secrets, l.Value.Introspection.secrets()...)
 	}
 	for _, s := range secrets {
 		add(s.file(d.dir()))
@@ -411,4 +406,13 @@ func valueOf[T any](l *strictyaml.Located[T]) (v T) {
 		v = l.Value
 	}
 	return v
+}
+
+// clientKey tells one private key from another.
+func clientKey(o clientauth.Options) []byte {
+	if o.Key == nil {
+		return nil
+	}
+	public, _ := x509.MarshalPKIXPublicKey(o.Key.Public())
+	return public
 }

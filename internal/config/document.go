@@ -112,13 +112,6 @@ type profileEndpoint struct {
 	URL located `yaml:"url" doc:"Where a token's profile is fetched; by default where the issuer's metadata say (userinfo_endpoint), else the issuer and /oauth2/v2/user_profile." examples:"['https://acme.kinde.com/oauth2/v2/user_profile']"`
 }
 
-// introspectEndpoint is RFC 7662's.
-type introspectEndpoint struct {
-	URL          located                    `yaml:"url" doc:"Where tokens are introspected; by default where the issuer's metadata say (introspection_endpoint). The issuer and /oauth2/introspect counts only where it publishes no metadata at all." examples:"['https://acme.kinde.com/oauth2/introspect']"`
-	ClientID     located                    `yaml:"client_id" doc:"The client that introspects."`
-	ClientSecret strictyaml.Located[Secret] `yaml:"client_secret" doc:"The secret of that client, as file:PATH or ${NAME}." examples:"['file:client.secret', '${CLIENT_SECRET}']"`
-}
-
 // cacheSection bounds the identity cache.
 type cacheSection struct {
 	TTL         *strictyaml.Located[time.Duration] `yaml:"ttl" default:"5m" doc:"How long a valid token is believed, never beyond its exp."`

@@ -3,6 +3,7 @@ package config
 import (
 	"scopeward/authz"
 	"scopeward/authz/token"
+	"scopeward/authz/token/clientauth"
 	"scopeward/authz/token/shared"
 	"scopeward/internal/strictyaml"
 )
@@ -94,11 +95,18 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 			"if": introspected,
 			"then": strictyaml.JSONSchema{"required": []string{"introspection"}, "properties": map[string]any{
 				"introspection": strictyaml.JSONSchema{
-					"required": []string{"client_id", "client_secret"}, "properties": map[string]any{"client_id": notEmpty, "client_secret": notEmpty},
+					"if": strictyaml.JSONSchema{"properties": map[string]any{"auth": oneOf([]string{clientauth.Basic, clientauth.Post})}}, // or absent
+					"then": strictyaml.JSONSchema{
+						"required": []string{"client_id", "client_secret"}, "properties": map[string]any{"client_id": notEmpty, "client_secret": notEmpty},
+					},
 				},
 			}},
 		},
 	}
+}
+
+func (introspectEndpoint) AmendSchema(s strictyaml.JSONSchema) {
+	orReference(s.Property("auth"), oneOf(clientMethods()))
 }
 
 func (cacheSection) AmendSchema(s strictyaml.JSONSchema) {

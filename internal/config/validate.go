@@ -12,6 +12,7 @@ import (
 
 	"scopeward/authz"
 	"scopeward/authz/token"
+	"scopeward/authz/token/clientauth"
 	"scopeward/internal/loopback"
 	"scopeward/internal/strictyaml"
 )
@@ -96,6 +97,7 @@ func (p *providerSection) setDefaults() {
 		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection || p.Validation.Value == ValidateAPIKeys)
 	}
 	setDefault(&p.Discovery, "auto")
+	setDefault(&p.Introspection.Auth, clientauth.Basic)
 }
 
 func setDefault(l *located, value text) {
@@ -347,9 +349,7 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 	}
 	v.endpoints(p, pos)
 	if mode == ValidateIntrospection {
-		if p.Introspection.ClientID.Value == "" || p.Introspection.ClientSecret.Value == "" {
-			v.add(pos(p.Introspection.ClientID), "introspection needs client_id and client_secret (file:PATH or ${NAME}): the provider answers only clients that it knows")
-		}
+		v.introspection(p, pos)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/apikey"
+	"scopeward/authz/token/clientauth"
 	"scopeward/authz/token/discovery"
 	"scopeward/authz/token/introspection"
 	"scopeward/authz/token/jwks"
@@ -103,9 +104,13 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 	case config.ValidateJWKSProfile:
 		built.Verifier = token.Both(byKeys(), byProfile())
 	case config.ValidateIntrospection:
+		auth := p.Introspection.Client
+		if auth.TokenURL != "" {
+			auth.Client = client("token", provider.At(auth.TokenURL))
+		}
 		place := at(p.Introspection.URL, "introspection_endpoint", (*discovery.Source).Introspection)
 		built.Verifier = introspection.New(introspection.Options{
-			Place: place, ClientID: p.Introspection.ClientID, ClientSecret: string(p.Introspection.ClientSecret),
+			Place: place, ClientID: p.Introspection.Client.ClientID, Auth: clientauth.New(auth),
 			Rules: rules, Client: client("introspection", place), Logger: log,
 		})
 	case config.ValidateAPIKeys:

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/clientauth"
 	"scopeward/authz/token/provider"
 )
 
@@ -22,6 +23,7 @@ type Options struct {
 	Place        provider.Place // finds the URL, instead of URL
 	ClientID     string         // our own credentials, for client_secret_basic
 	ClientSecret string
+	Auth         *clientauth.Auth // instead of ClientSecret
 	// Rules check what the provider states. Without Audiences any audience is good.
 	Rules  token.Rules
 	Client *provider.Client // default provider.New(provider.Options{})
@@ -49,6 +51,9 @@ func New(opts Options) *Verifier {
 	}
 	if opts.Place == nil {
 		opts.Place = provider.At(opts.URL)
+	}
+	if opts.Auth == nil {
+		opts.Auth = clientauth.New(clientauth.Options{ClientID: opts.ClientID, Secret: opts.ClientSecret})
 	}
 	// The provider may leave out what it has checked itself (RFC 7662 §2.2).
 	opts.Rules.Optional = true
@@ -145,21 +150,27 @@ func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
 	if err != nil {
 		return token.Claims{}, err
 	}
-	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}.Encode()
-	req, err := http.NewRequest(http.MethodPost, place, strings.NewReader(form))
+	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}
+	header := http.Header{}
+	if err := v.opts.Auth.Add(ctx, header, form); err != nil {
+		return token.Claims{}, err
+	}
+	req, err := http.NewRequest(http.MethodPost, place, strings.NewReader(form.Encode()))
 	if err != nil {
 		return token.Claims{}, &token.UnavailableError{Reason: "the URL of the introspection is not valid"}
 	}
+	req.Header = header
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	// Not sent: it tells net/http that the request changes nothing, and so may be made
 	// again if the provider has closed the connection that it went out on.
 	req.Header["Idempotency-Key"] = nil
-	// RFC 6749 §2.3.1 has both encoded before they are joined.
-	req.SetBasicAuth(url.QueryEscape(v.opts.ClientID), url.QueryEscape(v.opts.ClientSecret))
 	resp, err := v.opts.Client.Do(ctx, req)
 	if err != nil {
 		return token.Claims{}, err
+	}
+	if resp.Status == http.StatusUnauthorized {
+		v.opts.Auth.Refused()
 	}
 	return read(resp)
 }
@@ -169,7 +180,7 @@ func read(resp *provider.Response) (token.Claims, error) {
 	switch {
 	case resp.Status == http.StatusOK:
 	case resp.Status == http.StatusUnauthorized, resp.Status == http.StatusForbidden && code != "":
-		return token.Claims{}, resp.Unavailable("the provider refuses our client_id and client_secret (%d): check the configuration", resp.Status)
+		return token.Claims{}, resp.Unavailable("the provider refuses our client_id and client_secret (%d): check the credentials in introspection", resp.Status)
 	// What is wrong is this token, of which the provider does not know the kind.
 	case resp.Status == http.StatusBadRequest && (code == "unsupported_token_type" || code == "invalid_token"):
 		return token.Claims{}, token.Invalidf("the provider refuses it (%d, %s)", resp.Status, code)
