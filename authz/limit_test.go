@@ -35,7 +35,7 @@ func limitedServer(t *testing.T, local bool, most int) (ask func(raw string) int
 	s, _, _ := testServer(t, verify, func(s *Snapshot) {
 		s.Limit = Limit{Limiter: ratelimit.NewMemory(ratelimit.Options{Max: most, Window: time.Hour})}
 		if local {
-			s.Validator = token.NewValidator(token.Options{Inline: true, Providers: []token.Provider{{Name: "test", Opaque: true, Verifier: localVerifier{verify}}}})
+			s.Validator = token.NewValidator(token.Options{Inline: true, Providers: []token.Provider{{Name: "test", Tokens: token.Any, Verifier: localVerifier{verify}}}})
 		}
 	})
 	s.log = slog.New(slog.NewTextHandler(log, nil))

@@ -59,7 +59,7 @@ func testServer(t testing.TB, verify verifierFunc, change func(*Snapshot)) (*Ser
 		Policy: set,
 		Realm:  "api",
 		Validator: token.NewValidator(token.Options{
-			Providers: []token.Provider{{Name: "test", Issuer: "https://issuer.example", Opaque: true, Verifier: verify}},
+			Providers: []token.Provider{{Name: "test", Issuer: "https://issuer.example", Tokens: token.Any, Verifier: verify}},
 		}),
 	}
 	for name, field := range map[string]string{"x-auth-subject": "identity.subject", "x-auth-scopes": "identity.scopes", "x-auth-org": "identity.claims.org"} {

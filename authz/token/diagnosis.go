@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -23,6 +24,7 @@ const (
 	CheckExpiry     = "expiry"     // exp
 	CheckNotBefore  = "not before" // nbf
 	CheckIssuedAt   = "issued at"  // iat
+	CheckClient     = "client"     // azp, client_id, appid or cid, and the prefix of sub
 	CheckNames      = "names"      // sub, email, azp, client_id
 	CheckScopes     = "scopes"     // the scope claim
 	CheckSignature  = "signature"  // by a key of the provider
@@ -115,8 +117,9 @@ func (r Rules) Diagnose(claims Claims) []Check {
 	registered, shape := claims.registered()
 	checks := []Check{{CheckSetup, r.configured()}, {CheckShape, shape}, {CheckPurpose, r.CheckPurpose(claims)}}
 	if checks[0].Err == nil && checks[1].Err == nil { // else the validator takes them for absent
-		checks = append(checks, r.diagnoseClaims(registered, r.validate(registered, claims.States("iss")))...)
+		checks = append(checks, r.diagnoseClaims(registered, r.forIssuer(claims).validate(registered, claims.States("iss")))...)
 	}
+	checks = append(checks, Check{CheckClient, cmp.Or(r.checkClients(claims), r.checkSubject(claims))})
 	names := Identity{}
 	_, scopes := r.scopes(claims)
 	return append(checks, Check{CheckNames, names.readNames(claims)}, Check{CheckScopes, scopes})

@@ -20,7 +20,7 @@ func BenchmarkIdentityMemory(b *testing.B) {
 	user := 0
 	v := token.NewValidator(token.Options{
 		Cache: token.NewCache(2_000_000, 0), TTL: time.Hour,
-		Providers: []token.Provider{{Name: "perf", Issuer: rules.Issuer, Opaque: true, Verifier: &verifier{answer: func(context.Context, string) (*token.Identity, error) {
+		Providers: []token.Provider{{Name: "perf", Issuer: rules.Issuer, Tokens: token.Any, Verifier: &verifier{answer: func(context.Context, string) (*token.Identity, error) {
 			user++
 			return rules.Identity(tokentest.Decoded(map[string]any{
 				"iss": rules.Issuer, "aud": "perf-api", "sub": fmt.Sprintf("user-%08d", user), "iat": float64(time.Now().Unix()),
@@ -72,7 +72,7 @@ func TestCacheBytes(t *testing.T) {
 			n := 0
 			v := token.NewValidator(token.Options{
 				Cache: cache, TTL: time.Hour, NegativeTTL: time.Hour,
-				Providers: []token.Provider{{Name: "perf", Issuer: rules.Issuer, Opaque: true, Verifier: &verifier{answer: func(context.Context, string) (*token.Identity, error) {
+				Providers: []token.Provider{{Name: "perf", Issuer: rules.Issuer, Tokens: token.Any, Verifier: &verifier{answer: func(context.Context, string) (*token.Identity, error) {
 					n++
 					return rules.Identity(tokentest.Decoded(claims(n, more(n))))
 				}}}},

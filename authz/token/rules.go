@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,12 +20,15 @@ const maxDate = 253402300799
 // Rules say which claims a valid token has (RFC 7519 §4.1, RFC 9068 §4). The
 // zero value refuses every token.
 type Rules struct {
-	Provider    string           // becomes Identity.Provider
-	Issuer      string           // iss must equal it, byte by byte; required
-	Audiences   []string         // aud must contain one of them
-	ClockSkew   time.Duration    // tolerance for exp, nbf and iat; default none
-	ScopeClaims []string         // the first that is present counts; default scope, scp
-	Now         func() time.Time // default time.Now
+	Provider      string           // becomes Identity.Provider
+	Issuer        string           // iss must equal it, byte by byte; required
+	Issuers       []Issuer         // or be one of these
+	Clients       []string         // of azp, client_id, appid and cid, one must be there, and each be one of them
+	SubjectPrefix string           // sub must begin with it; then iss may be missing
+	Audiences     []string         // aud must contain one of them
+	ClockSkew     time.Duration    // tolerance for exp, nbf and iat; default none
+	ScopeClaims   []string         // the first that is present counts; default scope, scp
+	Now           func() time.Time // default time.Now
 
 	// AnyAudience accepts any aud, or none, when Audiences is empty.
 	AnyAudience bool
@@ -58,7 +62,7 @@ func (r Rules) Identity(claims Claims) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := &Identity{Provider: r.Provider, Issuer: r.Issuer}
+	id := &Identity{Provider: r.Provider, Issuer: r.forIssuer(claims).Issuer}
 	if err := id.readNames(claims); err != nil {
 		return nil, err
 	}
@@ -86,8 +90,14 @@ func (r Rules) check(claims Claims) (registered jwt.RegisteredClaims, err error)
 	if err := r.CheckPurpose(claims); err != nil {
 		return registered, err
 	}
-	if err := r.validate(registered, claims.States("iss")); err != nil {
+	if err := r.forIssuer(claims).validate(registered, claims.States("iss")); err != nil {
 		return registered, &InvalidError{Reason: r.reason(err, registered)}
+	}
+	if err := r.checkClients(claims); err != nil {
+		return registered, err
+	}
+	if err := r.checkSubject(claims); err != nil {
+		return registered, err
 	}
 	return registered, nil
 }
@@ -117,8 +127,28 @@ func (r Rules) EmailOf(address string, claims ...Claims) string {
 	return address
 }
 
+// forIssuer are the rules for a token of one of the Issuers.
+func (r Rules) forIssuer(claims Claims) Rules {
+	if len(r.Issuers) == 0 {
+		return r
+	}
+	iss := claims.Text("iss")
+	if iss != r.Issuer && slices.ContainsFunc(r.Issuers, func(i Issuer) bool { return i.takes(iss, claims) }) {
+		r.Issuer = iss
+	}
+	return r
+}
+
+func (r Rules) checkSubject(claims Claims) error {
+	if !strings.HasPrefix(claims.Text("sub"), r.SubjectPrefix) {
+		return Invalidf("its subject (sub) does not begin with the subject_prefix of the provider")
+	}
+	return nil
+}
+
 func (r Rules) configured() error {
-	if r.Issuer == "" || len(r.Audiences) == 0 && !r.AnyAudience {
+	noIssuer := r.Issuer == "" && len(r.Issuers) == 0 && r.SubjectPrefix == ""
+	if noIssuer || len(r.Audiences) == 0 && len(r.Clients) == 0 && !r.AnyAudience {
 		return Invalidf("no issuer or no audience is configured for this provider")
 	}
 	return nil
@@ -134,8 +164,8 @@ func (r Rules) validate(registered jwt.RegisteredClaims, hasIssuer bool) error {
 	if !r.Optional {
 		options = append(options, jwt.WithExpirationRequired())
 	}
-	if !r.Optional || hasIssuer {
-		options = append(options, jwt.WithIssuer(r.Issuer))
+	if !r.Optional && r.SubjectPrefix == "" || hasIssuer {
+		options = append(options, jwt.WithIssuer(cmp.Or(r.Issuer, "(none)")))
 	}
 	if len(r.Audiences) > 0 {
 		options = append(options, jwt.WithAudience(r.Audiences...))
@@ -184,7 +214,7 @@ func (r Rules) missing(claims jwt.RegisteredClaims) string {
 	if claims.ExpiresAt == nil && !r.Optional {
 		names = append(names, "exp")
 	}
-	if claims.Issuer == "" && !r.Optional {
+	if claims.Issuer == "" && !r.Optional && r.SubjectPrefix == "" {
 		names = append(names, "iss")
 	}
 	if strings.Join(claims.Audience, "") == "" && len(r.Audiences) > 0 {
@@ -290,7 +320,7 @@ func (id *Identity) readNames(claims Claims) error {
 	for _, f := range []struct {
 		name string
 		to   *string
-	}{{"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"email", &id.Email}} {
+	}{{"cid", &id.ClientID}, {"appid", &id.ClientID}, {"azp", &id.ClientID}, {"client_id", &id.ClientID}, {"email", &id.Email}} {
 		name, sound, err := readName(claims, f.name)
 		if err != nil {
 			return err

@@ -194,7 +194,7 @@ func TestOnlyIdentitiesAreShared(t *testing.T) {
 				t.Errorf("%v is valid", err)
 			}
 		}
-		if _, err := r.replica(answering(nil, nil), nil, func(o *token.Options) { o.Providers[0].Opaque = false }).Validate(t.Context(), "y", nil); err == nil {
+		if _, err := r.replica(answering(nil, nil), nil, func(o *token.Options) { o.Providers[0].Tokens = token.JWTs }).Validate(t.Context(), "y", nil); err == nil {
 			t.Error("a token without a provider is valid")
 		}
 		if keys := r.server.Keys(); len(keys) != 0 {

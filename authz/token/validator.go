@@ -15,11 +15,13 @@ import (
 
 // Provider is an identity provider as the [Validator] sees it.
 type Provider struct {
-	Name     string // unique
-	CacheKey string // tells the provider's identities in a shared [Cache] from others; default Name
-	Issuer   string // JWTs with exactly this iss go to the provider
-	Opaque   bool   // tokens that are not JWTs go to the provider; the first that has it counts
-	MaxBytes int    // of a token; default DefaultMaxLength, at most MaxLength
+	Name     string   // unique
+	CacheKey string   // tells the provider's identities in a shared [Cache] from others; default Name
+	Issuer   string   // JWTs with exactly this iss go to the provider
+	Tokens   Kind     // which credentials go to the provider; default JWTs
+	Prefixes []string // it takes only credentials with one of these, and those before others
+	Rules    Rules    // its Issuers, Audiences, Clients and SubjectPrefix tell it from others
+	MaxBytes int      // of a token; default DefaultMaxLength, at most MaxLength
 	Verifier Verifier
 
 	// Uncached marks a Verifier that answers from memory, and may think otherwise of the
@@ -352,33 +354,6 @@ func (v *Validator) verify(ctx context.Context, t *Token) (p Provider, id *Ident
 }
 
 // route finds the provider that takes the token.
-func (v *Validator) route(t *Token) (Provider, error) {
-	p, err := v.owner(t)
-	if err == nil && len(t.Raw) > p.MaxBytes {
-		return Provider{}, tooLong(p.MaxBytes)
-	}
-	return p, err
-}
-
-func (v *Validator) owner(t *Token) (Provider, error) {
-	jwt, err := t.JWT()
-	if err != nil {
-		for i := range v.opts.Providers {
-			if p := v.opts.Providers[i]; p.Opaque && t.Opaque() {
-				return p, nil
-			}
-		}
-		return Provider{}, err
-	}
-	iss := jwt.Claims.Text("iss")
-	for i := range v.opts.Providers {
-		if p := v.opts.Providers[i]; p.Issuer == iss && iss != "" {
-			return p, nil
-		}
-	}
-	return Provider{}, Invalidf("it was issued by no configured issuer (iss)")
-}
-
 func (v *Validator) store(key string, id *Identity, err error) {
 	now := v.opts.Now()
 	if invalid, ok := errors.AsType[*InvalidError](err); ok {

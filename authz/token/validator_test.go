@@ -56,7 +56,7 @@ func answering(id *token.Identity, err error) *verifier {
 }
 
 func opaque(v token.Verifier) token.Options {
-	return token.Options{Providers: []token.Provider{{Name: "idp", Issuer: "https://idp.test", Opaque: true, Verifier: v}}}
+	return token.Options{Providers: []token.Provider{{Name: "idp", Issuer: "https://idp.test", Tokens: token.Any, Verifier: v}}}
 }
 
 // admitAll admits all, as nil does.
@@ -327,7 +327,7 @@ func TestRouting(t *testing.T) {
 	named := func(name string) *verifier { return answering(&token.Identity{Provider: name}, nil) }
 	validator := token.NewValidator(token.Options{Providers: []token.Provider{
 		{Name: "one", Issuer: "https://one.test", Verifier: named("one")},
-		{Name: "two", Issuer: "https://two.test", Opaque: true, Verifier: named("two")},
+		{Name: "two", Issuer: "https://two.test", Tokens: token.Any, Verifier: named("two")},
 		{Name: "three", Issuer: "", Verifier: named("three")},
 	}})
 	spelled := func(header string) string {
@@ -374,7 +374,7 @@ func base64Lenient(s string) string {
 func TestWithoutOpaqueProviderOtherTokensAreInvalid(t *testing.T) {
 	v := &verifier{answer: alice}
 	opts := opaque(v)
-	opts.Providers[0].Opaque = false
+	opts.Providers[0].Tokens = token.JWTs
 	_, err := token.NewValidator(opts).Validate(t.Context(), "opaque", nil)
 	if err == nil || v.calls.Load() != 0 {
 		t.Errorf("got %v", err)
@@ -506,7 +506,7 @@ func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(
 
 func TestMaxBytes(t *testing.T) {
 	v := token.NewValidator(token.Options{Providers: []token.Provider{
-		{Name: "small", Opaque: true, MaxBytes: 2000, Verifier: answering(&token.Identity{Subject: "alice"}, nil)},
+		{Name: "small", Tokens: token.Any, MaxBytes: 2000, Verifier: answering(&token.Identity{Subject: "alice"}, nil)},
 		{Name: "default", Issuer: "https://idp.test", Verifier: answering(&token.Identity{Subject: "alice"}, nil)},
 	}})
 	if v.MaxBytes() != token.DefaultMaxLength {
@@ -530,7 +530,7 @@ func TestUncached(t *testing.T) {
 		asked++
 		return &token.Identity{Subject: "ci"}, answers[asked-1]
 	})
-	v := token.NewValidator(token.Options{Cache: cache, Providers: []token.Provider{{Name: "keys", Opaque: true, Uncached: true, Verifier: verifier}}, MaxStale: time.Hour})
+	v := token.NewValidator(token.Options{Cache: cache, Providers: []token.Provider{{Name: "keys", Tokens: token.Any, Uncached: true, Verifier: verifier}}, MaxStale: time.Hour})
 	charged := 0
 	admit := &token.Admission{
 		Peek:   func() error { return errors.New("the limit is used up") },

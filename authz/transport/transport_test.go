@@ -71,7 +71,7 @@ func newChecks(t testing.TB, verifier token.Verifier) *authz.Server {
 	return authz.NewServer(&authz.Snapshot{
 		Policy: set, Realm: "api",
 		Validator: token.NewValidator(token.Options{
-			Providers: []token.Provider{{Name: "test", Issuer: "https://issuer.example", Opaque: true, Verifier: verifier}},
+			Providers: []token.Provider{{Name: "test", Issuer: "https://issuer.example", Tokens: token.Any, Verifier: verifier}},
 		}),
 	}, nil, authz.NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler))
 }

@@ -25,7 +25,7 @@ func (v *validator) apiKeys(p providerSection, pos func(located) strictyaml.Pos)
 	if p.APIKeys.File.Value == "" {
 		v.add(pos(p.APIKeys.File), "provider %q has no api_keys.file: make one with scopeward apikey new --id ID --file keys.yaml, and name it", p.Name.Value)
 	}
-	if !*p.Opaque {
+	if p.Tokens.Value == "jwt" {
 		v.add(pos(p.Validation), "provider %q: API keys are no JWTs: remove opaque: false", p.Name.Value)
 	}
 	if len(p.Audiences) > 0 {
@@ -35,7 +35,7 @@ func (v *validator) apiKeys(p providerSection, pos func(located) strictyaml.Pos)
 		name string
 		located
 	}{
-		{"ca", p.CA}, {"purpose", p.Purpose}, {"email", p.Email}, {"jwks", p.JWKS.URL}, {"jwks", p.JWKS.File}, {"profile", p.Profile.URL},
+		{"ca", p.CA}, {"purpose", p.Purpose}, {"email", p.Email}, {"jwks", first(p.JWKS.URL)}, {"jwks", p.JWKS.File}, {"profile", p.Profile.URL},
 		{"introspection", p.Introspection.URL}, {"introspection", p.Introspection.ClientID},
 	} {
 		if s.Pos.Line > 0 {

@@ -79,14 +79,18 @@ type Provider struct {
 	// the same.
 	ID            string
 	Name          string
-	Issuer        string
+	Issuer        string         // the first, for people and for its metadata
+	Issuers       []token.Issuer // all of them
+	Clients       []string
+	SubjectPrefix string
+	Tokens        token.Kind
+	Prefixes      []string
 	Validation    string // one of the constants Validate…
 	Audiences     []string
 	Algorithms    []string
 	ClockSkew     time.Duration
 	Timeout       time.Duration
 	ScopeClaims   []string
-	Opaque        bool
 	AnyPurpose    bool // ID tokens count, too
 	Discovery     bool // endpoints that are empty here come from the issuer's metadata
 	Insecure      bool // they may be without TLS
@@ -101,7 +105,10 @@ type Provider struct {
 
 // JWKS is where a provider's keys are.
 type JWKS struct {
-	URL, File         string
+	URLs              []string
+	File              string
+	Uses              []string
+	Token             func() (string, error) // nil without one
 	Refresh, MaxStale time.Duration
 }
 
@@ -194,14 +201,21 @@ func (d *document) listen() Listen {
 // provider resolves a provider, and reads the files that it names.
 func (d *document) provider(v *validator, p providerSection, secrets Secrets) Provider {
 	resolved := Provider{
-		Name: string(p.Name.Value), Issuer: string(p.Issuer.Value), Validation: string(p.Validation.Value),
+		Name: string(p.Name.Value), Issuer: string(first(p.Issuer).Value), Issuers: p.issuers(), Validation: string(p.Validation.Value),
 		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: stringsOf(p.ScopeClaims),
-		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout, Opaque: *p.Opaque,
-		JWKS:       JWKS{string(p.JWKS.URL.Value), p.JWKS.file(d.dir()), p.JWKS.Refresh.Value, p.JWKS.MaxStale.Value},
+		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout,
+		Clients: stringsOf(p.Clients), SubjectPrefix: string(p.SubjectPrefix.Value), Tokens: token.Kind(p.Tokens.Value), Prefixes: stringsOf(p.Prefixes),
+		JWKS: JWKS{
+			URLs: stringsOf(p.JWKS.URL), File: p.JWKS.file(d.dir()), Uses: stringsOf(p.JWKS.Use),
+			Refresh: p.JWKS.Refresh.Value, MaxStale: p.JWKS.MaxStale.Value,
+		},
 		AnyPurpose: p.Purpose.Value == "any", Email: token.EmailRule(p.Email.Value), MaxTokenBytes: p.MaxTokenBytes.Value,
 		Discovery: p.Discovery.Value == "auto", Insecure: p.Insecure,
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value)},
+	}
+	if secret := p.JWKS.Token; secret.Value != "" {
+		resolved.JWKS.Token = func() (string, error) { got, err := secret.Value.resolve(d.dir()); return string(got), err }
 	}
 	var ca, keys []byte
 	if secrets != NoSecrets {

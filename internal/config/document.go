@@ -18,7 +18,7 @@ import (
 type document struct {
 	Listen            listenSection                                                `yaml:"listen" doc:"Where the service listens."`
 	Admin             adminSection                                                 `yaml:"admin" doc:"Who may use the admin listener."`
-	Providers         []strictyaml.Located[providerSection]                        `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one with opaque: true."`
+	Providers         []strictyaml.Located[providerSection]                        `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one that takes opaque tokens; tokens, prefixes, audiences and clients tell apart those that share an issuer."`
 	Cache             cacheSection                                                 `yaml:"cache" doc:"The bounds of the identity cache."`
 	RateLimit         rateLimitSection                                             `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
 	Credentials       *strictyaml.Located[[]strictyaml.Located[credentialSection]] `yaml:"credentials" default:"[bearer]" doc:"Where a request may have its credential: bearer (Authorization: Bearer), or a header, a cookie, a parameter of the query or a WebSocket subprotocol. Two different ones in a request are refused. Those of cookies, queries and subprotocols never go upstream." examples:"[[bearer, {cookie: __Host-access_token, origins: ['https://app.acme.dev']}]]"`
@@ -78,31 +78,38 @@ type tlsSection struct {
 // providerSection is an identity provider. A token goes to the one that its issuer
 // names; a token that is no JWT to the one that takes opaque tokens.
 type providerSection struct {
-	Name          located                  `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
-	Issuer        located                  `yaml:"issuer" doc:"The iss of its tokens, to the last slash." examples:"['https://acme.kinde.com']"`
-	Discovery     located                  `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
-	Validation    located                  `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. api_keys: by a file of keys of your own."`
-	Audiences     []text                   `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. Required with keys." examples:"[['https://api.acme.dev']]"`
-	Algorithms    []located                `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
-	ClockSkew     *time.Duration           `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
-	Timeout       *time.Duration           `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
-	ScopeClaims   []located                `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
-	Opaque        *bool                    `yaml:"opaque" doc:"Whether it takes the tokens that are no JWT; by default it does with validation profile and introspection."`
-	Purpose       located                  `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
-	Email         located                  `yaml:"email" default:"unless_unverified" doc:"Which e-mail address becomes identity.email. verified: one of which the provider says so (email_verified: true). unless_unverified: unless it says that it is not. any: each."`
-	MaxTokenBytes *strictyaml.Located[int] `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`
-	CA            located                  `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
-	Insecure      bool                     `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
-	JWKS          jwksEndpoint             `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
-	Profile       profileEndpoint          `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
-	APIKeys       apiKeysSection           `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
-	Introspection introspectEndpoint       `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
+	Name          located                       `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
+	Issuer        strictyaml.OneOrMore[located] `yaml:"issuer" doc:"The iss of its tokens, to the last slash; one or a list. {claim} stands for one path segment, which must equal that claim: see tenants." examples:"['https://acme.kinde.com']"`
+	Tenants       strictyaml.OneOrMore[located] `yaml:"tenants" doc:"What the placeholder of issuer may stand for: a list of values, or any." examples:"[any, [11111111-2222-3333-4444-555555555555]]"`
+	Discovery     located                       `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
+	Validation    located                       `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. api_keys: by a file of keys of your own."`
+	Audiences     []text                        `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. With keys, audiences or clients are required." examples:"[['https://api.acme.dev']]"`
+	Algorithms    []located                     `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
+	ClockSkew     *time.Duration                `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
+	Timeout       *time.Duration                `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
+	ScopeClaims   []located                     `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
+	Clients       []located                     `yaml:"clients" doc:"The clients whose tokens count: each of azp, client_id, appid and cid that is there must be one of these, and one must be there. With keys, audiences or clients are required; given both, both must hold." examples:"[[0123abcd]]"`
+	SubjectPrefix located                       `yaml:"subject_prefix" doc:"What sub must begin with; it ends in / or :. With it a token may lack iss (SPIFFE)." examples:"['spiffe://acme.example/']"`
+	Tokens        located                       `yaml:"tokens" doc:"Which credentials come here: jwt, opaque or any. By default jwt with keys, else any."`
+	Prefixes      []located                     `yaml:"prefixes" doc:"Only credentials with one of these prefixes come here, and come here before other providers." examples:"[[ya29.]]"`
+	Opaque        *bool                         `yaml:"opaque" doc:"An older spelling of tokens: true is any, false is jwt."`
+	Purpose       located                       `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
+	Email         located                       `yaml:"email" default:"unless_unverified" doc:"Which e-mail address becomes identity.email. verified: one of which the provider says so (email_verified: true). unless_unverified: unless it says that it is not. any: each."`
+	MaxTokenBytes *strictyaml.Located[int]      `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`
+	CA            located                       `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
+	Insecure      bool                          `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
+	JWKS          jwksEndpoint                  `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
+	Profile       profileEndpoint               `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
+	APIKeys       apiKeysSection                `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
+	Introspection introspectEndpoint            `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
 }
 
 // jwksEndpoint is where a provider's keys are: a URL or a file.
 type jwksEndpoint struct {
-	URL      located                            `yaml:"url" doc:"Where the keys are fetched; by default where the issuer's metadata say (jwks_uri), else the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
+	URL      strictyaml.OneOrMore[located]      `yaml:"url" doc:"Where the keys are fetched, one URL or a list, whose keys count together; by default where the issuer's metadata say (jwks_uri), else the issuer and /.well-known/jwks." examples:"['https://acme.kinde.com/.well-known/jwks']"`
 	File     located                            `yaml:"file" doc:"The file with the keys, instead of a URL." examples:"[jwks.json]"`
+	Token    strictyaml.Located[Secret]         `yaml:"token" doc:"The bearer token that the keys are fetched with, as file:PATH, which is read each time, or ${NAME}." examples:"['file:/var/run/secrets/kubernetes.io/serviceaccount/token']"`
+	Use      []located                          `yaml:"use" default:"[sig]" doc:"The values of a key's use that count; a key without use counts." examples:"[[sig, jwt-svid]]"`
 	Refresh  *strictyaml.Located[time.Duration] `yaml:"refresh" default:"15m" doc:"The time between two fetches; not longer than max_stale."`
 	MaxStale *strictyaml.Located[time.Duration] `yaml:"max_stale" default:"24h" doc:"How long the last good keys serve while the provider fails."`
 }

@@ -184,7 +184,7 @@ func fromEnvironment(o Options) (*document, error) {
 
 // issuedBy is a document of one provider.
 func issuedBy(name, issuer string, audiences []string) *document {
-	p := providerSection{Name: located{Value: text(name)}, Issuer: located{Value: text(issuer)}}
+	p := providerSection{Name: located{Value: text(name)}, Issuer: strictyaml.OneOrMore[located]{{Value: text(issuer)}}}
 	for _, a := range audiences {
 		p.Audiences = append(p.Audiences, text(a))
 	}

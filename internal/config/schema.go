@@ -53,7 +53,7 @@ func (tlsSection) AmendSchema(s strictyaml.JSONSchema) {
 func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	s["required"] = []string{"name"}
 	s.Property("name")["minLength"] = 1
-	s.Property("issuer")["minLength"] = 1
+	s.Property("issuer").Items()["minLength"] = 1
 	s.Property("audiences").Items()["minLength"] = 1
 	s.Property("ca")["minLength"] = 1
 	orReference(s.Property("validation"), oneOf(validations))
@@ -77,13 +77,13 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 				"api_keys": strictyaml.JSONSchema{"required": []string{"file"}, "properties": map[string]any{"file": notEmpty}},
 				"opaque":   strictyaml.JSONSchema{"const": true},
 			}},
-			"else": strictyaml.JSONSchema{"required": []string{"issuer"}, "properties": map[string]any{
+			"else": strictyaml.JSONSchema{"anyOf": []strictyaml.JSONSchema{{"required": []string{"issuer"}}, {"required": []string{"subject_prefix"}}}, "properties": map[string]any{
 				"api_keys": strictyaml.JSONSchema{"not": strictyaml.JSONSchema{"required": []string{"file"}}},
 			}},
 		},
 		{
 			"if": validatedBy(ValidateJWKS, ValidateJWKSProfile),
-			"then": strictyaml.JSONSchema{"required": []string{"audiences"}, "properties": map[string]any{
+			"then": strictyaml.JSONSchema{"anyOf": []strictyaml.JSONSchema{{"required": []string{"audiences"}}, {"required": []string{"clients"}}}, "properties": map[string]any{
 				"audiences": strictyaml.JSONSchema{"minItems": 1},
 				"opaque":    strictyaml.JSONSchema{"const": false},
 				"jwks": strictyaml.JSONSchema{"not": strictyaml.JSONSchema{

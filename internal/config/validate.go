@@ -93,8 +93,17 @@ func (p *providerSection) setDefaults() {
 	if p.ScopeClaims == nil {
 		p.ScopeClaims = []located{{Value: "scope"}, {Value: "scp"}}
 	}
-	if p.Opaque == nil {
-		p.Opaque = new(p.Validation.Value == ValidateProfile || p.Validation.Value == ValidateIntrospection || p.Validation.Value == ValidateAPIKeys)
+	switch {
+	case p.Opaque != nil && p.Tokens.Pos.Line > 0: // an error
+	case p.Opaque == nil && p.Validation.Value == ValidateAPIKeys:
+		setDefault(&p.Tokens, "opaque")
+	case p.Opaque != nil && *p.Opaque, p.Opaque == nil && !byKeys(string(p.Validation.Value)):
+		setDefault(&p.Tokens, "any")
+	default:
+		setDefault(&p.Tokens, "jwt")
+	}
+	if p.JWKS.Use == nil {
+		p.JWKS.Use = []located{{Value: "sig"}}
 	}
 	setDefault(&p.Discovery, "auto")
 	setDefault(&p.Introspection.Auth, clientauth.Basic)
@@ -266,7 +275,7 @@ func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 	if len(ps) == 0 {
 		v.add(strictyaml.Pos{}, "providers is missing: name at least one identity provider")
 	}
-	var names, issuers, opaque []string
+	var names []string
 	for _, l := range ps {
 		p := l.Value
 		pos := func(field located) strictyaml.Pos {
@@ -275,39 +284,28 @@ func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 			}
 			return l.Pos
 		}
-		name, issuer := string(p.Name.Value), string(p.Issuer.Value)
+		name := string(p.Name.Value)
 		switch {
 		case name == "":
 			v.add(pos(p.Name), "a provider needs a name: it appears in metrics and audit events")
 		case slices.Contains(names, name):
 			v.add(pos(p.Name), "there are two providers named %q", name)
 		}
-		switch {
-		case issuer == "" && p.Validation.Value == ValidateAPIKeys: // it issues no tokens
-		case issuer == "":
-			v.add(pos(p.Issuer), "provider %q has no issuer: it is the iss of its tokens, as in https://<subdomain>.kinde.com", name)
-		case slices.Contains(issuers, issuer):
-			v.add(pos(p.Issuer), "two providers have the issuer %q; a token could belong to either", issuer)
-		}
-		names, issuers = append(names, name), append(issuers, issuer)
-		if *p.Opaque {
-			opaque = append(opaque, name)
-		}
+		names = append(names, name)
 		v.provider(p, pos)
 	}
-	if len(opaque) > 1 {
-		v.add(ps[0].Pos, "a token that is no JWT could go to any of the providers %s; set opaque: false on all but one", strings.Join(opaque, ", "))
-	}
+	v.distinct(ps)
 }
 
 func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos) {
 	mode := string(p.Validation.Value)
 	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
 	v.apiKeys(p, pos)
-	jwks := mode == ValidateJWKS || mode == ValidateJWKSProfile
-	if jwks && len(p.Audiences) == 0 {
+	jwks := byKeys(mode)
+	if jwks && len(p.Audiences) == 0 && len(p.Clients) == 0 {
 		v.add(pos(located{}), "provider %q has no audiences: without one a token that was meant for another API would pass", p.Name.Value)
 	}
+	v.whose(p, pos)
 	if slices.Contains(p.Audiences, "") {
 		v.add(pos(located{}), "provider %q has an empty audience", p.Name.Value)
 	}
@@ -337,14 +335,14 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 	if n := p.MaxTokenBytes; n.Value < 1024 || n.Value > token.MaxLength {
 		v.add(n.Pos, "provider %q: max_token_bytes must lie between 1024 and %d", p.Name.Value, token.MaxLength)
 	}
-	if *p.Opaque && mode == ValidateProfile && len(p.Audiences) > 0 {
+	if p.Tokens.Value != "jwt" && mode == ValidateProfile && len(p.Audiences)+len(p.Clients) > 0 {
 		v.add(pos(p.Validation), "provider %q: a profile tells no audience, so that audiences would not hold for tokens that are no JWT: "+
-			"write opaque: false if its tokens are JWTs, use validation: introspection, or remove audiences (then a token of any client passes)", p.Name.Value)
+			"write tokens: jwt if its tokens are JWTs, use validation: introspection, or remove audiences and clients (then a token of any client passes)", p.Name.Value)
 	}
-	if *p.Opaque && jwks {
-		v.add(pos(located{}), "provider %q: opaque: true needs validation: profile or introspection; keys say nothing of a token that is no JWT", p.Name.Value)
+	if p.Tokens.Value != "jwt" && jwks {
+		v.add(pos(p.Tokens), "provider %q: tokens: any or opaque (opaque: true) needs validation: profile or introspection; keys say nothing of a token that is no JWT", p.Name.Value)
 	}
-	if p.Issuer.Value == "" {
+	if len(p.Issuer) == 0 && p.SubjectPrefix.Value == "" {
 		return // the URLs that come from it would only repeat the mistake
 	}
 	v.endpoints(p, pos)
@@ -356,7 +354,7 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 // endpoints are those that the validation needs, and those that are written.
 func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Pos) {
 	v.oneOf("discovery", p.Discovery, "auto", "off")
-	if p.JWKS.File.Value != "" && p.JWKS.URL.Value != "" {
+	if p.JWKS.File.Value != "" && len(p.JWKS.URL) > 0 {
 		v.add(pos(p.JWKS.File), "jwks has a url and a file; keep one")
 	}
 	mode, discovered := string(p.Validation.Value), false
@@ -365,7 +363,7 @@ func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Po
 		url    located
 		needed bool
 	}{
-		{"jwks.url", p.JWKS.URL, strings.HasPrefix(mode, ValidateJWKS) && p.JWKS.File.Value == ""},
+		{"jwks.url", first(p.JWKS.URL), strings.HasPrefix(mode, ValidateJWKS) && p.JWKS.File.Value == ""},
 		{"profile.url", p.Profile.URL, mode == ValidateProfile || mode == ValidateJWKSProfile},
 		{"introspection.url", p.Introspection.URL, mode == ValidateIntrospection},
 	} {
@@ -378,8 +376,15 @@ func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Po
 			discovered = true
 		}
 	}
-	if discovered {
-		v.url("issuer", located{Value: p.Issuer.Value, Pos: pos(p.Issuer)}, p.Insecure)
+	for _, l := range p.JWKS.URL[min(1, len(p.JWKS.URL)):] {
+		v.url("jwks.url", l, p.Insecure)
+	}
+	switch issuer := first(p.Issuer); {
+	case !discovered:
+	case strings.Contains(string(issuer.Value), "{"):
+		v.add(pos(issuer), "provider %q: metadata are of one issuer, and %s is a template of many: write the endpoints, such as jwks.url", p.Name.Value, issuer.Value)
+	default:
+		v.url("issuer", located{Value: issuer.Value, Pos: pos(issuer)}, p.Insecure)
 	}
 }
 

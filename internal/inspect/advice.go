@@ -30,6 +30,7 @@ func textOfCheck(name string) string {
 		token.CheckExpiry:     "it has not expired",
 		token.CheckNotBefore:  "its time has come",
 		token.CheckIssuedAt:   "it was not issued in the future",
+		token.CheckClient:     "its client and subject are among those configured",
 		token.CheckNames:      "subject, client and e-mail address are sound text",
 		token.CheckScopes:     "its scopes are well formed",
 		token.CheckSignature:  "a key of the provider signed it",
@@ -90,6 +91,8 @@ func (a adviser) advice(check string) string {
 		return "send the access_token of the provider's answer, not its id_token or refresh_token"
 	case token.CheckSignature:
 		return fmt.Sprintf("its key is %s: is the token of another environment, has the provider withdrawn the key, or was the token changed on its way?", quoted(a.diagnosis.Header["kid"]))
+	case token.CheckClient:
+		return "get it as a client that is configured (clients), or add the client; a subject must begin with subject_prefix"
 	case token.CheckSetup:
 		return "give the provider issuer and audiences in the configuration"
 	case token.CheckAPIKey:

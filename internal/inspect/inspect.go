@@ -120,7 +120,10 @@ func (i *Inspector) validators(o Options) error {
 			return err
 		}
 		for n := range i.config.Providers {
-			i.config.Providers[n].JWKS.File, i.config.Providers[n].JWKS.URL = name, url
+			i.config.Providers[n].JWKS.File, i.config.Providers[n].JWKS.URLs = name, nil
+			if url != "" {
+				i.config.Providers[n].JWKS.URLs = []string{url}
+			}
 		}
 	}
 	var list []token.Provider

@@ -45,7 +45,7 @@ func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running 
 			continue
 		}
 		built := &Provider{
-			Provider:   token.Provider{Name: p.Name, CacheKey: p.ID, Issuer: p.Issuer, Opaque: p.Opaque, MaxBytes: p.MaxTokenBytes},
+			Provider:   token.Provider{Name: p.Name, CacheKey: p.ID, Issuer: p.Issuer, Tokens: p.Tokens, Prefixes: p.Prefixes, MaxBytes: p.MaxTokenBytes},
 			Validation: p.Validation,
 		}
 		log := log.With(slog.String("provider", p.Name))
@@ -66,14 +66,23 @@ func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running 
 // that hangs takes no connection from another.
 func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(endpoint string, at provider.Place) *provider.Client) {
 	rules := token.Rules{
-		Provider:    built.Name,
-		Issuer:      built.Issuer,
-		Audiences:   p.Audiences,
-		ClockSkew:   p.ClockSkew,
-		ScopeClaims: p.ScopeClaims,
-		AnyPurpose:  p.AnyPurpose,
-		Email:       p.Email,
+		Provider:      built.Name,
+		Issuers:       p.Issuers,
+		Clients:       p.Clients,
+		SubjectPrefix: p.SubjectPrefix,
+		Audiences:     p.Audiences,
+		ClockSkew:     p.ClockSkew,
+		ScopeClaims:   p.ScopeClaims,
+		AnyPurpose:    p.AnyPurpose,
+		Email:         p.Email,
 	}
+	if len(p.Issuers) > 0 && !p.Issuers[0].IsTemplate() {
+		rules.Issuer = p.Issuer
+	}
+	if len(p.Issuers) == 1 && rules.Issuer != "" {
+		rules.Issuers = nil // the one is enough
+	}
+	built.Rules = rules
 	at := func(url, name string, find func(*discovery.Source, context.Context) (string, error)) provider.Place {
 		if url != "" || !p.Discovery {
 			return provider.At(url)
@@ -84,9 +93,14 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 		return built.Discovery.At(name, find)
 	}
 	byKeys := func() token.Verifier {
-		opts := jwks.Options{File: p.JWKS.File, Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Logger: log}
+		opts := jwks.Options{File: p.JWKS.File, Refresh: p.JWKS.Refresh, MaxStale: p.JWKS.MaxStale, Logger: log, Uses: p.JWKS.Uses, Token: p.JWKS.Token}
 		if opts.File == "" {
-			opts.Places = []provider.Place{at(p.JWKS.URL, "jwks_uri", (*discovery.Source).JWKS)}
+			for _, url := range p.JWKS.URLs {
+				opts.Places = append(opts.Places, provider.At(url))
+			}
+			if len(opts.Places) == 0 {
+				opts.Places = []provider.Place{at("", "jwks_uri", (*discovery.Source).JWKS)}
+			}
 			opts.Client = client("jwks", opts.Places[0])
 		}
 		built.Keys = jwks.New(opts)

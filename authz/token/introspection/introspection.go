@@ -128,6 +128,7 @@ func (v *Verifier) fromJWT(given *token.Token) (token.Claims, error) {
 	if !t.Claims.States("aud") {
 		rules.Audiences, rules.AnyAudience = nil, true // the answer may have it
 	}
+	rules.Clients, rules.SubjectPrefix = nil, "" // so may it
 	if _, err := rules.Identity(t.Claims); err != nil {
 		return token.Claims{}, err
 	}

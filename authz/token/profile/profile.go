@@ -113,7 +113,7 @@ func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, token.Claims, e
 // that the profile itself states; most state none.
 func (v *Verifier) fromProfile(profile token.Claims) (*token.Identity, error) {
 	rules := v.anyEmail()
-	rules.Optional, rules.Audiences, rules.AnyAudience = true, nil, true
+	rules.Optional, rules.Audiences, rules.AnyAudience, rules.Clients = true, nil, true, nil
 	rules.ScopeClaims = []string{"scope"}
 	id, err := rules.Identity(profile.Only("sub", "email", "scope"))
 	if err != nil {
