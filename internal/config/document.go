@@ -20,7 +20,7 @@ type document struct {
 	Admin             adminSection                                                 `yaml:"admin" doc:"Who may use the admin listener."`
 	Providers         []strictyaml.Located[providerSection]                        `yaml:"providers" doc:"The identity providers. A JWT goes to the one of its iss, another token to the one that takes opaque tokens; tokens, prefixes, audiences and clients tell apart those that share an issuer."`
 	Cache             cacheSection                                                 `yaml:"cache" doc:"The bounds of the identity cache."`
-	RateLimit         rateLimitSection                                             `yaml:"rate_limit" doc:"How many tokens of one client IP are validated."`
+	RateLimit         rateLimitSection                                             `yaml:"rate_limit" doc:"What one client address may cost."`
 	Credentials       *strictyaml.Located[[]strictyaml.Located[credentialSection]] `yaml:"credentials" default:"[bearer]" doc:"Where a request may have its credential: bearer (Authorization: Bearer), or a header, a cookie, a parameter of the query or a WebSocket subprotocol. Two different ones in a request are refused. Those of cookies, queries and subprotocols never go upstream." examples:"[[bearer, {cookie: __Host-access_token, origins: ['https://app.acme.dev']}]]"`
 	ForwardCredential *strictyaml.Located[bool]                                    `yaml:"forward_credential" default:"true" doc:"Whether the credential of Authorization or of another header goes upstream. false: an allowed request goes without it."`
 	Headers           map[string]located                                           `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
@@ -134,7 +134,7 @@ type cacheSection struct {
 type rateLimitSection struct {
 	Max          *strictyaml.Located[int]           `yaml:"max" default:"100" doc:"How many may be in one window."`
 	Window       *strictyaml.Located[time.Duration] `yaml:"window" default:"15m" doc:"The length of a window, at least 1s."`
-	Count        located                            `yaml:"count" default:"validations" doc:"What counts. validations: each validation that the cache didn't answer. requests: each request. off: nothing."`
+	Count        located                            `yaml:"count" default:"validations" doc:"What counts. validations: credentials that are refused, and requests to a provider. requests: each request that needs a token. off: nothing."`
 	TrustedHops  strictyaml.Located[int]            `yaml:"trusted_hops" default:"0" doc:"How many proxies in front of Envoy append to X-Forwarded-For. Where its entries are fewer, or don't tell an address, conditions on request.client_ip deny, and the limit counts whoever connected to Envoy."`
 	EnvoyAppends located                            `yaml:"envoy_appends" default:"auto" doc:"Whether Envoy appends the last entry of X-Forwarded-For, for trusted_hops. auto: where that entry is the address that connected to Envoy; behind a proxy on loopback, nobody is known. always: with use_remote_address. never: without it, or with skip_xff_append."`
 	Redis        strictyaml.Located[Secret]         `yaml:"redis" doc:"The Redis in which replicas count together: a URL as in cache.redis." examples:"['redis://127.0.0.1:6379']"`
