@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
