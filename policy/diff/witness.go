@@ -67,7 +67,11 @@ func (c *comparison) search(x *explorer, p pair, m *meeting, known Effect, cubes
 	}
 	for _, cube := range cubes {
 		if shows(m.old, m.new, cube.caller()) {
-			return drawn{example: m.example, caller: cube.caller()}.shown()
+			found := drawn{example: m.example, caller: cube.caller()}.shown()
+			if !found.bad { // what the change asks for says the rest
+				found.with = nil
+			}
+			return found
 		}
 	}
 	s := newDrawer(x, p, m.example)
