@@ -74,7 +74,7 @@ var attacks = map[string]func(p *peer, round int) error{
 	"HPACK bomb": func(p *peer, round int) error {
 		fields := checkHead()
 		for range 4000 { // of one byte each, once it is in the table
-			fields = append(fields, hpack.HeaderField{Name: "x", Value: string(make([]byte, 3000, 3000))})
+			fields = append(fields, hpack.HeaderField{Name: "x", Value: string(make([]byte, 3000))})
 		}
 		return p.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*round + 1), BlockFragment: p.encode(fields...), EndHeaders: true, EndStream: true})
 	},
