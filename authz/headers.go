@@ -73,6 +73,10 @@ func checkHeaderName(name string) error {
 	case "host", "authorization", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer":
 		return fmt.Errorf("header %s belongs to the request itself; choose a name of your own, such as x-auth-subject", name)
 	}
+	// Envoy, proxies and services give these a meaning of their own.
+	if strings.HasPrefix(name, "x-envoy-") || strings.HasPrefix(name, "x-forwarded-") || name == "x-request-id" || name == "forwarded" {
+		return fmt.Errorf("header %s is read by Envoy and others as something else than an identity; choose a name of your own, such as x-auth-subject", name)
+	}
 	return nil
 }
 

@@ -34,10 +34,7 @@ func (v *validator) apiKeys(p providerSection, pos func(located) strictyaml.Pos)
 	for _, s := range []struct {
 		name string
 		located
-	}{
-		{"ca", p.CA}, {"purpose", p.Purpose}, {"email", p.Email}, {"jwks", first(p.JWKS.URL)}, {"jwks", p.JWKS.File}, {"profile", p.Profile.URL},
-		{"introspection", p.Introspection.URL}, {"introspection", p.Introspection.ClientID},
-	} {
+	}{{"ca", p.CA}, {"purpose", p.Purpose}, {"email", p.Email}} {
 		if s.Pos.Line > 0 {
 			v.add(s.Pos, "provider %q: %s has no effect with validation: api_keys; remove it", p.Name.Value, s.name)
 		}

@@ -169,6 +169,7 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 		v.add(d.Cache.MaxBytes.Pos, "cache.max_bytes must be at least 1MiB")
 	}
 	v.rateLimit(d.RateLimit)
+	d.unusedSettings(v)
 	d.sharing = v.readSharing(d, secrets == AllSecrets)
 	d.credentials = v.readCredentials(d)
 	d.headers = nil
@@ -301,6 +302,7 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 	mode := string(p.Validation.Value)
 	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
 	v.apiKeys(p, pos)
+	v.unusedSections(p)
 	jwks := byKeys(mode)
 	if jwks && len(p.Audiences) == 0 && len(p.Clients) == 0 {
 		v.add(pos(located{}), "provider %q has no audiences: without one a token that was meant for another API would pass", p.Name.Value)

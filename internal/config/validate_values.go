@@ -24,6 +24,12 @@ func checkValue(s string) error {
 		return errors.New("the value begins or ends in white space: remove it")
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return errors.New("the value holds a control character, such as a line break: remove it")
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Cf, r) }):
+		return errors.New("the value holds a character that can't be seen, such as a zero-width space: type it anew")
+	case strings.ContainsAny(s, "\u201c\u201d\u2018\u2019\u00ab\u00bb"):
+		return errors.New("the value has typographic quotes, as word processors write them: remove them")
+	case strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">"):
+		return errors.New("the value is a placeholder in angle brackets: write what it stands for")
 	case inQuotes(s):
 		return errors.New("the value stands in quotes, which are part of it: remove them where it is set, such as in an environment file")
 	}

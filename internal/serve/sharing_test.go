@@ -51,9 +51,6 @@ func TestSharingIsTakenOver(t *testing.T) {
 	if none != (sharing{}) || len(none.connections()) != 0 {
 		t.Errorf("without Redis: %+v", none)
 	}
-	if off := share(sharing{}, "rate_limit: {count: off, redis: redis://127.0.0.1:6379}"); len(off.connections()) != 0 {
-		t.Errorf("with count off: %+v", off)
-	}
 	const both = "cache: {redis: file:redis.url, key: file:cache.key}\nrate_limit: {redis: 'redis://:hunter2@127.0.0.1:6379'}"
 	first := share(sharing{}, both)
 	if first.limits != first.identities || len(first.connections()) != 1 || first.store == nil {

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"slices"
+
+	"scopeward/internal/strictyaml"
+)
+
+// unusedSections finds sections of a provider that its validation does not look at: what
+// they say would be ignored.
+func (v *validator) unusedSections(p providerSection) {
+	keys := []string{ValidateJWKS, ValidateJWKSProfile}
+	for _, section := range []struct {
+		name    string
+		used    []string // by these validations
+		written []located
+	}{
+		{"jwks", keys, append(slices.Clone([]located(p.JWKS.URL)), p.JWKS.File)},
+		{"profile", []string{ValidateProfile, ValidateJWKSProfile}, []located{p.Profile.URL}},
+		{"introspection", []string{ValidateIntrospection}, []located{p.Introspection.URL, p.Introspection.ClientID}},
+	} {
+		if slices.Contains(section.used, string(p.Validation.Value)) {
+			continue
+		}
+		if pos, ok := firstPlace(section.written); ok {
+			v.add(pos, "provider %q: %s has no effect with validation: %s; remove it, or write another validation",
+				p.Name.Value, section.name, p.Validation.Value)
+		}
+	}
+}
+
+// firstPlace is where the first of some settings is written, if any is.
+func firstPlace(settings []located) (pos strictyaml.Pos, ok bool) {
+	i := slices.IndexFunc(settings, func(s located) bool { return s.Pos.Line > 0 })
+	if i < 0 {
+		return pos, false
+	}
+	return settings[i].Pos, true
+}
+
+// unusedSettings finds settings beside others that switch them off.
+func (d *document) unusedSettings(v *validator) {
+	if d.RateLimit.Count.Value == "off" {
+		if r := d.RateLimit.Max; r != nil && r.Pos.Line > 0 {
+			v.add(r.Pos, "rate_limit.max has no effect with count: off; remove it")
+		}
+		if r := d.RateLimit.Window; r != nil && r.Pos.Line > 0 {
+			v.add(r.Pos, "rate_limit.window has no effect with count: off; remove it")
+		}
+		if r := d.RateLimit.Redis; r.Pos.Line > 0 {
+			v.add(r.Pos, "rate_limit.redis has no effect with count: off; remove it")
+		}
+	}
+	if pos, ok := firstPlace(d.Admin.Hosts); ok && d.Listen.Admin != nil && d.Listen.Admin.Value == "" {
+		v.add(pos, "admin.hosts has no effect while listen.admin is off; remove it")
+	}
+}
