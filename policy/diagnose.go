@@ -95,6 +95,9 @@ func typeWords(message string) string {
 	case strings.HasPrefix(message, "found no matching overload for '_==_' applied to '(list(string), string)'"):
 		return `== cannot be applied to (list(string), string); write "admin" in identity.scopes`
 	}
+	if strings.HasPrefix(message, "found no matching overload for '_-_' applied to '(string, ") {
+		return `- cannot be applied to text; the name of a header that has a hyphen is written request.headers["x-tenant"]`
+	}
 	if m := noOverload.FindStringSubmatch(message); m != nil {
 		return fmt.Sprintf("%s cannot be applied to (%s)", operator(m[1]), m[2])
 	}
@@ -166,6 +169,12 @@ func unknownName(name string, wildcards []string) string {
 	}
 	if near := strictyaml.Nearest(last, parts); near != "" {
 		return fmt.Sprintf("unknown name %s; did you mean %s%s?", name, prefix, near)
+	}
+	if claim, ok := strings.CutPrefix(name, "identity."); ok {
+		return fmt.Sprintf("unknown name %s; a claim of the token is identity.claims.%s", name, claim)
+	}
+	if !strings.Contains(name, ".") && name != "identity" && name != "request" {
+		return fmt.Sprintf("unknown name %s; if text is meant, write it in quotes: \"%[1]s\"", name)
 	}
 	return fmt.Sprintf("unknown name %s; known are %s", name, strings.Join(known, ", "))
 }
