@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/interpreter"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"scopeward/internal/expression"
 	"scopeward/internal/strictyaml"
 )
 
@@ -58,7 +59,7 @@ func (m Match) Explain(id *Identity) (Part, bool) {
 	}
 	part := x.part(c.read.Root())
 	if part.Err == errNotEvaluated && err != nil {
-		part.Err = c.redact(err) // it ended before a value was there
+		part.Err = expression.Redact(c.text, err) // it ended before a value was there
 	}
 	return part, true
 }
@@ -153,7 +154,7 @@ func (x *explainer) value(e ast.Expr) (any, error) {
 		return nil, errNotEvaluated
 	}
 	if err, isError := v.(*types.Err); isError {
-		return nil, x.condition.redact(err)
+		return nil, expression.Redact(x.condition.text, err)
 	}
 	return plain(v)
 }

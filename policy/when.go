@@ -1,11 +1,8 @@
 package policy
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +10,9 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 
+	"scopeward/internal/expression"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy/condition"
 )
@@ -46,7 +43,7 @@ type compiledCondition struct {
 func (c *compiledCondition) holds(r *Request, id *Identity, values []string) (bool, error) {
 	out, _, err := c.program.Eval(&activation{request: r, identity: id, wildcards: c.wildcards, values: values})
 	if err != nil {
-		return false, c.redact(err)
+		return false, expression.Redact(c.text, err)
 	}
 	if out == types.True {
 		return true, nil
@@ -55,25 +52,6 @@ func (c *compiledCondition) holds(r *Request, id *Identity, values []string) (bo
 		return false, fmt.Errorf("the condition gives %s, not bool", out.Type().TypeName())
 	}
 	return false, nil
-}
-
-// valueInError finds where CEL and Go's parsers quote a value in an error.
-var valueInError = regexp.MustCompile("\"(?:\\\\.|[^\"\\\\])*\"|`[^`]*`|no such key: .*")
-
-// redact keeps out of an error what a request or token brought: it could be a
-// secret, as in int(request.headers["x-api-key"]).
-func (c *compiledCondition) redact(err error) error {
-	return errors.New(valueInError.ReplaceAllStringFunc(oneLine(err.Error()), func(found string) string {
-		value, isKey := strings.CutPrefix(found, "no such key: ")
-		switch {
-		case strings.Contains(c.text, strings.Trim(value, "\"`")):
-			return found
-		case isKey:
-			return "no such key"
-		default:
-			return "a value"
-		}
-	}))
 }
 
 // activation gives the variables of a condition, each when it is asked for.
@@ -103,7 +81,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case "identity.scopes":
 		return a.identity.Scopes, true
 	case "identity.claims":
-		return claimValues{}.NativeToValue(a.identity.Claims), true
+		return expression.JSON{}.NativeToValue(a.identity.Claims), true
 	case "request.method":
 		return a.request.Method, true
 	case "request.host":
@@ -130,39 +108,6 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		}
 	}
 	return nil, false
-}
-
-// claimValues gives the values of claims. A number that fits neither int, uint nor double
-// makes the evaluation fail where it is used: to round it would make it another's.
-type claimValues struct{}
-
-// NativeToValue implements [types.Adapter].
-func (v claimValues) NativeToValue(claim any) ref.Val {
-	switch claim := claim.(type) {
-	case json.Number:
-		return types.NewErr("a number of the claims is too large, or not exact")
-	case map[string]any:
-		return types.NewStringInterfaceMap(v, claim)
-	case []any:
-		if slices.ContainsFunc(claim, inexact) { // else it would be just another element
-			return types.NewErr("a number in a list of the claims is too large, or not exact")
-		}
-		return types.NewDynamicList(v, claim)
-	default:
-		return types.DefaultTypeAdapter.NativeToValue(claim)
-	}
-}
-
-// inexact reports whether a claim is such a number, or a list with one.
-func inexact(claim any) bool {
-	switch claim := claim.(type) {
-	case json.Number:
-		return true
-	case []any:
-		return slices.ContainsFunc(claim, inexact)
-	default:
-		return false
-	}
 }
 
 // variables are what every condition can ask for.
@@ -208,7 +153,7 @@ func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*compiledC
 	}
 	ast, issues := env.Compile(when.Value)
 	if issues.Err() != nil {
-		return nil, explain(issues, when, env, wildcards)
+		return nil, expression.Problems(issues, "condition", when, env, func(name string) string { return unknownName(name, wildcards) })
 	}
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) {
 		message := fmt.Sprintf("condition: gives %s, not bool: compare it with something", cel.FormatCELType(out))
@@ -219,7 +164,7 @@ func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*compiledC
 	}
 	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return nil, strictyaml.Problems{{Pos: when.At(0), Message: "condition: " + oneLine(err.Error())}}
+		return nil, strictyaml.Problems{{Pos: when.At(0), Message: "condition: " + expression.OneLine(err.Error())}}
 	}
 	read := condition.New(when.Value, env, ast)
 	compiled := &compiledCondition{
