@@ -34,6 +34,14 @@ type fileYAML struct {
 	Tests   strictyaml.Located[[]strictyaml.Located[testCaseYAML]] `yaml:"tests" doc:"Requests and the answers that they must get, for scopeward policy test."`
 }
 
+// Stranger recognises a configuration.
+func (*fileYAML) Stranger(has func(key string) bool) string {
+	if has("providers") && !has("rules") {
+		return "this is a configuration, not a policy: give it by --config, and keep it out of folders of policies"
+	}
+	return ""
+}
+
 type pathsYAML struct {
 	Allow []string `yaml:"allow" enum:"encoded_slash|escaped_unreserved" default:"[]" doc:"Forms of paths that are refused otherwise (400 invalid_path). encoded_slash: %2F within one {segment}. escaped_unreserved: escapes of letters, digits, - _ and ~ (/%7Euser), for clients that can't help it; Envoy's routes don't decode them, so none of its routes may differ by path."`
 }

@@ -20,18 +20,20 @@ func newCheck() *cobra.Command {
 	var output string
 	var online bool
 	cmd := &cobra.Command{
-		Use:   "check",
+		Use:   "check [FILE|DIR]...",
 		Short: "Validate the configuration and the policy",
 		Long: `check reads the configuration and the policy as serve does and prints every mistake as
-file:line:column: message. With --policy alone it checks policy files without a configuration.
+file:line:column: message. Without --config it checks policy files alone. A FILE or directory is a
+policy, as one given by --policy.
 
 --online also asks the identity providers for their metadata and keys, as serve does, and says what
 it found and where it fell back to a default. It sends no token and no secret.`,
 		Example: `  scopeward check --config scopeward.yaml
   scopeward check --config scopeward.yaml --online
+  scopeward check policy.yaml
   scopeward check --policy policy.yaml --output json`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Policy = slices.Concat(args, o.Policy)
 			if output != "text" && output != "json" {
 				return &usageError{fmt.Errorf("--output is %q; it must be text or json", output)}
 			}
@@ -100,7 +102,7 @@ func (r report) print(stdout, stderr io.Writer, output string) error {
 	case len(r.problems) > 0:
 		printProblems(stderr, r.problems)
 	default:
-		r.printGood(stdout)
+		r.printGood(forPeople(stdout))
 	}
 	if len(r.problems) > 0 || slices.ContainsFunc(r.online, func(f providers.Finding) bool { return !f.OK }) {
 		return errReported
@@ -152,6 +154,7 @@ func (r report) printJSON(w io.Writer) error {
 
 // printProblems is how every command shows mistakes in files.
 func printProblems(w io.Writer, problems strictyaml.Problems) {
+	w = forPeople(w)
 	fmt.Fprintln(w, problems.Error())
 	fmt.Fprintf(w, "%s found.\n", count(len(problems), "mistake"))
 }

@@ -12,6 +12,7 @@ import (
 	"scopeward/internal/config"
 	"scopeward/internal/doctor"
 	"scopeward/internal/doctor/source"
+	"scopeward/policy"
 )
 
 func newDoctor() *cobra.Command {
@@ -32,7 +33,8 @@ unix:///run/envoy/admin.sock; in Kubernetes by kubectl port-forward, to port 150
 19000 with Envoy Gateway): with all that came from a control plane. Or it reads a file, - is
 standard input: a bootstrap (YAML or JSON), or a saved config dump.
 
-With --config it knows trusted_hops, the identity headers, the providers' timeouts and the policy.
+With --config it knows trusted_hops, the identity headers, the providers' timeouts and the policy;
+with --policy alone, the policy.
 Without, it takes the defaults, and x-auth-... for the identity headers.
 
 Each finding has a name, a severity, its place (jq '.PLACE' shows it), why it weakens, and what to
@@ -76,7 +78,7 @@ usage.`,
 			return runDoctor(cmd, args[0], with, output)
 		},
 	}
-	cmd.Flags().StringVarP(&o.File, "config", "c", "", "the configuration `file` of Scopeward")
+	configFlags(cmd, &o)
 	cmd.Flags().IntVar(&with.TrustedHops, "trusted-hops", 0, "rate_limit.trusted_hops, instead of the configuration's")
 	cmd.Flags().StringVar(&with.Cluster, "cluster", "", "the `name` of the cluster that is Scopeward, if ext_authz filters ask several")
 	cmd.Flags().StringArrayVar(&with.Ignore, "ignore", nil, "the `name` of a check to leave out (repeatable)")
@@ -96,7 +98,7 @@ func doctorOptions(o config.Options, with *doctor.Options, hopsGiven bool) error
 		}
 	}
 	if o.File == "" {
-		return nil
+		return doctorPolicy(o.Policy, with)
 	}
 	f, err := config.Load(o)
 	if err != nil {
@@ -109,9 +111,26 @@ func doctorOptions(o config.Options, with *doctor.Options, hopsGiven bool) error
 	for _, p := range f.Config.Providers {
 		with.Timeout = max(with.Timeout, p.Timeout)
 	}
-	with.EncodedSlash = f.Policy.AdmitsEncodedSlash()
-	with.EscapedUnreserved = f.Policy.AdmitsEscapedUnreserved()
+	admits(f.Policy, with)
 	return nil
+}
+
+// doctorPolicy tells the doctor of policies without a configuration.
+func doctorPolicy(files []string, with *doctor.Options) error {
+	if len(files) == 0 {
+		return nil
+	}
+	set, err := policy.Load(files...)
+	if err == nil {
+		admits(set, with)
+	}
+	return err
+}
+
+// admits says which forms of paths the policy lets in.
+func admits(set *policy.Set, with *doctor.Options) {
+	with.EncodedSlash = set.AdmitsEncodedSlash()
+	with.EscapedUnreserved = set.AdmitsEscapedUnreserved()
 }
 
 func runDoctor(cmd *cobra.Command, target string, with doctor.Options, output string) error {
@@ -137,7 +156,7 @@ func runDoctor(cmd *cobra.Command, target string, with doctor.Options, output st
 	if output == "json" {
 		err = printDoctorJSON(cmd.OutOrStdout(), report, from)
 	} else {
-		err = printDoctor(cmd.OutOrStdout(), cmd.ErrOrStderr(), report, from, with)
+		err = printDoctor(forPeople(cmd.OutOrStdout()), forPeople(cmd.ErrOrStderr()), report, from, with)
 	}
 	if err == nil && len(report.Findings) > 0 {
 		return errReported

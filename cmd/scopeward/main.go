@@ -141,5 +141,10 @@ func noArguments(cmd *cobra.Command, args []string) error {
 // configFlags are the flags of every command that reads a configuration.
 func configFlags(cmd *cobra.Command, o *config.Options) {
 	cmd.Flags().StringVarP(&o.File, "config", "c", "", "the configuration `file`")
-	cmd.Flags().StringArrayVarP(&o.Policy, "policy", "p", nil, "a policy `file` or directory; replaces those of the configuration (repeatable)")
+	policyFlag(cmd, &o.Policy, "a policy `file` or directory; replaces those of the configuration (repeatable)")
+}
+
+// policyFlag is the flag of every command that reads policies.
+func policyFlag(cmd *cobra.Command, files *[]string, usage string) {
+	cmd.Flags().StringArrayVarP(files, "policy", "p", nil, usage)
 }

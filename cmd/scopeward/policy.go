@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 )
 
@@ -16,4 +18,13 @@ func newPolicy() *cobra.Command {
 	}
 	cmd.AddCommand(newPolicyLint(), newPolicyTest(), newPolicyExplain(), newPolicyDiff(), newPolicyImport(), newPolicyDrift(), newPolicyReplay())
 	return cmd
+}
+
+// givenPolicies are the policies of the arguments and of --policy; without any, those of the
+// current directory.
+func givenPolicies(args, files []string) []string {
+	if given := slices.Concat(args, files); len(given) > 0 {
+		return given
+	}
+	return []string{"."}
 }

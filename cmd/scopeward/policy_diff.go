@@ -15,9 +15,10 @@ import (
 )
 
 func newPolicyDiff() *cobra.Command {
+	var files []string
 	var output string
 	cmd := &cobra.Command{
-		Use:   "diff OLD NEW",
+		Use:   "diff OLD NEW|--policy NEW",
 		Short: "Say what a change of the policy opens and closes, and for whom",
 		Long: `diff compares two policies, each a file or a folder, by what they let in, not by their text:
 order, comments, names and equal ways to write a rule are no change. Nothing that opens is missed,
@@ -39,7 +40,10 @@ and new (the rule: name, file, line, column, needs; null: no rule), opens_for, c
 		Example: `  scopeward policy diff old/policy.yaml policy.yaml
   git show main:policy.yaml > /tmp/main.yaml && scopeward policy diff /tmp/main.yaml policy.yaml --output markdown`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			switch {
+			case len(files) > 0 && len(args) != 1:
+				return &usageError{fmt.Errorf("policy diff takes one policy beside --policy, OLD, not %d", len(args))}
+			case len(files) == 0 && len(args) != 2:
 				return &usageError{fmt.Errorf("policy diff takes two policies, OLD and NEW, not %d", len(args))}
 			}
 			return nil
@@ -48,12 +52,12 @@ and new (the rule: name, file, line, column, needs; null: no rule), opens_for, c
 			if !slices.Contains([]string{"text", "json", "markdown"}, output) {
 				return &usageError{fmt.Errorf("--output is %q; it must be text, json or markdown", output)}
 			}
-			report, err := diffPolicies(args[0], args[1])
+			report, err := diffPolicies(args[0], slices.Concat(args[1:], files))
 			if err != nil {
 				return err
 			}
 			print := map[string]func() error{
-				"text":     func() error { return report.Text(cmd.OutOrStdout()) },
+				"text":     func() error { return report.Text(forPeople(cmd.OutOrStdout())) },
 				"json":     func() error { return report.JSON(cmd.OutOrStdout()) },
 				"markdown": func() error { return report.Markdown(cmd.OutOrStdout()) },
 			}[output]
@@ -66,15 +70,16 @@ and new (the rule: name, file, line, column, needs; null: no rule), opens_for, c
 			return nil
 		},
 	}
+	policyFlag(cmd, &files, "a `file` or directory of the new policy, instead of NEW (repeatable)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or markdown")
 	return cmd
 }
 
 // diffPolicies loads both policies and compares them. Its error has the mistakes
 // of both.
-func diffPolicies(oldPath, newPath string) (*diff.Report, error) {
+func diffPolicies(oldPath string, newPaths []string) (*diff.Report, error) {
 	old, oldErr := policy.Load(oldPath)
-	new, newErr := policy.Load(newPath)
+	new, newErr := policy.Load(newPaths...)
 	if oldErr != nil || newErr != nil {
 		var all, some strictyaml.Problems
 		for _, err := range []error{oldErr, newErr} {
@@ -88,8 +93,10 @@ func diffPolicies(oldPath, newPath string) (*diff.Report, error) {
 		slices.SortStableFunc(all, func(a, b strictyaml.Problem) int { return strings.Compare(a.File, b.File) })
 		return nil, slices.Compact(all)
 	}
-	return diff.Compare(old, new, diff.Options{FileNames: isFolder(oldPath) && isFolder(newPath)}), nil
+	return diff.Compare(old, new, diff.Options{FileNames: isFolder(oldPath) && !slices.ContainsFunc(newPaths, isFile)}), nil
 }
+
+func isFile(path string) bool { return !isFolder(path) }
 
 func isFolder(path string) bool {
 	info, err := os.Stat(path)

@@ -65,7 +65,7 @@ usage.`,
 		},
 	}
 	openAPIFlags(cmd, &options)
-	cmd.Flags().StringArrayVarP(&files, "policy", "p", nil, "a policy `file` or directory (repeatable)")
+	policyFlag(cmd, &files, "a policy `file` or directory (repeatable)")
 	cmd.Flags().StringVar(&name, "name", "", "the `name` of the policy to compare, instead of the default one")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
@@ -103,6 +103,7 @@ func printFindings(w io.Writer, findings []openapi.Finding, output string, opera
 			Findings []driftFinding `json:"findings"`
 		}{len(out) == 0, out})
 	}
+	w = forPeople(w)
 	for _, f := range findings {
 		fmt.Fprintf(w, "%s: %s: %s\n", f.Pos, f.Kind, f.Message)
 		if f.Request != "" {

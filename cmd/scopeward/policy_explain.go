@@ -52,7 +52,7 @@ be read, 2 for wrong usage.`,
 			return runPolicyExplain(cmd, args, o)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&o.policy, "policy", "p", nil, "a policy `file` or directory (repeatable)")
+	policyFlag(cmd, &o.policy, "a policy `file` or directory (repeatable)")
 	cmd.Flags().StringArrayVar(&o.revoked, "revoked", nil, "a `file` of revoked tokens, as scopeward revoke writes it (repeatable)")
 	cmd.Flags().StringVar(&o.Policy, "name", "", "the `name` of the policy that the request names")
 	cmd.Flags().StringArrayVar(&o.Scopes, "scope", nil, "a `scope` of the token (repeatable)")
@@ -88,7 +88,7 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 	if o.output == "json" {
 		return printJSON(cmd.OutOrStdout(), e)
 	}
-	_, err = io.WriteString(cmd.OutOrStdout(), e.String())
+	_, err = io.WriteString(forPeople(cmd.OutOrStdout()), e.String())
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 )
 
 func newPolicyLint() *cobra.Command {
+	var files []string
 	var output string
 	var list bool
 	cmd := &cobra.Command{
@@ -42,14 +43,12 @@ The exit status is 0 without findings, 1 with findings or mistakes, 2 for wrong 
 				return err
 			}
 			switch {
-			case list && len(args) > 0:
+			case list && len(args)+len(files) > 0:
 				return &usageError{errors.New("--list takes no files")}
 			case list:
 				return listChecks(cmd.OutOrStdout(), lintChecks(), output)
-			case len(args) == 0:
-				args = []string{"."}
 			}
-			findings, err := lint.Load(args...)
+			findings, err := lint.Load(givenPolicies(args, files)...)
 			var problems strictyaml.Problems
 			if err != nil && !(output == "json" && errors.As(err, &problems)) {
 				return err
@@ -57,6 +56,7 @@ The exit status is 0 without findings, 1 with findings or mistakes, 2 for wrong 
 			return printLint(cmd, findings, problems, output)
 		},
 	}
+	policyFlag(cmd, &files, "a policy `file` or directory, as an argument is (repeatable)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.Flags().BoolVar(&list, "list", false, "tell all checks")
 	return cmd
@@ -69,7 +69,7 @@ func printLint(cmd *cobra.Command, findings []lint.Finding, problems strictyaml.
 		}
 	} else {
 		for _, f := range findings {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), f); err != nil {
+			if _, err := fmt.Fprintln(forPeople(cmd.OutOrStdout()), f); err != nil {
 				return err
 			}
 		}

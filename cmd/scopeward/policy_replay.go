@@ -16,7 +16,7 @@ import (
 )
 
 func newPolicyReplay() *cobra.Command {
-	var before, after []string
+	var before, after, files []string
 	var name, output string
 	cmd := &cobra.Command{
 		Use:   "replay --old FILE --new FILE ACCESS_LOG",
@@ -57,6 +57,7 @@ read.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
+			after = append(after, files...)
 			if len(before) == 0 || len(after) == 0 {
 				return &usageError{errors.New("there are not two policies to compare: give --old policy.yaml --new new.yaml")}
 			}
@@ -82,6 +83,7 @@ read.`,
 	}
 	cmd.Flags().StringArrayVar(&before, "old", nil, "a `file` or directory of the old policy (repeatable)")
 	cmd.Flags().StringArrayVar(&after, "new", nil, "a `file` or directory of the new policy (repeatable)")
+	policyFlag(cmd, &files, "a policy `file` or directory: the same as --new (repeatable)")
 	cmd.Flags().StringVar(&name, "name", "", "the `name` of the policy to ask, instead of the default one")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
@@ -124,7 +126,7 @@ func replayLog(cmd *cobra.Command, name string, old, next *policy.Set, policyNam
 		log = f
 	}
 	options := replay.Options{Name: policyName}
-	if isTerminal(cmd.ErrOrStderr()) {
+	if _, ok := terminal(cmd.ErrOrStderr()); ok {
 		bar := &progressBar{out: cmd.ErrOrStderr(), size: size, start: time.Now()}
 		options.Progress = bar.show
 		defer bar.clear()
@@ -134,16 +136,6 @@ func replayLog(cmd *cobra.Command, name string, old, next *policy.Set, policyNam
 		return nil, fmt.Errorf("%s: the log can't be read: %w", name, err)
 	}
 	return report, nil
-}
-
-// isTerminal reports whether a person watches w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // progressBar shows how far a log has been read, in one line.
@@ -210,7 +202,7 @@ type replayJunk struct {
 
 func printReplay(w io.Writer, r *replay.Report, output string) error {
 	if output != "json" {
-		return printReplayText(w, r)
+		return printReplayText(forPeople(w), r)
 	}
 	groups, junk := []replayGroup{}, []replayJunk{}
 	for _, g := range r.Groups {

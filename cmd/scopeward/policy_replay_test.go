@@ -27,7 +27,7 @@ func TestProgressBar(t *testing.T) {
 	if got := out.String(); !strings.HasPrefix(got, clearLine+"50 lines, ") {
 		t.Errorf("without a size: %q", got)
 	}
-	if isTerminal(&out) {
+	if _, ok := terminal(&out); ok {
 		t.Error("a buffer is taken for a terminal")
 	}
 }

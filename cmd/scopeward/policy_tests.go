@@ -14,6 +14,7 @@ import (
 
 func newPolicyTest() *cobra.Command {
 	var options policytest.Options
+	var files []string
 	var output string
 	cmd := &cobra.Command{
 		Use:   "test [FILE|DIR]...",
@@ -57,12 +58,10 @@ The exit status is 0 if all tests passed, 1 if one failed, a file can't be read,
 			case !(options.FailUnder >= 0 && options.FailUnder <= 100): // nor NaN
 				return &usageError{fmt.Errorf("--fail-under is %v; it must be a percentage from 0 to 100", options.FailUnder)}
 			}
-			if len(args) == 0 {
-				args = []string{"."}
-			}
-			return runPolicyTests(cmd, args, format, options)
+			return runPolicyTests(cmd, givenPolicies(args, files), format, options)
 		},
 	}
+	policyFlag(cmd, &files, "a policy `file` or directory, as an argument is (repeatable)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or junit")
 	cmd.Flags().BoolVarP(&options.Verbose, "verbose", "v", false, "show the tests that pass, too")
 	cmd.Flags().BoolVar(&options.RequireTests, "require-tests", false, "fail if a file has no tests")
@@ -84,7 +83,11 @@ func runPolicyTests(cmd *cobra.Command, paths []string, format policytest.Format
 		return err
 	}
 	report := policytest.Run(set)
-	if err := report.Write(cmd.OutOrStdout(), format, options); err != nil {
+	out := cmd.OutOrStdout()
+	if format == policytest.Text {
+		out = forPeople(out)
+	}
+	if err := report.Write(out, format, options); err != nil {
 		return err
 	}
 	if !report.OK(options) {

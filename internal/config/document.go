@@ -39,6 +39,14 @@ type document struct {
 	credentials credential.Places // compiled from Credentials
 }
 
+// Stranger recognises a policy.
+func (*document) Stranger(has func(key string) bool) string {
+	if has("rules") && !has("providers") {
+		return "this is a policy, not a configuration: give it by --policy"
+	}
+	return ""
+}
+
 // listenSection says where the service listens.
 type listenSection struct {
 	GRPC           located                            `yaml:"grpc" default:"127.0.0.1:9191" doc:"The address that Envoy asks: host:port, or unix:///path." examples:"['0.0.0.0:9191', 'unix:///run/scopeward/authz.sock']"`

@@ -46,10 +46,33 @@ func newStructInfo(t reflect.Type) *structInfo {
 	return info
 }
 
+// stranger is implemented by a pointer to a document that knows another kind of document
+// by its keys, and says what to do with it; "" if it is its own.
+type stranger interface {
+	Stranger(has func(key string) bool) (message string)
+}
+
+func hasKey(mapping *yaml.Node) func(string) bool {
+	return func(key string) bool {
+		for i := 0; i < len(mapping.Content); i += 2 {
+			if mapping.Content[i].Value == key {
+				return true
+			}
+		}
+		return false
+	}
+}
+
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, s slot) {
 	if n.Kind != yaml.MappingNode {
 		d.problem(n, "%s must be a mapping of keys to values, not %s", s.key, describe(n))
 		return
+	}
+	if strange, ok := v.Addr().Interface().(stranger); ok {
+		if message := strange.Stranger(hasKey(n)); message != "" {
+			d.problem(n, "%s", message)
+			return
+		}
 	}
 	info := d.info(v.Type())
 	seen := make(map[string]bool, len(n.Content)/2)

@@ -16,7 +16,7 @@ func (e Explanation) String() string {
 	}
 	b.WriteString(e.verdict() + "\n\n")
 	if e.Code == InvalidPath {
-		b.WriteString("Path: refused before any rule is asked\n")
+		b.WriteString("Path: ambiguous: two programs could read it differently, so it is refused before any rule is asked\n")
 	} else {
 		fmt.Fprintf(&b, "Path: %s\n", printable(e.Request.Path))
 	}
