@@ -18,6 +18,7 @@ import (
 	"scopeward/authz/token"
 	"scopeward/authz/token/apikey"
 	"scopeward/authz/token/clientauth"
+	"scopeward/authz/token/lookup"
 	"scopeward/internal/strictyaml"
 )
 
@@ -100,6 +101,7 @@ type Provider struct {
 	JWKS          JWKS
 	ProfileURL    string
 	Introspection Introspection
+	Lookup        Lookup
 	APIKeys       []apikey.Entry
 }
 
@@ -116,6 +118,13 @@ type JWKS struct {
 type Introspection struct {
 	URL    string
 	Client clientauth.Options
+}
+
+// Lookup is an endpoint that tells of credentials, and how we say there who we are.
+type Lookup struct {
+	Request lookup.Request
+	Meaning lookup.Meaning
+	Client  clientauth.Options
 }
 
 // Cache bounds the identity cache.
@@ -213,6 +222,7 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		Discovery: p.Discovery.Value == "auto", Insecure: p.Insecure,
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value)},
+		Lookup:        Lookup{Request: p.Lookup.request(), Meaning: p.Lookup.meaning},
 	}
 	if secret := p.JWKS.Token; secret.Value != "" {
 		resolved.JWKS.Token = func() (string, error) { got, err := secret.Value.resolve(d.dir()); return string(got), err }
@@ -220,7 +230,8 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 	var ca, keys []byte
 	if secrets != NoSecrets {
 		var err error
-		resolved.Introspection.Client = p.Introspection.client(v, d.dir(), resolved.Issuer)
+		resolved.Introspection.Client = p.Introspection.options(v, "introspection", p.Introspection.Auth, d.dir(), resolved.Issuer)
+		resolved.Lookup.Client = p.Lookup.options(v, "lookup", p.Lookup.Auth, d.dir(), resolved.Issuer)
 		if resolved.RootCAs, ca, err = p.roots(d.dir()); err != nil {
 			v.add(p.CA.Pos, "%v", err)
 		}
@@ -241,7 +252,11 @@ func (d *document) providerID(p providerSection, resolved Provider, ca, apiKeys 
 		Provider         providerSection
 		TTL, NegativeTTL time.Duration
 	}{p, d.Cache.TTL.Value, d.Cache.NegativeTTL.Value})
-	sum := digest([]byte(settings), fmt.Appendf(nil, "%q", []string{resolved.Introspection.Client.Secret, resolved.Introspection.Client.Token}), keys, ca, apiKeys, clientKey(resolved.Introspection.Client))
+	parts := [][]byte{[]byte(settings), keys, ca, apiKeys}
+	for _, c := range []clientauth.Options{resolved.Introspection.Client, resolved.Lookup.Client} {
+		parts = append(parts, fmt.Appendf(nil, "%q", []string{c.Secret, c.Token}), clientKey(c))
+	}
+	sum := digest(parts...)
 	return resolved.Name + "/" + hex.EncodeToString(sum[:8])
 }
 
@@ -318,7 +333,9 @@ func (c *Config) Warnings() strictyaml.Problems {
 	warnings := c.Sharing.Warnings
 	for _, l := range c.document.Providers {
 		p := l.Value
-		if len(p.Audiences) > 0 || p.Validation.Value == ValidateAPIKeys {
+		// Whoever asks a lookup as itself asks about what was made for it.
+		own := p.Validation.Value == ValidateAPIKeys || p.Validation.Value == ValidateLookup && p.Lookup.Auth.Value != clientauth.None
+		if own || len(p.Audiences)+len(p.Clients) > 0 || p.SubjectPrefix.Value != "" {
 			continue
 		}
 		pos, advice := l.Pos, "name your API's audiences"
@@ -397,7 +414,7 @@ func (c *Config) Watched() []string {
 		add(l.Value.JWKS.file(d.dir()))
 		add(string(l.Value.CA.Value))
 		add(string(l.Value.APIKeys.File.Value))
-		secrets = append(secrets, l.Value.Introspection.secrets()...)
+		secrets = slices.Concat(secrets, l.Value.Introspection.secrets(), l.Value.Lookup.secrets())
 	}
 	for _, s := range secrets {
 		add(s.file(d.dir()))

@@ -90,7 +90,7 @@ type providerSection struct {
 	Issuer        strictyaml.OneOrMore[located] `yaml:"issuer" doc:"The iss of its tokens, to the last slash; one or a list. {claim} stands for one path segment, which must equal that claim: see tenants." examples:"['https://acme.kinde.com']"`
 	Tenants       strictyaml.OneOrMore[located] `yaml:"tenants" doc:"What the placeholder of issuer may stand for: a list of values, or any." examples:"[any, [11111111-2222-3333-4444-555555555555]]"`
 	Discovery     located                       `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
-	Validation    located                       `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. api_keys: by a file of keys of your own."`
+	Validation    located                       `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. lookup: by an endpoint of any other form. api_keys: by a file of keys of your own."`
 	Audiences     []text                        `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. With keys, audiences or clients are required." examples:"[['https://api.acme.dev']]"`
 	Algorithms    []located                     `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
 	ClockSkew     *time.Duration                `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
@@ -98,7 +98,7 @@ type providerSection struct {
 	ScopeClaims   []located                     `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
 	Clients       []located                     `yaml:"clients" doc:"The clients whose tokens count: each of azp, client_id, appid and cid that is there must be one of these, and one must be there. With keys, audiences or clients are required; given both, both must hold." examples:"[[0123abcd]]"`
 	SubjectPrefix located                       `yaml:"subject_prefix" doc:"What sub must begin with; it ends in / or :. With it a token may lack iss (SPIFFE)." examples:"['spiffe://acme.example/']"`
-	Tokens        located                       `yaml:"tokens" doc:"Which credentials come here: jwt, opaque or any. By default jwt with keys, else any."`
+	Tokens        located                       `yaml:"tokens" doc:"Which credentials come here: jwt, opaque or any. By default jwt with keys, opaque with lookup and api_keys, else any."`
 	Prefixes      []located                     `yaml:"prefixes" doc:"Only credentials with one of these prefixes come here, and come here before other providers." examples:"[[ya29.]]"`
 	Opaque        *bool                         `yaml:"opaque" doc:"An older spelling of tokens: true is any, false is jwt."`
 	Purpose       located                       `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
@@ -110,6 +110,7 @@ type providerSection struct {
 	Profile       profileEndpoint               `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
 	APIKeys       apiKeysSection                `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
 	Introspection introspectEndpoint            `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
+	Lookup        lookupSection                 `yaml:"lookup" doc:"The endpoint for validation lookup: it is asked about each credential in a form that you write, and you write what its answer means."`
 }
 
 // jwksEndpoint is where a provider's keys are: a URL or a file.

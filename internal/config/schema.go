@@ -1,6 +1,8 @@
 package config
 
 import (
+	"net/http"
+
 	"scopeward/authz"
 	"scopeward/authz/token"
 	"scopeward/authz/token/clientauth"
@@ -107,6 +109,11 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 
 func (introspectEndpoint) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("auth"), oneOf(clientMethods()))
+}
+
+func (lookupSection) AmendSchema(s strictyaml.JSONSchema) {
+	orReference(s.Property("auth"), oneOf(clientMethods()))
+	orReference(s.Property("method"), oneOf([]string{http.MethodGet, http.MethodPost}))
 }
 
 func (cacheSection) AmendSchema(s strictyaml.JSONSchema) {

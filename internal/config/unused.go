@@ -15,9 +15,10 @@ func (v *validator) unusedSections(p providerSection) {
 		used    []string // by these validations
 		written []located
 	}{
-		{"jwks", keys, append(slices.Clone([]located(p.JWKS.URL)), p.JWKS.File)},
+		{"jwks", keys, p.JWKS.written()},
 		{"profile", []string{ValidateProfile, ValidateJWKSProfile}, []located{p.Profile.URL}},
-		{"introspection", []string{ValidateIntrospection}, []located{p.Introspection.URL, p.Introspection.ClientID}},
+		{"introspection", []string{ValidateIntrospection}, append(p.Introspection.clientSection.written(), p.Introspection.URL, p.Introspection.Auth)},
+		{"lookup", []string{ValidateLookup}, p.Lookup.written()},
 	} {
 		if slices.Contains(section.used, string(p.Validation.Value)) {
 			continue
@@ -27,6 +28,12 @@ func (v *validator) unusedSections(p providerSection) {
 				p.Name.Value, section.name, p.Validation.Value)
 		}
 	}
+}
+
+// written are the settings, of which the places say whether somebody wrote them.
+func (j jwksEndpoint) written() []located {
+	times := []located{{Pos: j.Refresh.Pos}, {Pos: j.MaxStale.Pos}, {Pos: j.Token.Pos}}
+	return slices.Concat([]located{j.File}, j.URL, j.Use, times)
 }
 
 // firstPlace is where the first of some settings is written, if any is.

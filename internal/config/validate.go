@@ -23,6 +23,7 @@ const (
 	ValidateProfile       = "profile"
 	ValidateJWKSProfile   = "jwks+profile"
 	ValidateIntrospection = "introspection"
+	ValidateLookup        = "lookup"
 	ValidateAPIKeys       = "api_keys"
 )
 
@@ -32,7 +33,7 @@ var Asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 
 // What other keys may be.
 var (
-	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection, ValidateAPIKeys}
+	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection, ValidateLookup, ValidateAPIKeys}
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
 	purposes    = []string{"access", "any"}
@@ -95,7 +96,7 @@ func (p *providerSection) setDefaults() {
 	}
 	switch {
 	case p.Opaque != nil && p.Tokens.Pos.Line > 0: // an error
-	case p.Opaque == nil && p.Validation.Value == ValidateAPIKeys:
+	case p.Opaque == nil && (p.Validation.Value == ValidateAPIKeys || p.Validation.Value == ValidateLookup):
 		setDefault(&p.Tokens, "opaque")
 	case p.Opaque != nil && *p.Opaque, p.Opaque == nil && !byKeys(string(p.Validation.Value)):
 		setDefault(&p.Tokens, "any")
@@ -107,6 +108,7 @@ func (p *providerSection) setDefaults() {
 	}
 	setDefault(&p.Discovery, "auto")
 	setDefault(&p.Introspection.Auth, clientauth.Basic)
+	p.Lookup.setDefaults()
 }
 
 func setDefault(l *located, value text) {
@@ -277,8 +279,9 @@ func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 		v.add(strictyaml.Pos{}, "providers is missing: name at least one identity provider")
 	}
 	var names []string
-	for _, l := range ps {
-		p := l.Value
+	for i := range ps {
+		l := &ps[i]
+		p := &l.Value
 		pos := func(field located) strictyaml.Pos {
 			if field.Pos.Line > 0 {
 				return field.Pos
@@ -298,7 +301,8 @@ func (v *validator) providers(ps []strictyaml.Located[providerSection]) {
 	v.distinct(ps)
 }
 
-func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos) {
+func (v *validator) provider(l *providerSection, pos func(located) strictyaml.Pos) {
+	p := *l
 	mode := string(p.Validation.Value)
 	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
 	v.apiKeys(p, pos)
@@ -348,8 +352,11 @@ func (v *validator) provider(p providerSection, pos func(located) strictyaml.Pos
 		return // the URLs that come from it would only repeat the mistake
 	}
 	v.endpoints(p, pos)
-	if mode == ValidateIntrospection {
-		v.introspection(p, pos)
+	switch mode {
+	case ValidateIntrospection:
+		v.client("introspection", p.Introspection.Auth, p.Introspection.clientSection, p.Insecure, pos)
+	case ValidateLookup:
+		v.lookup(l, pos)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 
 	"scopeward/internal/strictyaml"
@@ -66,14 +67,18 @@ func Compile(what string, written strictyaml.Text, variables map[string]*cel.Typ
 }
 
 // Eval evaluates the expression, and gives what encoding/json would of the result; see
-// [Native]. Its errors have no value in them that is not in the expression itself.
-func (e *Expression) Eval(variables map[string]any) (any, error) {
+// [Native]. An optional value that is absent is not present. Errors have no value in them
+// that is not in the expression itself.
+func (e *Expression) Eval(variables map[string]any) (value any, present bool, err error) {
 	out, _, err := e.program.Eval(variables)
-	if err == nil {
-		var value any
-		if value, err = Native(out); err == nil {
-			return value, nil
-		}
+	if err != nil {
+		return nil, false, Redact(e.text, err)
 	}
-	return nil, Redact(e.text, err)
+	if optional, ok := out.(*types.Optional); ok && !optional.HasValue() {
+		return nil, false, nil
+	}
+	if value, err = Native(out); err != nil {
+		return nil, false, Redact(e.text, err)
+	}
+	return value, true, nil
 }

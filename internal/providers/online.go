@@ -13,7 +13,7 @@ import (
 // Finding is what a provider answered to a question of [Provider.Probe].
 type Finding struct {
 	Provider string `json:"provider"`
-	Endpoint string `json:"endpoint"` // discovery, jwks, profile or introspection
+	Endpoint string `json:"endpoint"` // discovery, keys, jwks, profile, introspection, lookup or token
 	URL      string `json:"url,omitempty"`
 	OK       bool   `json:"ok"`
 	Text     string `json:"text"` // what was found, or why it was not

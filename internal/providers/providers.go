@@ -13,6 +13,7 @@ import (
 	"scopeward/authz/token/discovery"
 	"scopeward/authz/token/introspection"
 	"scopeward/authz/token/jwks"
+	"scopeward/authz/token/lookup"
 	"scopeward/authz/token/profile"
 	"scopeward/authz/token/provider"
 	"scopeward/internal/config"
@@ -28,7 +29,7 @@ type Provider struct {
 	stop       func()            // ends the fetching of keys; nil until it has begun
 }
 
-// Endpoint is one of a provider's URLs: discovery, jwks, profile or introspection.
+// Endpoint is one of a provider's URLs: discovery, jwks, profile, introspection, lookup or token.
 type Endpoint struct {
 	Name  string
 	Place provider.Place // nil for discovery
@@ -52,7 +53,7 @@ func New(c *config.Config, log *slog.Logger, metrics *provider.Metrics, running 
 		built.verify(p, log, func(name string, place provider.Place) *provider.Client {
 			client := provider.New(provider.Options{
 				Timeout: p.Timeout, RootCAs: p.RootCAs, Logger: log, Observe: metrics.Observer(p.Name, name),
-				MayBeAbsent: name == "discovery",
+				MayBeAbsent: name == "discovery" || name == "lookup", NoRedirects: name == "lookup",
 			})
 			built.Endpoints = append(built.Endpoints, Endpoint{name, place, client})
 			return client
@@ -110,6 +111,12 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 		place := at(p.ProfileURL, "userinfo_endpoint", (*discovery.Source).Profile)
 		return profile.New(profile.Options{Place: place, Rules: rules, Client: client("profile", place), Logger: log})
 	}
+	ourselves := func(auth clientauth.Options) clientauth.Options {
+		if auth.TokenURL != "" {
+			auth.Client = client("token", provider.At(auth.TokenURL))
+		}
+		return auth
+	}
 	switch p.Validation {
 	case config.ValidateJWKS:
 		built.Verifier = byKeys()
@@ -118,15 +125,18 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 	case config.ValidateJWKSProfile:
 		built.Verifier = token.Both(byKeys(), byProfile())
 	case config.ValidateIntrospection:
-		auth := p.Introspection.Client
-		if auth.TokenURL != "" {
-			auth.Client = client("token", provider.At(auth.TokenURL))
-		}
 		place := at(p.Introspection.URL, "introspection_endpoint", (*discovery.Source).Introspection)
 		built.Verifier = introspection.New(introspection.Options{
-			Place: place, ClientID: p.Introspection.Client.ClientID, Auth: clientauth.New(auth),
+			Place: place, ClientID: p.Introspection.Client.ClientID, Auth: clientauth.New(ourselves(p.Introspection.Client)),
 			Rules: rules, Client: client("introspection", place), Logger: log,
 		})
+	case config.ValidateLookup:
+		opts := lookup.Options{Request: p.Lookup.Request, Meaning: p.Lookup.Meaning, Rules: rules, Logger: log}
+		if p.Lookup.Client.Method != clientauth.None {
+			opts.Auth = clientauth.New(ourselves(p.Lookup.Client))
+		}
+		opts.Client = client("lookup", provider.At(opts.Request.URL))
+		built.Verifier = lookup.New(opts)
 	case config.ValidateAPIKeys:
 		built.Uncached = true
 		if keys, err := apikey.New(built.Name, built.Issuer, p.APIKeys, nil); err == nil { // which apikey.Parse has made sure of

@@ -229,7 +229,7 @@ var (
 	buildInfo  = prometheus.NewDesc("scopeward_build_info", "1, labelled by the version of the service.", []string{"version"}, nil)
 	policyInfo = prometheus.NewDesc("scopeward_policy_info", "1, labelled by the version (hash) of the policy in force.", []string{"version"}, nil)
 	redisUp    = prometheus.NewDesc("scopeward_redis_up", "1 if Redis is used, 0 if it is down and each replica goes on by itself, by use (cache, rate_limit).", []string{"use"}, nil)
-	providerUp = prometheus.NewDesc("scopeward_provider_up", "1 if requests are sent to the provider, 0 if it is sick and left alone but for probes, by provider and endpoint (discovery, jwks, profile, introspection).", []string{"provider", "endpoint"}, nil)
+	providerUp = prometheus.NewDesc("scopeward_provider_up", "1 if requests are sent to the provider, 0 if it is sick and left alone but for probes, by provider and endpoint (discovery, jwks, profile, introspection, lookup, token).", []string{"provider", "endpoint"}, nil)
 	jwksKeys   = prometheus.NewDesc("scopeward_jwks_keys", "Usable keys of the provider that are there; 0 if there are none, so that each of its tokens gets 503.", []string{"provider"}, nil)
 	jwksAge    = prometheus.NewDesc("scopeward_jwks_age_seconds", "Time since the provider's keys were last fetched; absent until they were.", []string{"provider"}, nil)
 )

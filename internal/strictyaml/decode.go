@@ -20,7 +20,8 @@ import (
 // the name that positions carry. What a document leaves out stays as it is in v.
 //
 // Fields carry the tag `yaml:"name"` or `yaml:"name,required"`; those without
-// it are not read. A string field may list its values: `enum:"a|b"`. Types are
+// it are not read. The keys of an embedded struct are those of the struct that it is in;
+// its tag is `yaml:",inline"`. A string field may list its values: `enum:"a|b"`. Types are
 // string, bool, numbers, time.Duration (a Go duration string), slices,
 // map[string]T, structs and pointers to them, Text, Located, OneOrMore,
 // encoding.TextUnmarshaler, and any, which gets what encoding/json would give. A struct

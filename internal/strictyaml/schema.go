@@ -206,7 +206,7 @@ func (d *describer) structure(t reflect.Type) (JSONSchema, error) {
 		if field.required {
 			required = append(required, name)
 		}
-		property, err := d.property(t.Field(field.index), field.enum)
+		property, err := d.property(t.FieldByIndex(field.index), field.enum)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

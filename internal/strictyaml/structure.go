@@ -14,7 +14,7 @@ type structInfo struct {
 }
 
 type fieldInfo struct {
-	index    int
+	index    []int // for reflect's FieldByIndex
 	required bool
 	enum     []string
 }
@@ -30,13 +30,12 @@ func (d *decoder) info(t reflect.Type) *structInfo {
 
 func newStructInfo(t reflect.Type) *structInfo {
 	info := &structInfo{fields: map[string]fieldInfo{}}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) { // also those of structs within, with the tag ",inline"
 		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if name == "" || name == "-" || !f.IsExported() {
 			continue
 		}
-		field := fieldInfo{index: i, required: option == "required"}
+		field := fieldInfo{index: f.Index, required: option == "required"}
 		if enum := f.Tag.Get("enum"); enum != "" {
 			field.enum = strings.Split(enum, "|")
 		}
@@ -83,7 +82,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, s slot) {
 			return
 		}
 		seen[name] = true
-		d.value(value, v.Field(field.index), slot{key: name, enum: field.enum})
+		d.value(value, v.FieldByIndex(field.index), slot{key: name, enum: field.enum})
 	})
 	for _, name := range info.names {
 		if info.fields[name].required && !seen[name] {

@@ -5,9 +5,9 @@ package introspection
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/clientauth"
@@ -75,16 +75,12 @@ func (a asker) send(ctx context.Context, raw string) (*provider.Response, error)
 	if err := a.Auth.Add(ctx, header, form); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequest(http.MethodPost, place, strings.NewReader(form.Encode()))
+	req, err := provider.NewPost(place, "application/x-www-form-urlencoded", []byte(form.Encode()))
 	if err != nil {
 		return nil, &token.UnavailableError{Reason: "the URL of the introspection is not valid"}
 	}
-	req.Header = header
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	maps.Copy(req.Header, header)
 	req.Header.Set("Accept", "application/json")
-	// Not sent: it tells net/http that the request changes nothing, and so may be made
-	// again if the provider has closed the connection that it went out on.
-	req.Header["Idempotency-Key"] = nil
 	resp, err := a.Client.Do(ctx, req)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "scopeward_provider_request_duration_seconds", Help: "Time of a request to a provider, by provider, endpoint (discovery, jwks, profile, introspection) and outcome (answered, throttled, failed, timeout, left).",
+			Name: "scopeward_provider_request_duration_seconds", Help: "Time of a request to a provider, by provider, endpoint (discovery, jwks, profile, introspection, lookup, token) and outcome (answered, throttled, failed, timeout, left).",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"provider", "endpoint", "outcome"}),
 		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -4,6 +4,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -47,6 +48,8 @@ type Options struct {
 	// MayBeAbsent takes 404 and 410 for answers like others, as of metadata, which not all
 	// providers publish. Else they say that the endpoint is not there.
 	MayBeAbsent bool
+	// NoRedirects follows none. By default those within one origin are followed.
+	NoRedirects bool
 
 	// Observe, if set, hears of each request: how it ended ([Answered] and so on)
 	// and how long it took. It must be quick.
@@ -104,8 +107,12 @@ func New(opts Options) *Client {
 	if opts.Observe == nil {
 		opts.Observe = func(string, time.Duration) {}
 	}
+	redirects := sameOrigin
+	if opts.NoRedirects {
+		redirects = func(*http.Request, []*http.Request) error { return errRedirect }
+	}
 	return &Client{
-		http:    http.Client{Transport: opts.Transport, Timeout: opts.Timeout, CheckRedirect: sameOrigin},
+		http:    http.Client{Transport: opts.Transport, Timeout: opts.Timeout, CheckRedirect: redirects},
 		slots:   make(chan struct{}, opts.MaxInFlight),
 		now:     opts.Now,
 		breaker: breaker{now: opts.Now},
@@ -151,6 +158,18 @@ func proxyAccepts(_ context.Context, _ *url.URL, _ *http.Request, answer *http.R
 		return &proxyError{answer.StatusCode}
 	}
 	return nil
+}
+
+// NewPost makes a request that changes nothing although it is a POST, and so may be made
+// again if the provider has closed the connection that it went out on.
+func NewPost(url, contentType string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header["Idempotency-Key"] = nil // not sent: it tells net/http so
+	return req, nil
 }
 
 // Do sends a request and reads the whole answer. The error is a
@@ -259,6 +278,7 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*Response, error)
 var (
 	errElsewhere = errors.New("it redirects to another origin, which is not followed")
 	errTooOften  = errors.New("it redirects too often")
+	errRedirect  = errors.New("it redirects, which is not followed")
 )
 
 // sameOrigin keeps requests, and the tokens in them, at the configured origin.
@@ -304,7 +324,7 @@ func unreachable(u *url.URL, err error) error {
 		}
 		return &token.UnavailableError{Reason: reason, Err: certificate}
 	}
-	for _, known := range []error{errElsewhere, errTooOften, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
+	for _, known := range []error{errElsewhere, errTooOften, errRedirect, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, known) {
 			return &token.UnavailableError{Reason: reason, Err: known}
 		}

@@ -56,7 +56,7 @@ type Keys struct {
 	Fault      *Fault  `json:"fault,omitempty"`
 }
 
-// Endpoint is one of a provider's URLs: jwks, profile or introspection.
+// Endpoint is one of a provider's URLs, such as jwks, profile or lookup.
 type Endpoint struct {
 	Name  string `json:"name"`
 	Up    bool   `json:"up"`

@@ -26,7 +26,7 @@ import (
 )
 
 // Modes are the ways to validate a token.
-var Modes = []string{"jwks", "profile", "jwks+profile", "introspection"}
+var Modes = []string{"jwks", "profile", "jwks+profile", "introspection", "lookup"}
 
 // Case is a txtar file.
 type Case struct {

@@ -56,6 +56,18 @@ func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes 
 	case mode == "introspection":
 		provider["introspection"] = map[string]any{"client_id": tokentest.ClientID, "client_secret": "file:secret"}
 	}
+	if mode == "lookup" {
+		claims := map[string]any{}
+		for _, name := range []string{"sub", "aud", "exp", "nbf", "iat", "scope", "scp", "email", "email_verified", "azp", "client_id", "token_use", "cnf"} {
+			claims[name] = "body.claims.?" + name
+		}
+		provider["tokens"] = "any"
+		provider["lookup"] = map[string]any{
+			"url": idp.URL + tokentest.LookupPath, "json": map[string]any{"credential": "{token}"},
+			"auth": "client_secret_basic", "client_id": tokentest.ClientID, "client_secret": "file:secret",
+			"valid": "status == 200 && body.good", "claims": claims,
+		}
+	}
 	config := map[string]any{
 		"listen":    map[string]any{"grpc": "127.0.0.1:0", "admin": "127.0.0.1:0", "start_patience": "0s"}, // also while the provider is down
 		"providers": []any{provider},

@@ -67,6 +67,8 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		p.serveProfile(w, r)
 	case r.URL.Path == IntrospectionPath:
 		p.serveIntrospection(w, r)
+	case r.URL.Path == LookupPath:
+		p.serveLookup(w, r)
 	default:
 		http.NotFound(w, r)
 	}
@@ -152,10 +154,30 @@ func (p *Provider) serveProfile(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, profile)
 }
 
+// serveLookup answers as a service of one's own could.
+func (p *Provider) serveLookup(w http.ResponseWriter, r *http.Request) {
+	if !isClient(r) {
+		writeJSON(w, http.StatusUnauthorized, map[string]any{"message": "who are you?"})
+		return
+	}
+	var asked struct{ Credential string }
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]any{"message": err.Error()})
+		return
+	}
+	claims, ok := p.lookUp(asked.Credential)
+	writeJSON(w, http.StatusOK, map[string]any{"good": ok, "claims": claims})
+}
+
+// isClient reports whether somebody is the client that may ask about tokens.
+func isClient(r *http.Request) bool {
+	id, secret, _ := r.BasicAuth()
+	return r.Method == http.MethodPost && id == url.QueryEscape(ClientID) && secret == url.QueryEscape(ClientSecret)
+}
+
 // serveIntrospection gives numbers as strings, as Kinde does.
 func (p *Provider) serveIntrospection(w http.ResponseWriter, r *http.Request) {
-	id, secret, _ := r.BasicAuth()
-	if r.Method != http.MethodPost || id != url.QueryEscape(ClientID) || secret != url.QueryEscape(ClientSecret) {
+	if !isClient(r) {
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 		return
 	}

@@ -18,6 +18,7 @@ const (
 	KeysPath          = "/.well-known/jwks"
 	ProfilePath       = "/oauth2/v2/user_profile"
 	IntrospectionPath = "/oauth2/introspect"
+	LookupPath        = "/lookup" // {"credential": …} as JSON; tells {"good": …, "claims": …}
 )
 
 // What good tokens and requests have.
