@@ -18,13 +18,8 @@ build: ## bin/scopeward and bin/demo
 	$(GO) build -o bin/ ./cmd/scopeward ./cmd/demo
 
 # A whole system on this machine: identity provider, upstream, Scopeward, Envoy.
-# Envoy is installed while Scopeward is built; without debug information, which
-# nobody looks for in a demo, the first build takes an eighth less.
-demo: QUICK = -gcflags=all=-dwarf=false -ldflags=-w
 demo: ## a whole system on this machine, with curl lines to paste
-	@echo "Building (the first time takes most of a minute) ..."
-	@$(GO) build $(QUICK) -o bin/demo ./cmd/demo
-	@bin/demo envoy >/dev/null & $(GO) build $(QUICK) -o bin/scopeward ./cmd/scopeward && wait $$!
+	@GO="$(GO)" .ci/demo
 	@exec bin/demo --scopeward bin/scopeward $(DEMO)
 
 # Every test: format, vet, staticcheck, unit and end-to-end tests with the race

@@ -85,12 +85,15 @@ type promise struct{ status, path, command string }
 
 var policyPath = regexp.MustCompile(`/\S+/policy\.yaml`)
 
-var promised = regexp.MustCompile(`(?m)^# (\d{3}): .*\n(curl .* '(http://[^/']+)(/[^']*)')$`)
+var promised = regexp.MustCompile(`(?m)^# (\d{3}): .*\n(curl .* \$API(/\S*))$`)
 
-// meshDemo is a demo behind the mesh: what it promises, the URL in that, and the folder of its files.
+// setup finds the lines that set the variables of the others.
+var setup = regexp.MustCompile(`(?m)^(?:export |\. ).*$`)
+
+// meshDemo is a demo behind the mesh: what it promises, what a shell reads before, and the folder of its files.
 type meshDemo struct {
-	base, dir string
-	promises  []promise
+	setup, dir string
+	promises   []promise
 }
 
 func startMeshDemo(t *testing.T, url string) (d meshDemo) {
@@ -121,14 +124,18 @@ func startMeshDemo(t *testing.T, url string) (d meshDemo) {
 		t.Fatalf("%v\n%s\n%s", err, shown, meshHelp)
 	}
 	for _, m := range promised.FindAllStringSubmatch(shown.String(), -1) {
-		d.base, d.promises = m[3], append(d.promises, promise{m[1], m[4], m[2]})
+		d.promises = append(d.promises, promise{m[1], m[3], m[2]})
 	}
+	d.setup = strings.Join(setup.FindAllString(shown.String(), -1), "\n")
 	d.dir = filepath.Dir(policyPath.FindString(shown.String()))
 	if len(d.promises) < 10 || d.dir == "." {
 		t.Fatalf("the demo shows %d requests, and its policy in %s:\n%s", len(d.promises), d.dir, shown)
 	}
 	return d
 }
+
+// at is a command of the demo for another URL than the demo's.
+func (d meshDemo) at(url, command string) string { return d.setup + "\nAPI=" + url + "\n" + command }
 
 // paste runs a command of the demo in a shell, and gives the HTTP status.
 func paste(t *testing.T, command string) (status, answer string) {
@@ -184,7 +191,7 @@ func TestMesh(t *testing.T) {
 func throughDoor(t *testing.T, d door, demo meshDemo) {
 	for _, p := range demo.promises {
 		want := cmp.Or(d.differs[p.path], p.status)
-		command := strings.Replace(p.command, "'"+demo.base, "'"+d.url, 1)
+		command := demo.at(d.url, p.command)
 		eventually(t, "the mesh is ready again", func() bool { // a connection that it lost takes it a moment
 			status, _ := paste(t, command)
 			return status == want || status != "503"
@@ -261,7 +268,7 @@ func trustedHops(t *testing.T, sidecar door, demo meshDemo) {
 		}
 	}
 	from := func(addresses string) (status string) {
-		command := strings.Replace(demo.promises[0].command, "'"+demo.base, "'"+sidecar.url, 1)
+		command := demo.at(sidecar.url, demo.promises[0].command)
 		status, _ = paste(t, strings.Replace(command, "curl ", "curl -H 'X-Forwarded-For: "+addresses+"' ", 1))
 		return status
 	}

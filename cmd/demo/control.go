@@ -133,6 +133,7 @@ func kill(p *provider) error {
 
 // hint says what to try after an action.
 func (d *demo) hint(ctx context.Context, action string) (string, error) {
+	fresh := "$(cat " + d.tokenFile(newToken) + ")"
 	switch action {
 	case "up":
 		token, err := deviceToken(ctx, d.provider.url, idp.Profile)
@@ -147,13 +148,14 @@ func (d *demo) hint(ctx context.Context, action string) (string, error) {
 			return "", err
 		}
 		return "The provider signs with a new key.\n" +
-			request{200, "signed by the new key, which Scopeward fetches when it first sees it (at most once in 10 s)", token, "", "/users"}.render(d.base), nil
+			request{status: 200, why: "signed by the new key, which Scopeward fetches when it first sees it (at most once in 10 s)", path: "/users"}.render(d.base, fresh), d.saveToken(newToken, token)
 	case "drop":
 		return "The provider has withdrawn all keys but the newest. Tokens of the older keys end with Scopeward's next fetch of the keys.", nil
 	default:
+		known := request{path: "/users"}.render(d.base, "$(cat "+d.tokenFile("PROFILE")+")")
 		return "The provider is broken (" + action + ").\n" +
-			request{503, "this token was never seen before, and the provider can't be asked", *d.spare.Load(), "", "/users"}.render(d.base) +
+			request{status: 503, why: "this token was never seen before, and the provider can't be asked", path: "/users"}.render(d.base, fresh) +
 			"\n# 200 if you used this token in the last 5 minutes (its identity is cached), else 503\n" +
-			strings.SplitN(request{path: "/users", token: d.tokens.profile}.render(d.base), "\n", 2)[1], nil
+			strings.SplitN(known, "\n", 2)[1], d.saveToken(newToken, *d.spare.Load())
 	}
 }

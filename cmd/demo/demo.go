@@ -56,6 +56,7 @@ type demo struct {
 	tokens    tokens
 	spare     atomic.Pointer[string] // a token that was never used, for when the provider is broken
 	started   atomic.Bool
+	shown     int // decisions; of the goroutine that reads Scopeward's output
 
 	cleanups []func() // run in reverse
 }
@@ -163,8 +164,30 @@ func (d *demo) startServices(ctx context.Context, o options) (err error) {
 		return err
 	}
 	d.tokens, err = getTokens(ctx, d.provider)
+	if err != nil {
+		return err
+	}
 	d.spare.Store(&d.tokens.spare)
-	return err
+	return d.saveTokens()
+}
+
+// newToken is the file with a token that was never used, for when the provider is broken.
+const newToken = "NEW"
+
+func (d *demo) tokenFile(name string) string { return filepath.Join(d.dir, "tokens", name) }
+
+func (d *demo) saveToken(name, token string) error {
+	return os.WriteFile(d.tokenFile(name), []byte(token+"\n"), 0o600)
+}
+
+// saveTokens writes a file for each token, and one, "all", that a shell reads.
+func (d *demo) saveTokens() error {
+	err := os.Mkdir(filepath.Dir(d.tokenFile("all")), 0o700)
+	all := d.tokens.variables()
+	for _, v := range all {
+		err = errors.Join(err, d.saveToken(v.name, v.token))
+	}
+	return errors.Join(err, d.saveToken("all", exports(all)))
 }
 
 func (d *demo) startProvider(self string) error {
@@ -205,7 +228,7 @@ func (d *demo) startScopeward(ctx context.Context, path string) (err error) {
 	d.program = path
 	d.scopeward, err = process.Start(process.Options{
 		Name: "scopeward", Path: path, Args: []string{"serve", "--config", filepath.Join(d.dir, "scopeward.yaml")},
-		Stdout: &lines{each: d.screen.decision},
+		Stdout: &lines{each: d.decision},
 		Stderr: &lines{each: func(line []byte) { d.screen.logLine(line, d.started.Load()) }},
 	})
 	if err != nil {
@@ -213,6 +236,17 @@ func (d *demo) startScopeward(ctx context.Context, path string) (err error) {
 	}
 	d.cleanup(d.stopper(d.scopeward.Stop))
 	return d.scopeward.Ready(15*time.Second, func() error { return errors.Join(ctx.Err(), ready(ctx, "http://"+d.admin+"/readyz")) })
+}
+
+// remindEvery is how many decisions scroll by before the next reminder: less than a screen.
+const remindEvery = 20
+
+// decision shows one line of Scopeward's standard output.
+func (d *demo) decision(line []byte) {
+	d.screen.decision(line)
+	if d.shown++; d.shown%remindEvery == 0 {
+		d.screen.say("%s", d.screen.paint(bold, d.reminder()))
+	}
 }
 
 // ready wants the status 200 of a URL.
@@ -280,13 +314,14 @@ func (d *demo) choosePort(asked int) (int, error) {
 func (d *demo) introduce(command string, took time.Duration) {
 	s := d.screen
 	title := func(text string) { s.say("\n%s\n", s.paint(bold, text)) }
-	title(fmt.Sprintf("Ready after %.1f s. Paste these into another shell; every decision shows up here.", took.Seconds()))
-	for _, r := range requests(d.tokens) {
-		s.say("%s\n", r.render(d.base))
+	title(fmt.Sprintf("Ready after %.1f s. Paste this into another shell:", took.Seconds()))
+	s.say("export API=%s TOKEN=$(cat %s)", d.base, d.tokenFile("TOKEN"))
+	s.say(". %s   # the tokens of the lines below: $EXPIRED, $MACHINE, $PROFILE, $BOTH, $OPAQUE", d.tokenFile("all"))
+	title("Then try these there; every decision shows up here.")
+	for _, r := range requests() {
+		s.say("%s\n", r.render("$API", r.bearer()))
 	}
-	title("Watch the decisions in your browser, with the rules and why:")
-	s.say("  http://%s/", d.admin)
-	title("Get a token of your own: allow it in your browser, and put it for another into one of the lines above:")
+	title("Get a token of your own: allow it in your browser, and use the lines above again:")
 	s.say("  TOKEN=$(%s login --issuer %s/keys --client-id %s --scope read:users)", d.program, d.provider.url, idp.DeviceClient)
 	title("Edit the policy; a saved edit is live at once:")
 	s.say("  %s", filepath.Join(d.dir, "policy.yaml"))
@@ -301,7 +336,14 @@ func (d *demo) introduce(command string, took time.Duration) {
 	}
 	s.say("  Scopeward   http://%s/metrics   /readyz   /config   its configuration %s", d.admin, filepath.Join(d.dir, "scopeward.yaml"))
 	s.say("  Provider    %s/keys/.well-known/openid-configuration   (process %d; device flow with client id %s)", d.provider.url, d.provider.pid(), idp.DeviceClient)
+	title("Watch the decisions in your browser, with the rules and why:")
+	s.say("  http://%s/", d.admin)
 	s.say("\nCtrl-C ends everything and leaves nothing behind.\n")
+}
+
+// reminder is shown among the decisions, so that the page's address does not scroll away.
+func (d *demo) reminder() string {
+	return fmt.Sprintf("The page: http://%s/   Ctrl-C ends the demo.", d.admin)
 }
 
 // wait returns nil when ctx ends, and an error when Scopeward or Envoy ends first. The demo goes on without its identity provider.

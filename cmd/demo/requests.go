@@ -16,27 +16,27 @@ import (
 type request struct {
 	status int
 	why    string
-	token  string // none if empty
+	token  string // the shell variable that holds it; none if empty
 	method string // GET if empty
 	path   string
 }
 
 // requests are what a newcomer should see, in this order.
-func requests(t tokens) []request {
+func requests() []request {
 	return []request{
-		{200, "GET /users asks for the scope read:users, and this token has it (signature checked with the provider's keys)", t.keys, "", "/users"},
+		{200, "GET /users asks for the scope read:users, and this token has it (signature checked with the provider's keys)", "TOKEN", "", "/users"},
 		{401, "the same without a token", "", "", "/users"},
-		{401, "the token expired an hour ago", t.expired, "", "/users"},
-		{403, "POST /users asks for the scope write:users, which this token lacks", t.keys, "POST", "/users"},
-		{200, "a machine's token, by client credentials, has write:users", t.machine, "POST", "/users"},
+		{401, "the token expired an hour ago", "EXPIRED", "", "/users"},
+		{403, "POST /users asks for the scope write:users, which this token lacks", "TOKEN", "POST", "/users"},
+		{200, "a machine's token, by client credentials, has write:users", "MACHINE", "POST", "/users"},
 		{200, "everything below /public/ is public", "", "", "/public/hello"},
-		{200, "the provider vouches for this token: validated by profile lookup (user_profile)", t.profile, "", "/users"},
-		{200, "signature and profile lookup agree on this token", t.both, "", "/users"},
-		{200, "an opaque token, validated by introspection (RFC 7662)", t.introspection, "", "/users"},
-		{200, "the condition path.id == identity.subject holds", t.keys, "", "/users/" + idp.Subject},
-		{403, "the same condition does not hold for another user", t.keys, "", "/users/kp_somebody_else"},
-		{403, "no rule matches, so nobody may", t.keys, "", "/elsewhere"},
-		{400, "two parties could read this path differently", t.keys, "", "/public/../users"},
+		{200, "the provider vouches for this token: validated by profile lookup (user_profile)", "PROFILE", "", "/users"},
+		{200, "signature and profile lookup agree on this token", "BOTH", "", "/users"},
+		{200, "an opaque token, validated by introspection (RFC 7662)", "OPAQUE", "", "/users"},
+		{200, "the condition path.id == identity.subject holds", "TOKEN", "", "/users/" + idp.Subject},
+		{403, "the same condition does not hold for another user", "TOKEN", "", "/users/kp_somebody_else"},
+		{403, "no rule matches, so nobody may", "TOKEN", "", "/elsewhere"},
+		{400, "two parties could read this path differently", "TOKEN", "", "/public/../users"},
 	}
 }
 
@@ -64,27 +64,48 @@ func requestsCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range requests(tokens) {
-		if _, err := fmt.Fprintf(out, "%s\n\n", r.render(*base)); err != nil {
+	all := tokens.variables()
+	if _, err := fmt.Fprintf(out, "export API=%s TOKEN=%s\n%s\n", *base, all[0].token, exports(all[1:])); err != nil {
+		return err
+	}
+	for _, r := range requests() {
+		if _, err := fmt.Fprintf(out, "%s\n\n", r.render("$API", r.bearer())); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// render writes the comment and the command. The command exits 0 whatever the status is, and holds all that it needs.
-func (r request) render(base string) string {
+// exports is a shell script that sets the variables.
+func exports(all []variable) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %d: %s\ncurl -sS -i --noproxy '*'", r.status, r.why)
+	for _, v := range all {
+		fmt.Fprintf(&b, "export %s=%s\n", v.name, v.token)
+	}
+	return b.String()
+}
+
+// bearer is what a shell expands to the request's token.
+func (r request) bearer() string {
+	if r.token == "" {
+		return ""
+	}
+	return "$" + r.token
+}
+
+// render writes the comment and the command. The command exits 0 whatever the status is.
+func (r request) render(base, bearer string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %d: %s\ncurl -sSi --noproxy '*'", r.status, r.why)
 	if strings.Contains(r.path, "..") {
 		b.WriteString(" --path-as-is")
 	}
 	if r.method != "" {
 		fmt.Fprintf(&b, " -X %s", r.method)
 	}
-	if r.token != "" {
-		fmt.Fprintf(&b, " -H 'Authorization: Bearer %s'", r.token)
+	if bearer != "" {
+		fmt.Fprintf(&b, ` -H "Authorization: Bearer %s"`, bearer)
 	}
-	fmt.Fprintf(&b, " '%s%s'", base, r.path)
+	fmt.Fprintf(&b, " %s%s", base, r.path)
 	return b.String()
 }

@@ -54,11 +54,23 @@ func TestLines(t *testing.T) {
 	}
 }
 
-func TestRequestsAreSelfContained(t *testing.T) {
-	list := requests(tokens{keys: "keys"})
-	got := list[0].render("http://127.0.0.1:8080")
-	want := "# 200: " + list[0].why + "\ncurl -sS -i --noproxy '*' -H 'Authorization: Bearer keys' 'http://127.0.0.1:8080/users'"
+func TestRequests(t *testing.T) {
+	first := requests()[0]
+	got := first.render("$API", first.bearer())
+	want := "# 200: " + first.why + "\ncurl -sSi --noproxy '*' -H \"Authorization: Bearer $TOKEN\" $API/users"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestReminder: the page's address does not scroll away among decisions.
+func TestReminder(t *testing.T) {
+	var out strings.Builder
+	d := &demo{screen: &screen{out: &out}, admin: "127.0.0.1:9192"}
+	for range 3 * remindEvery {
+		d.decision([]byte("{}"))
+	}
+	if got := strings.Count(out.String(), "http://127.0.0.1:9192/"); got != 3 {
+		t.Errorf("the address shows %d times in:\n%s", got, &out)
 	}
 }

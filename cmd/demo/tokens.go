@@ -18,6 +18,14 @@ type tokens struct {
 	spare                                                string // of profile; not printed until the provider is broken
 }
 
+// variable is a shell variable with a token.
+type variable struct{ name, token string }
+
+// variables are the tokens by the names that the lines use; the first is the one that most need.
+func (t tokens) variables() []variable {
+	return []variable{{"TOKEN", t.keys}, {"EXPIRED", t.expired}, {"MACHINE", t.machine}, {"PROFILE", t.profile}, {"BOTH", t.both}, {"OPAQUE", t.introspection}}
+}
+
 // getTokens runs real OAuth flows at the provider, all at once, for each takes the second that a device must wait before it polls.
 func getTokens(ctx context.Context, p *provider) (t tokens, err error) {
 	group, ctx := errgroup.WithContext(ctx)

@@ -19,11 +19,13 @@ def start():
     seen = ""
     for line in demo.stdout:
         seen += line
-        if "Ctrl-C" in line:
+        if "Ctrl-C ends everything" in line:
             break
     else:
         sys.exit("the demo did not start:\n" + seen)
-    token, api = re.search(r"Bearer (\S+)' '(http://[^/']+)/users'", seen).groups()
+    api, path = re.search(r"^export API=(\S+) TOKEN=\$\(cat (\S+)\)$", seen, re.M).groups()
+    with open(path, encoding="ascii") as f:
+        token = f.read().strip()
     policy, = re.search(r"^  (\S+policy\.yaml)$", seen, re.M).groups()
     config, = re.search(r"configuration (\S+scopeward\.yaml)", seen).groups()
     return demo, dict(os.environ, TOKEN=token, API=api, POLICY=policy, CONFIG=config, NO_COLOR="1", NO_PROXY="*")

@@ -137,6 +137,9 @@ func (p *project) must(args ...string) string {
 // pasted is a command of `demo requests` with the status that the comment above it promises.
 var pasted = regexp.MustCompile(`(?m)^# (\d{3}): (.+)\n(curl .+)$`)
 
+// exported finds the lines that set the variables of the others.
+var exported = regexp.MustCompile(`(?m)^export .*$`)
+
 // status runs a curl command and returns the HTTP status.
 func status(t *testing.T, command string) string {
 	t.Helper()
@@ -180,13 +183,15 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // TestDemo: what the README says, from the first command to the last, with two replicas and Prometheus.
 func TestDemo(t *testing.T) {
 	p := start(t, "observe", "", "up", "--build", "--wait")
-	shown := pasted.FindAllStringSubmatch(p.must("exec", "-T", "idp", "demo", "requests"), -1)
+	printed := p.must("exec", "-T", "idp", "demo", "requests")
+	setup := strings.Join(exported.FindAllString(printed, -1), "\n")
+	shown := pasted.FindAllStringSubmatch(printed, -1)
 	if len(shown) < 10 {
 		t.Fatalf("%d commands", len(shown))
 	}
 	requests := func(t *testing.T) {
 		for _, m := range shown {
-			if got := status(t, m[3]); got != m[1] {
+			if got := status(t, setup+"\n"+m[3]); got != m[1] {
 				t.Errorf("got %s, promised %s (%s)", got, m[1], m[2])
 			}
 		}
