@@ -10,11 +10,13 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc/codes"
 
+	"scopeward/authz/answer"
 	"scopeward/authz/wire"
+	"scopeward/policy"
 )
 
-// answer is a row of the table of answers: what the client gets for a code.
-type answer struct {
+// row is a row of the table of answers: what the client gets for a code.
+type row struct {
 	status     typev3.StatusCode
 	grpc       codes.Code // only has to differ from OK: Envoy answers by status
 	error      string
@@ -24,32 +26,32 @@ type answer struct {
 	retryAfter bool
 }
 
-var internalError = answer{status: 500, grpc: codes.Internal, error: "Authentication error", code: "internal_error"}
+var internalError = row{status: 500, grpc: codes.Internal, error: "Authentication error", code: "internal_error"}
 
 // answer returns the row of a denial. What is no denial, or unknown, is an
 // internal error.
-func (c code) answer() answer {
+func (c code) answer() row {
 	switch c {
 	case codeMissingToken:
-		return answer{status: 401, grpc: codes.Unauthenticated, error: "Access token required", code: "missing_token", message: "Access token required", challenge: true}
+		return row{status: 401, grpc: codes.Unauthenticated, error: "Access token required", code: "missing_token", message: "Access token required", challenge: true}
 	case codeInvalidRequest:
-		return answer{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_request", challenge: true}
+		return row{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_request", challenge: true}
 	case codeInvalidToken:
-		return answer{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_token", message: "Please re-authenticate", challenge: true}
+		return row{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_token", message: "Please re-authenticate", challenge: true}
 	case codeInsufficientScope:
-		return answer{status: 403, grpc: codes.PermissionDenied, error: "Insufficient scope", code: "insufficient_scope", message: "Insufficient permissions", challenge: true}
+		return row{status: 403, grpc: codes.PermissionDenied, error: "Insufficient scope", code: "insufficient_scope", message: "Insufficient permissions", challenge: true}
 	case codeAccessDenied:
-		return answer{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "access_denied"}
+		return row{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "access_denied"}
 	case codeCrossSite:
-		return answer{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "cross_site", message: "The request comes from another site"}
+		return row{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "cross_site", message: "The request comes from another site"}
 	case codeInvalidPath:
-		return answer{status: 400, grpc: codes.InvalidArgument, error: "Invalid request path", code: "invalid_path"}
+		return row{status: 400, grpc: codes.InvalidArgument, error: "Invalid request path", code: "invalid_path"}
 	case codeRateLimited:
-		return answer{status: 429, grpc: codes.ResourceExhausted, error: "Too many token validation requests", code: "rate_limited", retryAfter: true}
+		return row{status: 429, grpc: codes.ResourceExhausted, error: "Too many token validation requests", code: "rate_limited", retryAfter: true}
 	case codeUnavailable:
-		return answer{status: 503, grpc: codes.Unavailable, error: "Authentication error", code: "unavailable", retryAfter: true}
+		return row{status: 503, grpc: codes.Unavailable, error: "Authentication error", code: "unavailable", retryAfter: true}
 	case codeMetadata: // Envoy takes the answer of a denial, whatever its status
-		return answer{status: 200, grpc: codes.PermissionDenied, code: "metadata"}
+		return row{status: 200, grpc: codes.PermissionDenied, code: "metadata"}
 	default:
 		return internalError
 	}
@@ -97,11 +99,31 @@ func (s *Snapshot) deny(r *wire.Response, e *Event) {
 	if d.retryAfter {
 		r.Set = append(r.Set, retryHeaders(e.verdict)...)
 	}
+	written, varies := s.Answers.Find(d.code, &e.request.asked)
+	if written != nil {
+		written.Write(r, &answer.Values{
+			Code: d.code, Error: d.error, Message: d.message, Scopes: e.match.Rule().ScopeText(),
+			URL: s.address(e), RequestID: e.request.asked.ID,
+		})
+	}
+	if varies {
+		r.Set = append(r.Set, wire.Header{Name: "vary", Value: "Accept"})
+	}
+}
+
+// address is the URL of a request as its client wrote it, but for its credential; "" if it
+// is none that anybody should be sent to.
+func (s *Snapshot) address(e *Event) string {
+	asked := &e.request.asked
+	if e.verdict.code == codeInvalidPath || e.request.Path == (policy.Path{}) {
+		return ""
+	}
+	return asked.ClientScheme() + "://" + asked.Host + s.Credentials.Target(asked)
 }
 
 // denial is what is the same for all requests that are denied with a code.
 type denial struct {
-	answer
+	row
 	body   string
 	scheme string // of a challenge: its beginning
 }
@@ -123,14 +145,14 @@ func (s *Snapshot) denial(v verdict) denial {
 	if int(v.code) < len(s.prepared) && v.code != codeInvalidRequest {
 		return s.prepared[v.code]
 	}
-	d := denial{answer: v.code.answer()}
+	d := denial{row: v.code.answer()}
 	switch {
 	case v.code == codeInvalidRequest:
 		d.message = v.reason
 	case d.message == "":
 		d.message = d.error
 	}
-	d.body = d.answer.body()
+	d.body = d.row.body()
 	d.scheme = "Bearer realm=" + quote(s.Realm)
 	if v.code != codeMissingToken { // RFC 6750 section 3.1: without a token there is no error
 		d.scheme += ", error=" + quote(d.code)
@@ -139,7 +161,7 @@ func (s *Snapshot) denial(v verdict) denial {
 }
 
 // body is the JSON that the client gets.
-func (a answer) body() string {
+func (a row) body() string {
 	b, err := json.Marshal(struct {
 		Error   string `json:"error"`
 		Code    string `json:"code"`

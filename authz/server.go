@@ -21,6 +21,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"go.opentelemetry.io/otel/trace"
 
+	"scopeward/authz/answer"
 	"scopeward/authz/audit"
 	"scopeward/authz/credential"
 	"scopeward/authz/token"
@@ -36,8 +37,10 @@ type Snapshot struct {
 	Shadow *policy.Set
 	// Credentials are where a request may have its credential.
 	Credentials credential.Places
-	Validator   *token.Validator
-	Limit       Limit
+	// Answers are what clients get for denials, where they fit, in place of JSON.
+	Answers   answer.List
+	Validator *token.Validator
+	Limit     Limit
 	// Headers are what an allowed request carries upstream.
 	Headers []Header
 	// Realm goes into challenges (RFC 6750 section 3).

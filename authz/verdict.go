@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"scopeward/authz/ratelimit"
@@ -38,6 +39,18 @@ func (c code) String() string {
 		return "allow"
 	}
 	return c.answer().code
+}
+
+// DenialCodes are the names of the codes of denials.
+func DenialCodes() []string {
+	var names []string
+	for c := range code(numCodes) {
+		if c != codeAllow && c != codeMetadata {
+			names = append(names, c.String())
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // verdict is the outcome of a request. Its zero value denies.

@@ -64,11 +64,7 @@ func (p Place) ofSite(r *wire.Request) bool {
 // ends TLS, Envoy may see http where the browser sees https: that counts. The other way it
 // does not, since whoever is in the network may write what http shows.
 func own(origin Origin, r *wire.Request) bool {
-	scheme := r.Scheme
-	if forwarded := r.Header("x-forwarded-proto"); forwarded != "" {
-		scheme = forwarded
-	}
-	if origin.scheme == "http" && scheme != "http" {
+	if origin.scheme == "http" && r.ClientScheme() != "http" {
 		return false
 	}
 	asked, err := newOrigin(origin.scheme, r.Host)

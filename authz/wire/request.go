@@ -92,6 +92,19 @@ func (r *Request) Header(name string) string {
 	return ""
 }
 
+// ClientScheme is the scheme of the URL that the client asked for, https unless it is known
+// to be http: a proxy that ended TLS says so.
+func (r *Request) ClientScheme() string {
+	scheme := r.Scheme
+	if forwarded := r.Header("x-forwarded-proto"); forwarded != "" {
+		scheme = forwarded
+	}
+	if scheme == "http" {
+		return scheme
+	}
+	return "https"
+}
+
 // Unmarshal reads the wire format of a CheckRequest. It keeps parts of the text. A message that comes twice
 // is merged, and of a field that comes twice the last counts, as in protobuf.
 func (r *Request) Unmarshal(wire string) error {

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"scopeward/authz"
+	"scopeward/authz/answer"
 	"scopeward/authz/credential"
 	"scopeward/authz/redis"
 	"scopeward/authz/token"
@@ -31,6 +32,7 @@ type Config struct {
 	RateLimit        RateLimit
 	Sharing          Sharing
 	Credentials      credential.Places
+	Answers          answer.List
 	Headers          []authz.Header
 	Realm            string
 	Resources        []Resource
@@ -171,6 +173,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 		RateLimit:        RateLimit{d.RateLimit.Max.Value, d.RateLimit.Window.Value, string(d.RateLimit.Count.Value), d.RateLimit.hops()},
 		Sharing:          d.sharing,
 		Credentials:      d.credentials,
+		Answers:          d.answers,
 		Headers:          d.headers,
 		Realm:            string(d.Realm.Value),
 		ResourceMetadata: string(d.ResourceMetadata.Value),
@@ -361,8 +364,11 @@ func (c *Config) HeaderNames() []string {
 	return names
 }
 
-// Same reports whether two configurations say the same, but for what their files hold.
-func (c *Config) Same(other *Config) bool { return textOf(c.document) == textOf(other.document) }
+// Same reports whether two configurations say the same, but for what the files hold that
+// have versions of their own.
+func (c *Config) Same(other *Config) bool {
+	return textOf(c.document) == textOf(other.document) && c.document.bodies == other.document.bodies
+}
 
 // NeedRestart names the settings that differ in next, but only count at the start.
 func (c *Config) NeedRestart(next *Config) []string {
@@ -408,6 +414,9 @@ func (c *Config) Watched() []string {
 		for _, name := range []located{t.Cert, t.Key, t.ClientCA} {
 			add(string(name.Value))
 		}
+	}
+	for _, l := range d.Answers {
+		add(l.Value.Body.Value.file(d.dir()))
 	}
 	secrets := []Secret{d.Cache.Redis.Value, d.Cache.Key.Value, d.RateLimit.Redis.Value}
 	for _, l := range d.Providers {

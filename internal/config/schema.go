@@ -20,12 +20,15 @@ func (document) AmendSchema(s strictyaml.JSONSchema) {
 	s["required"] = []string{"providers"}
 	s.Property("providers")["minItems"] = 1
 	headers := s.Property("headers")
-	headers["propertyNames"] = strictyaml.JSONSchema{"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"} // RFC 9110 section 5.1
+	headers["propertyNames"] = strictyaml.JSONSchema{"pattern": headerNames}
 	orReference(headers.Values(), oneOf(authz.IdentityFields()), strictyaml.JSONSchema{"pattern": `^identity\.claims\..`})
 	s.Property("credentials")["minItems"] = 1
 	s.Property("realm")["pattern"] = `^[ -~]*$`
 	s.Property("policy").List()["minItems"] = 1
 }
+
+// headerNames is RFC 9110 section 5.1.
+const headerNames = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
 func (listenSection) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("server"), oneOf(servers))

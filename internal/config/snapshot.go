@@ -13,6 +13,7 @@ func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
 	return &authz.Snapshot{
 		Policy:           set,
 		Credentials:      c.Credentials,
+		Answers:          c.Answers,
 		Headers:          c.Headers,
 		Realm:            c.Realm,
 		ResourceMetadata: c.ResourceMetadata,

@@ -174,6 +174,7 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	d.unusedSettings(v)
 	d.sharing = v.readSharing(d, secrets == AllSecrets)
 	d.credentials = v.readCredentials(d)
+	d.answers = v.readAnswers(d, secrets != NoSecrets)
 	d.headers = nil
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {

@@ -45,6 +45,9 @@ func (a Answer) Compare(t testing.TB, got Outcome) {
 			t.Errorf("the body %s doesn't begin with its error", got.Body)
 		}
 	}
+	if a.Text != nil && string(got.Body) != *a.Text {
+		t.Errorf("the body is %q, want %q", got.Body, *a.Text)
+	}
 	a.compareUpstream(t, got)
 }
 

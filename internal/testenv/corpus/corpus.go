@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,7 @@ type Answer struct {
 	Status  int               `yaml:"status,required"`
 	Headers map[string]string `yaml:"headers"`
 	Body    map[string]any    `yaml:"body"` // the value * stands for any; message is error by default
+	Text    *string           `yaml:"text"` // the body, if it is one that the configuration writes
 	// Direct is an answer of Scopeward's own, which is no denial.
 	Direct bool `yaml:"direct"`
 	// Upstream are headers that the upstream sees, and :path; the empty value is none.
@@ -88,6 +90,9 @@ func Load(t testing.TB, dir fs.FS) []*Case {
 	return cases
 }
 
+// besides are the files of a case, other than policies, that its configuration may name.
+func besides() []string { return []string{"shadow.yaml", "keys.yaml", "revoked.yaml", "page.html"} }
+
 func parse(name string, data []byte) (*Case, error) {
 	c := &Case{Name: strings.TrimSuffix(path.Base(name), ".txtar"), Modes: Modes, Runs: []string{"process", "envoy"}}
 	var request *txtar.File
@@ -97,7 +102,7 @@ func parse(name string, data []byte) (*Case, error) {
 			if problems := strictyaml.Decode("case.yaml", f.Data, c); len(problems) > 0 {
 				return nil, problems
 			}
-		case strings.HasPrefix(f.Name, "policy"), f.Name == "shadow.yaml", f.Name == "keys.yaml", f.Name == "revoked.yaml":
+		case strings.HasPrefix(f.Name, "policy"), slices.Contains(besides(), f.Name):
 			c.files = append(c.files, f)
 		case f.Name == "request":
 			request = &f

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.yaml.in/yaml/v4"
@@ -20,7 +21,7 @@ func (c *Case) Setup(t testing.TB, dir, mode string, idp *tokentest.Provider) st
 	}
 	policies := map[string]string{}
 	for _, f := range c.files {
-		if f.Name == "shadow.yaml" || f.Name == "keys.yaml" || f.Name == "revoked.yaml" {
+		if slices.Contains(besides(), f.Name) {
 			write(t, filepath.Join(dir, f.Name), f.Data)
 			continue
 		}
