@@ -146,22 +146,17 @@ func (s *Server) record(e *Event) {
 		s.log.Error("a request was denied by a fault", slog.String("code", e.verdict.code.String()),
 			slog.String("action", e.action()), slog.Any("error", e.verdict.err))
 	}
-	watched, recorded, share := s.recent.Watched(), false, 0.0
-	if s.audit != nil {
-		if share, recorded = e.sampled(sampling); !recorded {
-			s.metrics.sampledOut.Inc()
-		}
-	}
-	if !watched && !recorded {
+	line := e.line(took)
+	s.recent.Add(&line)
+	if s.audit == nil {
 		return
 	}
-	line := e.line(took)
-	if watched {
-		s.recent.Add(&line)
+	share, recorded := e.sampled(sampling)
+	if !recorded {
+		s.metrics.sampledOut.Inc()
+		return
 	}
-	if recorded {
-		line.Sample = share
-		e.text = line.Append(e.text[:0])
-		_, _ = s.audit.Write(e.text)
-	}
+	line.Sample = share
+	e.text = line.Append(e.text[:0])
+	_, _ = s.audit.Write(e.text)
 }

@@ -67,7 +67,7 @@ type Server struct {
 	audit    *LineWriter
 	metrics  *Metrics
 	log      *slog.Logger
-	recent   audit.Recent
+	recent   *audit.Recent
 	tracer   trace.Tracer // nil: nothing is traced
 
 	notices  notices
@@ -78,9 +78,9 @@ type Server struct {
 }
 
 // NewServer returns a server that decides by the snapshot. Audit events go to
-// audit, or nowhere if it is nil; log is for what an operator must see.
-func NewServer(s *Snapshot, audit *LineWriter, metrics *Metrics, log *slog.Logger) *Server {
-	server := &Server{audit: audit, metrics: metrics, log: log}
+// events, or nowhere if it is nil; log is for what an operator must see.
+func NewServer(s *Snapshot, events *LineWriter, metrics *Metrics, log *slog.Logger) *Server {
+	server := &Server{audit: events, metrics: metrics, log: log, recent: audit.NewRecent()}
 	server.hurried, server.hurry = context.WithCancel(context.Background())
 	server.Swap(s)
 	return server
@@ -97,8 +97,8 @@ func (s *Server) Swap(next *Snapshot) {
 	s.snapshot.Store(next)
 }
 
-// Recent are the latest decisions, for those who watch.
-func (s *Server) Recent() *audit.Recent { return &s.recent }
+// Recent are the latest decisions.
+func (s *Server) Recent() *audit.Recent { return s.recent }
 
 // InFlight is the number of requests that are being answered.
 func (s *Server) InFlight() int64 { return s.inFlight.Load() }

@@ -177,7 +177,7 @@ func (b *browser) click(selector string) {
 	b.run(chromedp.Click(selector))
 }
 
-const rows = `[...document.querySelectorAll("#stream-rows tr")]`
+const rows = `[...document.querySelectorAll("#stream-rows tr:not(.detail)")]`
 
 func (b *browser) rowsWith(text string, n int) {
 	b.t.Helper()
@@ -227,7 +227,7 @@ func (b *browser) keyboard() {
 	b.t.Helper()
 	b.eval(`document.activeElement.blur()`)
 	reached := map[string]bool{}
-	for range 60 {
+	for range 90 {
 		b.run(chromedp.KeyEvent(kb.Tab))
 		id, _ := b.eval(`(() => { const e = document.activeElement; const s = getComputedStyle(e); return (e.id || e.className || e.getAttribute("href") || e.dataset.order || e.tagName) + (s.outlineStyle === "none" ? " without an outline" : "") })()`).(string)
 		reached[id] = true

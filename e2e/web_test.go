@@ -22,7 +22,7 @@ func TestWebStream(t *testing.T) {
 	b.ask("GET", "/users", good)
 	b.ask("GET", "/users", "")
 	b.ask("POST", "/users", good)
-	b.rowsWith("api.example.com", 3)
+	b.rowsWith("/users", 3)
 	b.rowsWith("alice", 2)
 	b.rowsWith("insufficient_scope", 1)
 
@@ -58,11 +58,29 @@ func TestWebStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.eventually(`document.querySelector("#notices").textContent.includes("policy.yaml:3:12: pattern")`)
+	b.eventually(`document.querySelector("#ready").textContent === "Ready, with problems" && document.querySelector("#ready").classList.contains("warn")`)
 	b.screenshot("broken", false)
 	for range 300 { // beyond what a page shows
 		b.ask("GET", "/public/many", "")
 	}
 	b.rowsWith("/public/many", 200)
+}
+
+// TestWebRow: a row shows more on a click, and is explained from there.
+func TestWebRow(t *testing.T) {
+	b := openPage(t, webPolicy)
+	b.ask("GET", "/users/43", b.idp.Mint(map[string]any{"sub": "alice", "scope": "read:users"}, nil))
+	b.rowsWith("/users/43", 1)
+	detail := `document.querySelector("#stream-rows .detail")`
+	b.click("#stream-rows .decision button")
+	b.eventually(detail + `.textContent.includes("api.example.com") && ` + detail + `.textContent.includes("read:users")`)
+	b.eventually(`document.querySelector("#stream-rows .decision button").getAttribute("aria-expanded") === "true"`)
+	b.click("#stream-rows .detail button")
+	b.eventually(`document.querySelector("#answer").textContent.includes("path.id == identity.subject") && document.querySelector("#answer-head").textContent.includes("access_denied")`)
+	b.click("#stream-rows .decision td:nth-child(3)")
+	b.eventually(detail + ` === null`)
+	b.eventually(`document.querySelector("#glance .big").textContent === "5 rules"`)
+	b.eventually(`document.querySelectorAll("#history svg[role=img]").length === 2`)
 }
 
 func TestWebExplain(t *testing.T) {
@@ -93,7 +111,8 @@ func TestWebExplain(t *testing.T) {
 	explain("Paste a token")
 	token := b.idp.Mint(map[string]any{"sub": "alice", "scope": "read:users"}, nil)
 	b.set("q-token", "Bearer "+token)
-	explain("The request passes", "passed")
+	explain("The request passes", "checks passed")
+	b.eventually(`!document.querySelector("#answer details").open`)
 	b.set("q-token", b.idp.Mint(map[string]any{"exp": 1}, nil))
 	explain("invalid_token", "expired", "failed")
 	b.run(chromedp.ScrollIntoView("#explain"))
@@ -117,6 +136,8 @@ func TestWebXSS(t *testing.T) {
 	b.ask("GET", "/tenants/%3Cimg%20src=x%20onerror=%22window.evil=1%22%3E", token, "x-tenant", evil, "x-request-id", evil, "user-agent", evil)
 	b.ask("GET", `/public/<img/src=x/onerror=window.evil=1>`, "", "x-forwarded-for", evil)
 	b.eventually(rows + `.length === 3`)
+	b.eval(`document.querySelectorAll("#stream-rows .decision").forEach(r => r.click())`)
+	b.eventually(`document.querySelectorAll("#stream-rows .detail").length === 3`)
 	b.set("q-url", "/tenants/"+strings.ReplaceAll("<img src=x onerror=window.evil=1>", " ", "%20"))
 	b.set("q-headers", "x-tenant="+evil)
 	b.click(`input[value=valid]`)
@@ -127,7 +148,7 @@ func TestWebXSS(t *testing.T) {
 	b.click(`input[value=token]`)
 	b.set("q-token", token)
 	b.click("#question button.main")
-	b.eventually(`document.querySelector("#answer").textContent.includes("passed")`)
+	b.eventually(`document.querySelector("#answer").textContent.includes("checks passed")`)
 	b.eventually(`document.querySelector("#rules-rows").textContent.includes("<script>")`)
 	if found := b.eval(`[window.evil, document.querySelectorAll("main img, main script, main b, main [onerror]").length].join()`); found != ",0" {
 		t.Errorf("markup of a client's got into the page: %v", found)
@@ -177,6 +198,8 @@ func TestWebLooks(t *testing.T) {
 	b.click("#question button.main")
 	b.eventually(`document.querySelector("#answer").textContent.includes("access_denied")`)
 	b.eventually(`[...document.querySelectorAll("#glance .big")][1].textContent === "11"`)
+	b.click("#stream-rows .decision button")
+	b.eventually(`document.querySelector("#history-decisions rect.good") !== null && document.querySelector("#history-times polyline") !== null`)
 	b.eval(string(script) + "; 1")
 	b.eval(`scrollTo(0, 0); document.activeElement.blur()`)
 	for _, look := range []struct {

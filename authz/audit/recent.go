@@ -5,29 +5,44 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 const (
-	// recent is how many events are kept for those who watch.
+	// recent is how many events are kept for those who look.
 	recent = 512
-	// lingers is for how long they are still kept when nobody watches any more: who
-	// comes back sees what came meanwhile.
-	lingers = 10 * time.Minute
-	// longest is how many bytes of a text are kept; a path can have 64 KiB.
+	// longest is how many bytes of a text are kept, a path can have 64 KiB; maxHeld of all
+	// texts of an event.
 	longest = 1 << 10
+	maxHeld = 2 << 10
 )
 
-// Recent keeps the latest events while somebody watches. While nobody does, an event
-// costs one atomic load. Its zero value is ready, and nobody watches.
+// Recent keeps the latest events. To keep one costs a copy of its texts and no memory, as
+// each place is used again; an event is encoded when somebody looks at it.
 type Recent struct {
-	on     atomic.Bool
-	newest atomic.Uint64 // the number of the newest event; in a slot of the ring once it is written
-	begin  atomic.Uint64 // after which number all events were kept
-	ring   [recent]atomic.Pointer[Numbered]
+	begin  uint64        // numbers begin after it
+	newest atomic.Uint64 // the number of the newest event; in its place of the ring once it is kept
+	ring   [recent]place
+}
 
-	mu       sync.Mutex
-	watchers int
-	leaving  *time.Timer // set while nobody watches, but did
+// NewRecent keeps none yet. Numbers grow over restarts of the process, too: whoever comes
+// back with one of before is not taken for up to date.
+func NewRecent() *Recent {
+	r := &Recent{begin: uint64(time.Now().UnixMicro())}
+	r.newest.Store(r.begin)
+	return r
+}
+
+// place is one of the ring's.
+type place struct {
+	mu     sync.Mutex
+	number uint64
+	at     time.Time
+	passed bool
+	tookMS float64
+	held   []byte // the texts, each up to its end
+	ends   []int
+	shown  *Numbered // once somebody has looked
 }
 
 // Numbered is an event that was kept.
@@ -38,72 +53,76 @@ type Numbered struct {
 	code, rule, text string
 }
 
-// Watched tells whether events are kept.
-func (r *Recent) Watched() bool { return r.on.Load() }
-
-// Add keeps an event, if anybody watches. It shares no memory with it.
+// Add keeps an event. It shares no memory with it.
 func (r *Recent) Add(e *Event) {
-	if !r.Watched() {
+	n := r.newest.Add(1)
+	p := &r.ring[n%recent]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.number > n { // a round later already
 		return
 	}
-	kept := *e
-	for _, text := range []*string{&kept.Action, &kept.UserID, &kept.Method, &kept.Host, &kept.Path, &kept.ClientIP, &kept.Peer, &kept.RequestID, &kept.Reason} {
-		if len(*text) > longest {
-			*text = (*text)[:longest] + "…"
-		}
+	p.number, p.shown = n, nil
+	p.at, p.passed, p.tookMS = e.Timestamp, e.Success, e.DurationMS
+	p.held, p.ends = p.held[:0], p.ends[:0]
+	for _, text := range e.texts() {
+		p.hold(*text)
 	}
-	n := &Numbered{
-		JSON: strings.TrimSuffix(string(kept.Append(nil)), "\n"),
-		code: kept.Code, rule: strings.Clone(kept.Rule),
-		text: strings.ToLower(strings.Join(append([]string{kept.Action, kept.UserID, kept.Code, kept.Method + " " + kept.Host + kept.Path,
-			kept.ClientIP, kept.Peer, kept.RequestID, kept.Provider, kept.Reason}, kept.Scopes...), "\n")),
-	}
-	n.Number = r.newest.Add(1)
-	for slot := &r.ring[n.Number%recent]; ; {
-		old := slot.Load()
-		if old != nil && old.Number > n.Number || slot.CompareAndSwap(old, n) { // a round later, or done
-			return
+	for _, scope := range e.Scopes {
+		if len(p.held) >= maxHeld {
+			break
 		}
+		p.hold(scope)
 	}
 }
 
-// Watch has events kept until stop is called, and a while longer.
-func (r *Recent) Watch() (stop func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watchers++
-	if r.leaving != nil {
-		r.leaving.Stop()
-		r.leaving = nil
+// texts are all texts of an event but its scopes.
+func (e *Event) texts() [16]*string {
+	return [...]*string{
+		&e.Code, &e.Method, &e.Rule, &e.Action, &e.Provider, &e.Cache, &e.WouldBe, &e.Shadow, &e.TraceID, &e.ClientIP, &e.Peer,
+		&e.RequestID, &e.Host, &e.UserID, &e.Reason, &e.Path,
 	}
-	if !r.on.Load() {
-		// Numbers grow over restarts of the process, too: who comes back with one of
-		// before is not taken for up to date.
-		begin := max(r.newest.Load(), uint64(time.Now().UnixMicro()))
-		r.newest.Store(begin)
-		r.begin.Store(begin)
-		r.on.Store(true)
-	}
-	return sync.OnceFunc(r.leave)
 }
 
-func (r *Recent) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.watchers--; r.watchers > 0 {
-		return
+// hold keeps a text, or as much of it as there is room for.
+func (p *place) hold(text string) {
+	room := max(0, min(longest, maxHeld-len(p.held)))
+	if len(text) <= room {
+		p.held = append(p.held, text...)
+	} else {
+		for room > 0 && !utf8.RuneStart(text[room]) {
+			room--
+		}
+		p.held = append(append(p.held, text[:room]...), "…"...)
 	}
-	r.leaving = time.AfterFunc(lingers, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.watchers > 0 {
-			return
-		}
-		r.on.Store(false)
-		for i := range r.ring {
-			r.ring[i].Store(nil)
-		}
-	})
+	p.ends = append(p.ends, len(p.held))
+}
+
+// show encodes the event, once. The caller has locked the place.
+func (p *place) show() *Numbered {
+	if p.shown != nil {
+		return p.shown
+	}
+	e := Event{Timestamp: p.at, Success: p.passed, DurationMS: p.tookMS}
+	all, from := string(p.held), 0
+	next := func(i int) string {
+		text := all[from:p.ends[i]]
+		from = p.ends[i]
+		return text
+	}
+	texts := e.texts()
+	for i, text := range texts {
+		*text = next(i)
+	}
+	for i := len(texts); i < len(p.ends); i++ {
+		e.Scopes = append(e.Scopes, next(i))
+	}
+	p.shown = &Numbered{
+		Number: p.number, JSON: strings.TrimSuffix(string(e.Append(nil)), "\n"), code: e.Code, rule: e.Rule,
+		text: strings.ToLower(strings.Join(append([]string{e.Action, e.UserID, e.Code, e.Method + " " + e.Host + e.Path,
+			e.ClientIP, e.Peer, e.RequestID, e.Provider, e.Reason}, e.Scopes...), "\n")),
+	}
+	return p.shown
 }
 
 // Batch is what has come since an event.
@@ -111,28 +130,35 @@ type Batch struct {
 	Events []*Numbered // the oldest first
 	Last   uint64      // the number to go on from
 	Missed uint64      // events that were no longer kept, of any kind
-	Gap    bool        // nobody watched for a while: how many were missed is not known
+	Gap    bool        // the number is of another process: how many were missed is not known
 }
 
 // Since gives the events after a number that the filter takes; after 0, all that are kept.
-// Who calls it watches.
 func (r *Recent) Since(after uint64, f Filter) (b Batch) {
-	begin, newest := r.begin.Load(), r.newest.Load()
-	b.Gap = after != 0 && after < begin
-	oldest := begin + 1
-	if newest > begin+recent {
+	newest := r.newest.Load()
+	b.Gap = after != 0 && after < r.begin
+	oldest := r.begin + 1
+	if newest > r.begin+recent {
 		oldest = newest - recent + 1
 	}
 	number := max(after+1, oldest)
-	if after >= begin {
+	if after >= r.begin {
 		b.Missed = number - after - 1
 	}
 	for ; number <= newest; number++ {
-		switch n := r.ring[number%recent].Load(); {
-		case n == nil || n.Number < number: // it is being written
+		p := &r.ring[number%recent]
+		p.mu.Lock()
+		held := p.number
+		var n *Numbered
+		if held == number {
+			n = p.show()
+		}
+		p.mu.Unlock()
+		switch {
+		case held < number: // it is being kept
 			b.Last = number - 1
 			return b
-		case n.Number > number:
+		case held > number:
 			b.Missed++
 		case f.takes(n):
 			b.Events = append(b.Events, n)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"scopeward/authz/token/provider"
 	"scopeward/internal/admin/page"
 	"scopeward/internal/providers"
@@ -31,8 +33,8 @@ func (s *service) pageState() page.State {
 			InFlight: s.server.InFlight(), Shedding: s.server.Shedding(), Shed: sum(totals["scopeward_shed_total"]),
 			AuditDropped: totals["scopeward_audit_dropped_total"][""],
 		},
-		Providers: []page.Provider{}, Redis: []page.Redis{},
-		Decisions: totals["scopeward_decisions_total"],
+		Providers: []page.Provider{}, Redis: []page.Redis{}, History: s.history.shown(),
+		Decisions: totals[decisionsTotal],
 	}
 	if st.Shadow != nil {
 		shown.Policy.Shadow = st.Shadow.Version()
@@ -129,13 +131,9 @@ func (s *service) pageRules() []page.Rule {
 // totals are the counters that the page shows, from where Prometheus reads them: by
 // family and the value of the only label.
 func (s *service) totals() map[string]map[string]float64 {
-	wanted := []string{"scopeward_decisions_total", "scopeward_cache_lookups_total", "scopeward_rate_limited_total", "scopeward_shed_total", "scopeward_audit_dropped_total"}
+	wanted := []string{decisionsTotal, "scopeward_cache_lookups_total", "scopeward_rate_limited_total", "scopeward_shed_total", "scopeward_audit_dropped_total"}
 	totals := map[string]map[string]float64{}
-	families, _ := s.registry.Gather() // what could be gathered
-	for _, f := range families {
-		if !slices.Contains(wanted, f.GetName()) {
-			continue
-		}
+	for _, f := range s.families(wanted...) {
 		values := map[string]float64{}
 		for _, m := range f.GetMetric() {
 			label := ""
@@ -147,6 +145,17 @@ func (s *service) totals() map[string]map[string]float64 {
 		totals[f.GetName()] = values
 	}
 	return totals
+}
+
+// families are those that could be gathered, of these names.
+func (s *service) families(names ...string) (found []*dto.MetricFamily) {
+	all, _ := s.registry.Gather()
+	for _, f := range all {
+		if slices.Contains(names, f.GetName()) {
+			found = append(found, f)
+		}
+	}
+	return found
 }
 
 func sum(values map[string]float64) (total float64) {

@@ -91,6 +91,7 @@ func (s *service) run(ctx context.Context, listener, admin net.Listener, o grpcO
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { pace.TuneGC(ctx, s.log); return nil })
 	group.Go(func() error { s.sweep(ctx); return nil })
+	group.Go(func() error { s.remember(ctx); return nil })
 	group.Go(func() error { pace.TuneProcs(ctx, s.procs); return nil })
 	group.Go(func() error {
 		pace.WatchOverload(ctx, func() int { return runtime.GOMAXPROCS(0) }, s.server.Shed)

@@ -42,6 +42,7 @@ type service struct {
 	version   string
 	draining  atomic.Bool
 	started   time.Time
+	history   history
 }
 
 // state is what is in force: made of the files when they were last good.

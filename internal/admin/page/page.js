@@ -79,25 +79,60 @@ function setPill(element, text, tone) {
 }
 
 function showState(state) {
-  setPill(byId("ready"), state.ready ? "Ready" : "Not ready", state.ready ? "good" : "bad");
+  const troubled = state.reasons.length > 0 || state.reload.errors.length > 0;
+  if (state.ready) setPill(byId("ready"), troubled ? "Ready, with problems" : "Ready", troubled ? "warn" : "good");
+  else setPill(byId("ready"), "Not ready", "bad");
   byId("about").textContent = `Scopeward ${state.version}, up since ${new Date(state.started).toLocaleString("en-GB")}.`;
   show(byId("notices"), [state.reload, state.reasons, state.ready], () => noticesOf(state));
   const perSecond = rateOf(state);
   show(byId("glance"), [state.policy, state.decisions, perSecond, state.cache, state.limit, state.load, state.redis], () => cardsOf(state, perSecond));
   show(byId("providers-cards"), state.providers.map(p => [p, p.keys && p.keys.ageSeconds < 0]), () => state.providers.map(providerCard));
   state.providers.forEach(updateKeyAge);
+  showHistory(state.history);
+}
+
+/* ---- The last 15 minutes ---- */
+
+const steps = 90, stepSeconds = 10; // of the history
+const barWidth = 4, chartHeight = 64;
+
+// drawn builds an element of a picture.
+function drawn(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const picture = (label, ...parts) => drawn("svg", { viewBox: `0 0 ${steps * barWidth} ${chartHeight}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...parts);
+
+function showHistory(history) {
+  const x = i => (steps - history.length + i) * barWidth; // the newest is at the right
+  const most = Math.max(1, ...history.map(step => step.allowed + step.denied));
+  const slowest = Math.max(...history.map(step => step.p99), 0.01);
+  const allowed = sum(history.map(step => step.allowed)), denied = sum(history.map(step => step.denied));
+  show(byId("history-decisions"), history, () => [picture(`${plural(allowed, "request")} allowed and ${number.format(denied)} denied in the last 15 minutes`,
+    ...history.flatMap((step, i) => {
+      const high = { allowed: chartHeight * step.allowed / most, denied: chartHeight * step.denied / most };
+      return [["bad", high.denied, 0], ["good", high.allowed, high.denied]].filter(([, height]) => height > 0).map(([tone, height, below]) =>
+        drawn("rect", { class: tone, x: x(i), y: chartHeight - below - height, width: barWidth - 1, height }));
+    }))]);
+  byId("history-most").textContent = allowed + denied > 0 ? `at most ${number.format(Math.ceil(10 * most / stepSeconds) / 10)} a second` : "none yet";
+  const line = (name, tone) => drawn("polyline", { class: tone, points: history.map((step, i) => `${x(i)},${chartHeight - 1 - (chartHeight - 2) * step[name] / slowest}`).join(" ") });
+  show(byId("history-times"), history, () => [picture(`At most ${number.format(slowest)} ms for 99 of 100 requests in the last 15 minutes`, line("p99", "warn"), line("p50", "brand"))]);
+  byId("history-slowest").textContent = allowed + denied > 0 ? `at most ${number.format(slowest)} ms` : "none yet";
 }
 
 function noticesOf({ reload, reasons, ready }) {
   const notices = [];
   const list = lines => make("ul", null, ...lines.map(line => make("li", null, ...line.split("\n"))));
   if (reload.errors.length > 0) {
-    notices.push(make("div", { class: "notice bad" }, make("strong", null, "The files on disk are broken; what was last good serves on. Read ", ago(reload.failed), "."),
+    notices.push(make("div", { class: "notice bad" }, make("strong", null, "The files on disk are broken; the last good version is in force. Read ", ago(reload.failed), "."),
       list(reload.errors)));
   }
   const others = reasons.filter(r => !r.startsWith("the files on disk are broken"));
   if (others.length > 0) {
-    notices.push(make("div", { class: `notice ${ready ? "warn" : "bad"}` }, make("strong", null, ready ? "Ready, but" : "Not ready"), list(others)));
+    notices.push(make("div", { class: `notice ${ready ? "warn" : "bad"}` }, make("strong", null, ready ? "It serves, with problems" : "Not ready"), list(others)));
   }
   return notices;
 }
@@ -119,23 +154,23 @@ function cardsOf({ policy, reload, decisions, cache, limit, load, redis }, perSe
   const total = sum(decisions), allowed = decisions.allow || 0;
   const lookups = sum(cache.lookups), hits = lookups - (cache.lookups.miss || 0);
   return [
-    card("Policy", policy.version, [
-      ["in force since", ago(policy.loaded)], ["rules", number.format(policy.rules)], policy.shadow && ["shadow", policy.shadow],
-      ["files", reload.errors.length > 0 ? badge("broken", "bad") : "as on disk"],
+    card("Policy", plural(policy.rules, "rule"), [
+      ["in force since", ago(policy.loaded)], ["files", reload.errors.length > 0 ? badge("broken", "bad") : "as on disk"],
+      ["version", make("span", { class: "help mono" }, policy.version)], policy.shadow && ["shadow policy", make("span", { class: "help mono" }, policy.shadow)],
     ]),
     card("Decisions", number.format(total), [
       ["per second", number.format(perSecond)], ["allowed", number.format(allowed)],
       ...Object.entries(decisions).filter(([code, n]) => code !== "allow" && n > 0).sort((a, b) => b[1] - a[1]).map(([code, n]) => [code, number.format(n)]),
     ]),
     card("Identity cache", number.format(cache.identities), [
-      ["of at most", number.format(cache.max)], ["refusals", number.format(cache.refusals)], ["answered", lookups ? `${Math.round(100 * hits / lookups)} %` : "none yet"],
-      cache.lookups.stale > 0 && ["believed stale", number.format(cache.lookups.stale)],
+      ["at most", number.format(cache.max)], ["refused tokens", number.format(cache.refusals)], ["found in the cache", lookups ? `${Math.round(100 * hits / lookups)} %` : "none yet"],
+      cache.lookups.stale > 0 && ["used while the provider was down", number.format(cache.lookups.stale)],
     ]),
-    card("Rate limit", limit.count === "off" ? "off" : `${number.format(limit.max)} in ${limit.window}`, limit.count === "off" ? [] : [
-      ["counts", limit.count], ["clients counted", number.format(limit.clients)], ["refused", number.format(limit.refused)],
+    card("Rate limit", limit.count === "off" ? "off" : `${number.format(limit.max)} in ${limit.window.replace(/h0m0s$/, " h").replace(/m0s$/, " min")}`, limit.count === "off" ? [] : [
+      ["counts", limit.count], ["clients now", number.format(limit.clients)], ["refused", number.format(limit.refused)],
     ]),
-    card("Load", load.shedding ? badge("shedding", "warn") : plural(load.inFlight, "request"), [
-      ["at this moment", plural(load.inFlight, "request")], ["shed by overload", number.format(load.shed)], ["audit events lost", number.format(load.auditLost)],
+    card("Load", load.shedding ? badge("overloaded", "warn") : `${plural(load.inFlight, "request")} now`, [
+      ["refused by overload", number.format(load.shed)], ["audit events lost", number.format(load.auditLost)],
     ]),
     ...redis.map(r => card(r.use === "cache" ? "Redis, shared cache" : "Redis, shared limit", badge(r.up ? "up" : "down", r.up ? "good" : "bad"), [["at", r.url], r.reason && ["why", r.reason]])),
   ];
@@ -152,12 +187,12 @@ function providerCard(p) {
   const faults = [...p.endpoints, ...(p.keys ? [{ name: "keys", fault: p.keys.fault }] : [])].filter(e => e.fault);
   const sick = p.endpoints.some(e => !e.up) || p.keys && p.keys.reason;
   return make("article", { class: "card" },
-    make("div", { class: "title" }, make("h3", null, p.name), badge(sick ? "failing" : "well", sick ? "bad" : "good")),
+    make("div", { class: "title" }, make("h3", null, p.name), badge(sick ? "failing" : "healthy", sick ? "bad" : "good")),
     make("p", { class: "mono" }, p.issuer),
     make("dl", null, ...facts.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, value)]),
-      ...p.endpoints.flatMap(e => [make("dt", null, `${e.name} endpoint`), make("dd", null, e.up ? "asked" : "left alone but for probes")])),
+      ...p.endpoints.flatMap(e => [make("dt", null, `${e.name} endpoint`), make("dd", null, e.up ? "in use" : "paused after failures, tried now and then")])),
     p.keys && p.keys.reason && make("p", { class: "fault" }, p.keys.reason),
-    ...faults.map(e => make("p", { class: "fault" }, make("strong", null, e.fault.over ? "Last fault, over: " : "Fault: "), `${e.name}, `, ago(e.fault.at), `: ${e.fault.reason}`)));
+    ...faults.map(e => make("p", { class: "fault" }, make("strong", null, e.fault.over ? "Last fault, now over: " : "Fault: "), `${e.name}, `, ago(e.fault.at), `: ${e.fault.reason}`)));
 }
 
 // The age of the keys changes all the time; only its own text is written.
@@ -249,8 +284,8 @@ function connect() {
     explainRefusal();
   };
   source.addEventListener("decision", event => { last = event.lastEventId; draw(rowOf(JSON.parse(event.data))); });
-  source.addEventListener("missed", event => draw(noteRow(`${plural(Number(event.data), "decision")} came too fast to be shown, or while this page was paused`)));
-  source.addEventListener("gap", () => draw(noteRow("Nobody watched for a while, or Scopeward was restarted: what was decided meanwhile is in the audit")));
+  source.addEventListener("missed", event => draw(noteRow(`${plural(Number(event.data), "decision")} came too fast to show, or while this page was paused`)));
+  source.addEventListener("gap", () => draw(noteRow("Scopeward was restarted: earlier decisions are in the audit log")));
   source.addEventListener("at", event => { last = event.lastEventId; });
 }
 
@@ -275,25 +310,56 @@ function restart() {
   byId("stream-rows").replaceChildren();
   byId("stream-empty").hidden = false;
   const filtered = byId("filter-code").value || byId("filter-rule").value || byId("filter-text").value.trim();
-  byId("stream-empty").textContent = filtered ? "No decision that the filter takes yet." : "No decision yet: send a request through Envoy, and it shows up here.";
+  byId("stream-empty").textContent = filtered ? "No decision matches the filter yet." : "No decision yet: send a request through Envoy, and it shows up here.";
   connect();
 }
 
 function rowOf(event) {
   const cell = (attributes, ...children) => make("td", { role: "cell", ...attributes }, ...children);
-  const about = [event.host, event.clientIp, event.requestId].filter(Boolean).join(" · ");
-  const believed = [event.provider, event.cache !== "none" && `cache ${event.cache}`].filter(Boolean).join(" · ");
-  const row = make("tr", { role: "row", class: "fresh" },
-    cell(null, make("time", { datetime: event.timestamp, title: event.timestamp }, clock(event.timestamp))),
-    cell(null, badge(event.code, toneOf(event.code)), event.wouldBe && make("small", null, `would be ${event.wouldBe}`), event.shadow && make("small", null, `shadow: ${event.shadow}`)),
-    cell(null, make("span", { class: "mono" }, `${event.method} ${event.path}`), make("small", { title: "host, client address and request id" }, about),
-      event.reason && make("small", null, event.reason)),
-    cell(null, event.rule ? make("span", { class: "mono" }, event.action) : make("em", null, "no rule matches"), event.rule && make("small", { title: event.rule }, fileOf(event.rule))),
-    cell(null, event.userId || make("span", { class: "help" }, "none"), event.scopes.length > 0 && make("small", null, event.scopes.join(" ")), believed && make("small", null, believed)),
+  const row = make("tr", { role: "row", class: "fresh decision" },
+    cell(null, make("button", { type: "button", "aria-expanded": "false", title: "Show more" }, make("time", { datetime: event.timestamp }, clock(event.timestamp)))),
+    cell(null, badge(event.code, toneOf(event.code)), event.wouldBe && badge(`would be ${event.wouldBe}`, "warn")),
+    cell({ class: "mono" }, `${event.method} ${event.path}`),
+    cell(null, event.rule ? make("span", { class: "mono" }, event.action) : make("em", null, "no rule matches")),
+    cell(null, event.userId || make("span", { class: "help" }, "none")),
     cell({ class: "number" }, `${event.durationMs} ms`));
+  row.addEventListener("click", () => toggle(row, event));
   news.seen++;
   if (!event.success) news.denied++;
   return row;
+}
+
+// toggle shows all of a decision below its row, or hides it.
+function toggle(row, event) {
+  if (getSelection().toString() !== "") return; // somebody copies text
+  const open = row.nextElementSibling && row.nextElementSibling.classList.contains("detail");
+  row.querySelector("button").setAttribute("aria-expanded", String(!open));
+  if (open) row.nextElementSibling.remove(); else row.after(detailOf(event));
+}
+
+function detailOf(event) {
+  const facts = [["why", event.reason], ["host", event.host], ["client", event.clientIp], ["connected from", event.peer], ["scopes", event.scopes.join(" ")],
+    ["provider", event.provider], ["identity cache", event.cache !== "none" && event.cache], ["rule", event.rule], ["shadow policy", event.shadow && `would answer ${event.shadow}`],
+    ["request id", event.requestId], ["trace", event.traceId], ["at", event.timestamp]].filter(([, value]) => value);
+  const again = make("button", { type: "button" }, "Explain this request");
+  again.addEventListener("click", () => explainAgain(event));
+  return make("tr", { role: "row", class: "detail" }, make("td", { role: "cell", colspan: 6 },
+    make("dl", null, ...facts.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, value)])), again));
+}
+
+// explainAgain asks about a decision anew, with what the event tells of its token.
+function explainAgain(event) {
+  const path = event.code === "invalid_path" ? event.path : event.path.split("/").map(encodeURIComponent).join("/");
+  byId("q-method").value = event.method;
+  byId("q-url").value = event.host ? `https://${event.host}${path}` : path;
+  byId("q-client").value = event.clientIp;
+  byId("q-headers").value = byId("q-token").value = "";
+  byId("q-scopes").value = event.scopes.join(" ");
+  byId("q-claims").value = event.userId ? `sub=${event.userId}` : "";
+  byId("question").elements.brings.value = event.userId ? "valid" : "none";
+  showBrings();
+  byId("explain").scrollIntoView();
+  askQuestion("Asked with what the decision tells: its subject and scopes, but no other claim, no header and no query.");
 }
 
 const noteRow = text => make("tr", { role: "row", class: "note" }, make("td", { role: "cell", colspan: 6 }, text));
@@ -308,7 +374,7 @@ function draw(row) {
     const body = byId("stream-rows");
     body.prepend(...waiting.reverse());
     waiting = [];
-    while (body.rows.length > mostRows) body.deleteRow(-1);
+    while (body.querySelectorAll(".decision, .note").length > mostRows || body.lastElementChild.classList.contains("detail") && body.rows.length > mostRows) body.deleteRow(-1);
     byId("stream-empty").hidden = body.rows.length > 0;
   });
 }
@@ -358,8 +424,12 @@ function showBrings() {
 }
 byId("question").addEventListener("change", showBrings);
 
-byId("question").addEventListener("submit", async event => {
+byId("question").addEventListener("submit", event => {
   event.preventDefault();
+  askQuestion();
+});
+
+async function askQuestion(note) {
   const valid = brings() === "valid", token = brings() === "token";
   const question = {
     method: byId("q-method").value.trim(), url: byId("q-url").value.trim(), headers: linesOf("q-headers"), clientIp: byId("q-client").value.trim(),
@@ -369,28 +439,31 @@ byId("question").addEventListener("submit", async event => {
   if (token && question.token === "") return complain("Paste a token, or choose another line above.");
   try {
     const { ok, value } = await getJSON("/explain", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
-    if (ok) showAnswer(value); else complain(value.error);
+    if (ok) showAnswer(value, note); else complain(value.error);
   } catch (error) {
     complain(error.message);
   }
-});
+}
 
 function complain(text) {
   byId("answer-head").replaceChildren(badge("not asked", "warn"), ` ${text}`);
   byId("answer").replaceChildren();
 }
 
-function showAnswer({ explanation, text, token }) {
+function showAnswer({ explanation, text, token }, note) {
   const status = explanation.response.status;
   byId("answer-head").replaceChildren(badge(explanation.code, toneOf(explanation.code)),
     explanation.allowed ? " The request passes." : ` The client gets ${status}.`, explanation.would_be ? ` The rule is in mode: audit and would answer ${explanation.would_be}.` : "");
-  byId("answer").replaceChildren(make("pre", null, text), ...(token ? [tokenChecks(token)] : []));
+  byId("answer").replaceChildren(...(note ? [make("p", { class: "help" }, note)] : []), make("pre", null, text), ...(token ? tokenChecks(token) : []));
 }
 
+// tokenChecks shows the checks that failed or could not be made; those that passed on a click.
 function tokenChecks(token) {
   const tones = { passed: "good", failed: "bad", unknown: "warn" };
-  return make("ul", { "aria-label": `The token is ${token.verdict}` }, ...token.checks.map(check => make("li", null, badge(check.state, tones[check.state]),
+  const list = checks => make("ul", { "aria-label": `The token is ${token.verdict}` }, ...checks.map(check => make("li", null, badge(check.state, tones[check.state]),
     make("div", null, check.text, check.detail && make("small", null, check.detail), check.advice && make("small", null, check.advice)))));
+  const passed = token.checks.filter(check => check.state === "passed"), others = token.checks.filter(check => check.state !== "passed");
+  return [others.length > 0 && list(others), passed.length > 0 && make("details", null, make("summary", null, `${plural(passed.length, "check")} passed`), list(passed))].filter(Boolean);
 }
 
 /* ---- The beginning ---- */

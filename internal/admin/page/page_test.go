@@ -20,7 +20,7 @@ import (
 func newPage(t *testing.T, o Options) (*httptest.Server, *audit.Recent) {
 	t.Helper()
 	if o.Recent == nil {
-		o.Recent = &audit.Recent{}
+		o.Recent = audit.NewRecent()
 	}
 	if o.State == nil {
 		o.State = func() State { return State{} }
@@ -224,7 +224,7 @@ func TestPagesAreBounded(t *testing.T) {
 // TestWhoDoesNotReadIsDropped: its connection is closed, and its place is free again.
 func TestWhoDoesNotReadIsDropped(t *testing.T) {
 	t.Parallel()
-	recent := &audit.Recent{}
+	recent := audit.NewRecent()
 	stream := newStream(recent)
 	stream.tick, stream.patience = time.Millisecond, 50*time.Millisecond
 	s := httptest.NewServer(stream)

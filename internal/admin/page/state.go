@@ -20,7 +20,17 @@ type State struct {
 	Redis     []Redis    `json:"redis"`
 
 	Decisions map[string]float64 `json:"decisions"` // by code, since the start
+	History   []Step             `json:"history"`   // of the last 15 minutes, the oldest first
 	Pages     Pages              `json:"pages"`
+}
+
+// Step is what was decided in a part of the last 15 minutes.
+type Step struct {
+	At      time.Time `json:"at"` // its end
+	Allowed float64   `json:"allowed"`
+	Denied  float64   `json:"denied"`
+	P50     float64   `json:"p50"` // milliseconds; 0 without a decision
+	P99     float64   `json:"p99"`
 }
 
 // Policy is what is in force.

@@ -21,7 +21,7 @@ const (
 
 // stream sends decisions as Server-Sent Events (WHATWG HTML, section 9.2): decision, with
 // an audit event, whose number is the id; missed, with how many decisions came faster than
-// they could be sent; gap, where nobody watched for a while; and at, with the number up to
+// they could be sent; gap, where Scopeward was restarted; and at, with the number up to
 // which there is no more.
 type stream struct {
 	recent   *audit.Recent
@@ -45,7 +45,6 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("%d pages are open, and no more can be: close one, and open this again.", cap(s.open)), http.StatusServiceUnavailable)
 		return
 	}
-	defer s.recent.Watch()()
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // a proxy must not wait for more
