@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v4"
 
+	"scopeward/internal/config"
 	"scopeward/internal/testenv/pki"
 )
 
@@ -61,6 +63,7 @@ func TestDocsFiles(t *testing.T) {
 		}
 	}
 	write("partner.secret", "secret")
+	write("client.secret", "secret")
 	ca := pki.NewCA(t, "corporation")
 	serverPair(t, ca).Write(t, dir, "tls")
 	pki.Write(t, filepath.Join(dir, "ca.crt"), ca.PEM)
@@ -74,7 +77,7 @@ func TestDocsFiles(t *testing.T) {
 			if m[1] != "scopeward" {
 				continue
 			}
-			write("scopeward.yaml", m[2])
+			write("scopeward.yaml", strings.ReplaceAll(m[2], "/var/run/secrets/kubernetes.io/serviceaccount/", ""))
 			out := run(t, "check", "--config", filepath.Join(dir, "scopeward.yaml"))
 			if !strings.Contains(out, "4 rules") {
 				t.Errorf("check of the configuration in %s says: %s", page, out)
@@ -106,6 +109,41 @@ func unindented(text string) string {
 		b.WriteString(strings.TrimLeft(line, " "))
 	}
 	return b.String()
+}
+
+var (
+	presetOf = regexp.MustCompile(`(?ms)^# scopeward\.yaml\nproviders:\n(  - name: \S+\n    preset: (\S+)\n(?:    .*?\n)*)policy:`)
+	tableRow = regexp.MustCompile("(?m)^\\| \\[[^\\]]+\\]\\(([a-z0-9-]+)\\.md\\) \\| `([a-z0-9-]+)` \\| (\\S+) \\| (\\d+) \\| corpus `(\\w+)`")
+)
+
+// TestProviderPages checks that each preset has a page with a configuration of at most
+// eight lines, a case in the corpus where a token passes and another is refused, and a
+// row in the table that says so. TestDocsFiles checks the configurations.
+func TestProviderPages(t *testing.T) {
+	pages := documents(t)
+	rows := map[string][]string{}
+	for _, row := range tableRow.FindAllStringSubmatch(pages["docs/providers/README.md"], -1) {
+		rows[row[2]] = row
+	}
+	for _, name := range config.Presets() {
+		m := presetOf.FindStringSubmatch(pages["docs/providers/"+name+".md"])
+		row := rows[name]
+		if m == nil || m[2] != name || row == nil {
+			t.Errorf("preset %s: its page shows %q, its row is %q", name, m, row)
+			continue
+		}
+		if lines := strings.Count(m[1], "\n"); lines > 8 || row[1] != name || row[4] != strconv.Itoa(lines) {
+			t.Errorf("preset %s: the page shows %d lines, its row is %q", name, lines, row[0])
+		}
+		fixture, err := os.ReadFile("testdata/corpus/" + row[5] + ".txtar")
+		text := string(fixture)
+		if err != nil || !strings.Contains(text, "preset: "+name+",") || !strings.Contains(text, "status: 200") || !strings.Contains(text, "status: 401") {
+			t.Errorf("preset %s: the case %s does not show that a token passes and another is refused (%v)", name, row[5], err)
+		}
+	}
+	if len(rows) != len(config.Presets()) {
+		t.Errorf("%d rows for %d presets", len(rows), len(config.Presets()))
+	}
 }
 
 var (

@@ -82,6 +82,8 @@ type Provider struct {
 	// the same.
 	ID            string
 	Name          string
+	Preset        string         // by which its settings were filled in; "" without one
+	Advice        string         // of the preset, about tokens without the right audience or client
 	Issuer        string         // the first, for people and for its metadata
 	Issuers       []token.Issuer // all of them
 	Clients       []string
@@ -213,7 +215,7 @@ func (d *document) listen() Listen {
 // provider resolves a provider, and reads the files that it names.
 func (d *document) provider(v *validator, p providerSection, secrets Secrets) Provider {
 	resolved := Provider{
-		Name: string(p.Name.Value), Issuer: string(first(p.Issuer).Value), Issuers: p.issuers(), Validation: string(p.Validation.Value),
+		Name: string(p.Name.Value), Preset: string(p.Preset.Value), Advice: presetOf(p.Preset.Value).Advice, Issuer: string(first(p.Issuer).Value), Issuers: p.issuers(), Validation: string(p.Validation.Value),
 		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: stringsOf(p.ScopeClaims),
 		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout,
 		Clients: stringsOf(p.Clients), SubjectPrefix: string(p.SubjectPrefix.Value), Tokens: token.Kind(p.Tokens.Value), Prefixes: stringsOf(p.Prefixes),

@@ -91,6 +91,7 @@ type tlsSection struct {
 // names; a token that is no JWT to the one that takes opaque tokens.
 type providerSection struct {
 	Name          located                       `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
+	Preset        located                       `yaml:"preset" doc:"Gives defaults for the keys below that fit a known provider; each can be overridden. docs/providers has a page for each." examples:"[keycloak]"`
 	Issuer        strictyaml.OneOrMore[located] `yaml:"issuer" doc:"The iss of its tokens, to the last slash; one or a list. {claim} stands for one path segment, which must equal that claim: see tenants." examples:"['https://acme.kinde.com']"`
 	Tenants       strictyaml.OneOrMore[located] `yaml:"tenants" doc:"What the placeholder of issuer may stand for: a list of values, or any." examples:"[any, [11111111-2222-3333-4444-555555555555]]"`
 	Discovery     located                       `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`

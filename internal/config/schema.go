@@ -61,6 +61,7 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	s.Property("issuer").Items()["minLength"] = 1
 	s.Property("audiences").Items()["minLength"] = 1
 	s.Property("ca")["minLength"] = 1
+	orReference(s.Property("preset"), oneOf(Presets()))
 	orReference(s.Property("validation"), oneOf(validations))
 	orReference(s.Property("purpose"), oneOf(purposes))
 	orReference(s.Property("email"), oneOf(emails))
@@ -75,7 +76,17 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	byAPIKeys := validatedBy(ValidateAPIKeys)
 	byAPIKeys["required"] = []string{"validation"}
 	notEmpty := strictyaml.JSONSchema{"minLength": 1}
-	s["allOf"] = []strictyaml.JSONSchema{
+	byLookup := validatedBy(ValidateLookup)
+	byLookup["required"] = []string{"validation"}
+	// With a preset, only check knows what is still missing.
+	s["if"] = strictyaml.JSONSchema{"not": strictyaml.JSONSchema{"required": []string{"preset"}}}
+	s["then"] = strictyaml.JSONSchema{"allOf": []strictyaml.JSONSchema{
+		{
+			"if": byLookup,
+			"then": strictyaml.JSONSchema{"required": []string{"lookup"}, "properties": map[string]any{
+				"lookup": strictyaml.JSONSchema{"required": []string{"url", "valid", "claims"}},
+			}},
+		},
 		{
 			"if": byAPIKeys,
 			"then": strictyaml.JSONSchema{"required": []string{"api_keys"}, "properties": map[string]any{
@@ -107,7 +118,7 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 				},
 			}},
 		},
-	}
+	}}
 }
 
 func (introspectEndpoint) AmendSchema(s strictyaml.JSONSchema) {

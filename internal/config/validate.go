@@ -76,6 +76,7 @@ func (d *document) setDefaults() {
 }
 
 func (p *providerSection) setDefaults() {
+	p.usePreset()
 	setDefault(&p.Validation, ValidateJWKS)
 	setDefault(&p.Purpose, "access")
 	setDefault(&p.Email, "unless_unverified")
@@ -306,6 +307,7 @@ func (v *validator) provider(l *providerSection, pos func(located) strictyaml.Po
 	p := *l
 	mode := string(p.Validation.Value)
 	v.oneOf("validation", located{Value: p.Validation.Value, Pos: pos(p.Validation)}, validations...)
+	v.preset(p, pos)
 	v.apiKeys(p, pos)
 	v.unusedSections(p)
 	jwks := byKeys(mode)
@@ -378,8 +380,8 @@ func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Po
 		{"introspection.url", p.Introspection.URL, mode == ValidateIntrospection},
 	} {
 		switch {
-		case e.url.Pos.Line > 0:
-			v.url(e.name, e.url, p.Insecure)
+		case e.url.Value != "" || e.url.Pos.Line > 0:
+			v.url(e.name, located{Value: e.url.Value, Pos: pos(e.url)}, p.Insecure)
 		case e.needed && p.Discovery.Value == "off":
 			v.add(pos(p.Discovery), "provider %q: discovery is off, so that %s must be written", p.Name.Value, e.name)
 		case e.needed:
@@ -387,7 +389,7 @@ func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Po
 		}
 	}
 	for _, l := range p.JWKS.URL[min(1, len(p.JWKS.URL)):] {
-		v.url("jwks.url", l, p.Insecure)
+		v.url("jwks.url", located{Value: l.Value, Pos: pos(l)}, p.Insecure)
 	}
 	switch issuer := first(p.Issuer); {
 	case !discovered:

@@ -63,6 +63,9 @@ func (a adviser) check(c token.Check) Check {
 		return shown
 	}
 	shown.Advice = a.advice(c.Name)
+	if about := []string{token.CheckAudience, token.CheckRequired, token.CheckClient}; slices.Contains(about, c.Name) && a.provider().Advice != "" {
+		shown.Advice += "; " + a.provider().Advice // what its preset knows
+	}
 	return shown
 }
 
@@ -70,7 +73,7 @@ func (a adviser) advice(check string) string {
 	claims := a.diagnosis.Claims
 	switch check {
 	case token.CheckForm:
-		return "get an access token, and copy all of it: a JWT has three parts with two dots between them; only a provider with opaque: true takes another"
+		return "get an access token, and copy all of it: a JWT has three parts with two dots between them; only a provider with tokens: opaque or any takes another"
 	case token.CheckProvider:
 		return fmt.Sprintf("the token was issued by %s; this configuration knows %s: get the token there, or add the provider", quoted(claims["iss"]), a.issuers())
 	case token.CheckIssuer:

@@ -35,7 +35,8 @@ type Case struct {
 	Modes  []string          `yaml:"modes"`
 	Runs   []string          `yaml:"runs" enum:"process|envoy"`
 	Why    string            `yaml:"why"`
-	Config map[string]any    `yaml:"config"` // keys of scopeward.yaml that differ
+	Config map[string]any    `yaml:"config"` // keys of scopeward.yaml that differ; $IDP is the provider's URL
+	Alg    string            `yaml:"alg"`    // by which the provider signs; default RS256
 	Tokens map[string]Token  `yaml:"tokens"`
 	Faults map[string]string `yaml:"faults"` // of the provider, by path, from the start
 	Policy string            `yaml:"policy"` // context_extensions: policy
@@ -216,6 +217,9 @@ func cutLast(s, sep string) (before, after string, found bool) {
 // Mint mints the tokens of the case at a provider.
 func (c *Case) Mint(t testing.TB, idp *tokentest.Provider) map[string]string {
 	t.Helper()
+	if c.Alg != "" {
+		idp.RotateTo(c.Alg)
+	}
 	tokens := map[string]string{}
 	for name, spec := range c.Tokens {
 		tokens[name] = spec.mint(t, idp)

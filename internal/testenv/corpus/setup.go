@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -89,7 +90,7 @@ func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes 
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "scopeward.yaml"), text)
+	write(t, filepath.Join(dir, "scopeward.yaml"), bytes.ReplaceAll(text, []byte("$IDP"), []byte(idp.URL)))
 	write(t, filepath.Join(dir, "secret"), []byte(tokentest.ClientSecret+"\n"))
 	for name, text := range policies {
 		write(t, filepath.Join(dir, "policies", name), []byte(text))

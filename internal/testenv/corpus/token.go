@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -19,7 +20,7 @@ type Token struct {
 	// exp, nbf or iat is a duration from now.
 	Claims map[string]any `yaml:"claims"`
 	Header map[string]any `yaml:"header"`
-	// Opaque makes a token that is no JWT, with this profile.
+	// Opaque makes a token that is no JWT, with this profile; Raw says which.
 	Opaque map[string]any `yaml:"opaque"`
 	// Forge says how an attacker made it.
 	Forge string `yaml:"forge" enum:"none|hmac|stranger|tampered|stripped"`
@@ -31,14 +32,14 @@ type Token struct {
 func (s Token) mint(t testing.TB, idp *tokentest.Provider) string {
 	t.Helper()
 	switch {
+	case s.Opaque != nil:
+		raw := cmp.Or(s.Raw, "opaque-"+rand.Text())
+		idp.Opaque(raw, s.Opaque)
+		return raw
 	case s.Raw != "":
 		return s.Raw
 	case s.Length > 0:
 		return strings.Repeat("a", s.Length)
-	case s.Opaque != nil:
-		raw := "opaque-" + rand.Text()
-		idp.Opaque(raw, s.Opaque)
-		return raw
 	}
 	claims := map[string]any{}
 	for name, value := range s.Claims {

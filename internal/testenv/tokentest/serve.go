@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -69,6 +70,7 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		p.serveIntrospection(w, r)
 	case r.URL.Path == LookupPath:
 		p.serveLookup(w, r)
+	case p.serveAs(w, r):
 	default:
 		http.NotFound(w, r)
 	}
@@ -135,8 +137,7 @@ func (p *Provider) serveKeys(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) serveProfile(w http.ResponseWriter, r *http.Request) {
-	raw, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	claims, ok := p.lookUp(raw)
+	claims, ok := p.lookUp(bearer(r))
 	if !ok {
 		writeJSON(w, http.StatusForbidden, map[string]any{
 			"error": "invalid_token", "error_description": "The access token is invalid or expired"})
@@ -210,6 +211,8 @@ func (p *Provider) lookUp(raw string) (map[string]any, bool) {
 		exp = int64(v)
 	case float64:
 		exp = int64(v)
+	case string:
+		exp, _ = strconv.ParseInt(v, 10, 64)
 	}
 	return claims, ok && exp > time.Now().Unix()
 }
