@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -63,6 +65,11 @@ func TestPod(t *testing.T) {
 		"hostNetwork":                         nil,
 		"containers.1":                        nil,
 		"initContainers":                      nil,
+		"priorityClassName":                   "scopeward",
+		// Two replicas on one host are one.
+		"topologySpreadConstraints.1.topologyKey":       "kubernetes.io/hostname",
+		"topologySpreadConstraints.1.whenUnsatisfiable": "DoNotSchedule",
+		"topologySpreadConstraints.1.nodeTaintsPolicy":  "Honor",
 	})
 	hold(t, file, container, map[string]any{
 		"securityContext":             map[string]any{"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": map[string]any{"drop": []any{"ALL"}}},
@@ -102,6 +109,9 @@ func TestSelectors(t *testing.T) {
 		"kubernetes/base/deployment.yaml": {"spec.selector.matchLabels", "spec.template.spec.topologySpreadConstraints.0.labelSelector.matchLabels",
 			"spec.template.spec.topologySpreadConstraints.1.labelSelector.matchLabels"},
 		"kubernetes/base/service.yaml":                             {"spec.selector", "metadata.labels"},
+		"kubernetes/base/service-headless.yaml":                    {"spec.selector"},
+		"kubernetes/components/podmonitor/podmonitor.yaml":         {"spec.selector.matchLabels"},
+		"kubernetes/components/ambient/peerauthentication.yaml":    {"spec.selector.matchLabels"},
 		"kubernetes/base/poddisruptionbudget.yaml":                 {"spec.selector.matchLabels"},
 		"kubernetes/base/networkpolicy.yaml":                       {"spec.podSelector.matchLabels"},
 		"kubernetes/components/servicemonitor/servicemonitor.yaml": {"spec.selector.matchLabels"},
@@ -117,6 +127,10 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
+func dns(port int) []any {
+	return []any{map[string]any{"port": port, "protocol": "UDP"}, map[string]any{"port": port, "protocol": "TCP"}}
+}
+
 // TestPorts: gRPC for Envoys and the admin listener for Prometheus, by names that Istio understands.
 func TestPorts(t *testing.T) {
 	t.Parallel()
@@ -127,12 +141,18 @@ func TestPorts(t *testing.T) {
 	hold(t, "servicemonitor.yaml", object(t, "kubernetes/components/servicemonitor/servicemonitor.yaml"), map[string]any{"spec.endpoints.0.port": "http-admin"})
 	policy := object(t, "kubernetes/base/networkpolicy.yaml")
 	hold(t, "networkpolicy.yaml", policy, map[string]any{
-		"spec.policyTypes":      []any{"Ingress", "Egress"},
-		"spec.ingress.0.ports":  []any{map[string]any{"port": "grpc", "protocol": "TCP"}},
-		"spec.ingress.1.ports":  []any{map[string]any{"port": "admin", "protocol": "TCP"}},
-		"spec.ingress.2":        nil,
-		"spec.egress.1.ports":   []any{map[string]any{"port": 443, "protocol": "TCP"}},
-		"spec.egress.2":         nil,
+		"spec.policyTypes":     []any{"Ingress", "Egress"},
+		"spec.ingress.0.ports": []any{map[string]any{"port": "grpc", "protocol": "TCP"}},
+		"spec.ingress.1.ports": []any{map[string]any{"port": "admin", "protocol": "TCP"}},
+		"spec.ingress.2":       nil,
+		"spec.egress.0.ports":  dns(53),
+		"spec.egress.1.ports":  dns(53),
+		"spec.egress.2.ports":  dns(5353),
+		"spec.egress.3.ports":  []any{map[string]any{"port": 443, "protocol": "TCP"}},
+		"spec.egress.4":        nil,
+		"spec.ingress.0.from.0.namespaceSelector.matchExpressions.0.values": []any{"envoy-gateway-system", "istio-system"}, // not default
+		"spec.ingress.0.from.1.namespaceSelector.matchLabels":               map[string]any{"scopeward-asks": "true"},
+		"spec.ingress.0.from.2": nil,
 		"spec.ingress.1.from.0": map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": "monitoring"}}},
 	})
 }
@@ -152,10 +172,18 @@ func TestIstioAsks(t *testing.T) {
 			"timeout": "5s", "failOpen": false, "statusOnError": "503"},
 		"pathNormalization.normalization": "NONE",
 	})
-	for _, file := range []string{"istio/ingress-gateway.yaml", "istio/sidecar.yaml"} {
+	for _, file := range []string{"istio/ingress-gateway.yaml", "istio/sidecar.yaml", "istio/waypoint.yaml"} {
 		hold(t, file, object(t, file), map[string]any{
 			"kind": "AuthorizationPolicy", "spec.action": "CUSTOM", "spec.provider.name": name, "spec.rules": []any{map[string]any{}}})
 	}
+	hold(t, "istio/askers.yaml", object(t, "istio/askers.yaml"), map[string]any{
+		"metadata.namespace": namespace, "spec.selector.matchLabels": field(service, "spec.selector"), "spec.action": "ALLOW",
+		"spec.rules.0.to.0.operation.ports": []any{fmt.Sprint(field(service, "spec.ports.0.port"))},
+		"spec.rules.0.from.0.source":        map[string]any{"principals": []any{"cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"}},
+		"spec.rules.0.from.2":               nil, // nobody else
+		"spec.rules.1.to.0.operation.ports": []any{fmt.Sprint(field(service, "spec.ports.1.port"))},
+		"spec.rules.2":                      nil,
+	})
 }
 
 // TestEnvoyGatewayAsks: the whole Gateway, our Service, and fail-closed.
@@ -174,8 +202,31 @@ func TestEnvoyGatewayAsks(t *testing.T) {
 		"spec.from":          []any{map[string]any{"group": "gateway.envoyproxy.io", "kind": "SecurityPolicy", "namespace": field(policy, "metadata.namespace")}},
 		"spec.to":            []any{map[string]any{"group": "", "kind": "Service", "name": field(service, "metadata.name")}},
 	})
+	// A cluster whose Gateway API is older than 1.5 knows the grant as v1beta1 only: the docs say how to write that.
+	if v1 := "\napiVersion: gateway.networking.k8s.io/v1\n"; strings.Count("\n"+string(readFile(t, "../envoy/gateway/referencegrant.yaml")), v1) != 1 {
+		t.Errorf("envoy/gateway/referencegrant.yaml has not one line %q", v1)
+	}
 	hold(t, "gateway/clienttrafficpolicy.yaml", object(t, "gateway/clienttrafficpolicy.yaml"), map[string]any{
 		"metadata.namespace": field(policy, "metadata.namespace"), "spec.targetRefs": field(policy, "spec.targetRefs"),
 		"spec.path": map[string]any{"disableMergeSlashes": true, "escapedSlashesAction": "KeepUnchanged"},
 	})
+}
+
+// TestPrometheusRule: the alerts of the Prometheus operator are those of envoy/compose/observe. UPDATE=1 writes them anew.
+func TestPrometheusRule(t *testing.T) {
+	t.Parallel()
+	const file = "../envoy/kubernetes/components/prometheusrule/prometheusrule.yaml"
+	want := []byte("# Made of envoy/compose/observe/alerts.yaml: UPDATE=1 go test ./e2e -run TestPrometheusRule\n" +
+		"apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: scopeward\n  namespace: scopeward\nspec:\n")
+	for line := range bytes.Lines(withoutComments(t, "../envoy/compose/observe/alerts.yaml")) {
+		want = append(append(want, "  "...), line...)
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := readFile(t, file); !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the alerts make: UPDATE=1 go test ./e2e -run TestPrometheusRule", file)
+	}
 }

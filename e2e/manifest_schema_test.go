@@ -25,8 +25,8 @@ func newSchemas(t *testing.T, partial bool) *schemas {
 	for name := range all {
 		if rest, ok := strings.CutPrefix(name, "io.k8s.api."); ok {
 			parts := strings.Split(strings.TrimPrefix(rest, "core."), ".")
-			if group := parts[0]; group == "networking" {
-				parts[0] = "networking.k8s.io"
+			if group := parts[0]; group == "networking" || group == "scheduling" {
+				parts[0] = group + ".k8s.io"
 			}
 			s.names[strings.Join(parts[:len(parts)-1], "/")+" "+parts[len(parts)-1]] = name
 		}
@@ -164,6 +164,9 @@ func TestManifestSchemasRefuse(t *testing.T) {
 		"gateway/clienttrafficpolicy.yaml":                         {"KeepUnchanged", "KEEP_UNCHANGED"},
 		"gateway/referencegrant.yaml":                              {"  from:", "  form:"},
 		"kubernetes/components/servicemonitor/servicemonitor.yaml": {"15s", "fifteen"},
+		"kubernetes/components/podmonitor/podmonitor.yaml":         {"podMetricsEndpoints", "endpoints"},
+		"kubernetes/components/prometheusrule/prometheusrule.yaml": {"expr:", "expression:"},
+		"kubernetes/base/priorityclass.yaml":                       {"value: 1000000", "value: high"},
 	} {
 		data := string(readFile(t, "../envoy/"+file))
 		broken := strings.Replace(data, mistake[0], mistake[1], 1)

@@ -38,10 +38,11 @@ type kustomization struct {
 }
 
 type generator struct {
-	Name, Behavior string
-	Files, Envs    []string
-	Options        struct {
+	Name, Behavior, Namespace string
+	Files, Envs               []string
+	Options                   struct {
 		DisableNameSuffixHash bool `yaml:"disableNameSuffixHash"`
+		Labels                map[string]string
 	}
 }
 

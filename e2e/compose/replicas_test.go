@@ -103,7 +103,7 @@ func dashboard(t *testing.T, p *project) {
 			Targets []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal([]byte(read(t, filepath.Join(p.dir, "envoy/compose/observe/grafana/dashboards/dashboard.json"))), &board); err != nil {
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(p.dir, "envoy/kubernetes/components/dashboard/dashboard.json"))), &board); err != nil {
 		t.Fatal(err)
 	}
 	// Nothing has happened that these tell of: no TLS, no rule in audit mode, no shadow policy, no fault of Redis.

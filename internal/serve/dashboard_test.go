@@ -79,7 +79,7 @@ func TestDashboard(t *testing.T) {
 			Targets []struct{ Expr, LegendFormat string }
 		}
 	}
-	if err := json.Unmarshal(readFile(t, observe+"grafana/dashboards/dashboard.json"), &dashboard); err != nil {
+	if err := json.Unmarshal(readFile(t, "../../envoy/kubernetes/components/dashboard/dashboard.json"), &dashboard); err != nil {
 		t.Fatal(err)
 	}
 	registered := registeredMetrics(t, fullRegistry(t))

@@ -23,6 +23,7 @@ var builtin = map[string][]string{
 	"apis__policy__v1":            {"policy.v1.PodDisruptionBudget"},
 	"apis__autoscaling__v2":       {"autoscaling.v2.HorizontalPodAutoscaler"},
 	"apis__networking.k8s.io__v1": {"networking.v1.NetworkPolicy"},
+	"apis__scheduling.k8s.io__v1": {"scheduling.v1.PriorityClass"},
 }
 
 // custom are the others, with the version that they are written in.
@@ -34,6 +35,8 @@ var custom = map[string]string{
 	"peerauthentications.security.istio.io":       "v1",
 	"envoyfilters.networking.istio.io":            "v1alpha3",
 	"servicemonitors.monitoring.coreos.com":       "v1",
+	"podmonitors.monitoring.coreos.com":           "v1",
+	"prometheusrules.monitoring.coreos.com":       "v1",
 	"certificates.cert-manager.io":                "v1",
 }
 
