@@ -214,7 +214,7 @@ func (s *Server) authenticate(ctx context.Context, event *Event, mayWait bool) (
 	case !identified:
 		return false
 	case event.credential.CrossSite(&event.request.asked):
-		event.verdict = verdict{code: codeCrossSite, reason: crossSite}
+		event.verdict = denied(ErrCrossSite)
 	default:
 		event.verdict = event.judge(event.match, event.result.Identity)
 	}

@@ -67,7 +67,7 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 	case err != nil:
 		return denied(err), true
 	case found.CrossSite(&e.request.asked):
-		return verdict{code: codeCrossSite, reason: crossSite}, true
+		return denied(ErrCrossSite), true
 	default:
 		return e.judge(match, result.Identity), true
 	}

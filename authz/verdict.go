@@ -99,6 +99,9 @@ func denied(err error) verdict {
 	if e, ok := errors.AsType[*token.UnavailableError](err); ok {
 		return verdict{code: codeUnavailable, reason: e.Reason, retryAfter: e.RetryAfter}
 	}
+	if errors.Is(err, ErrCrossSite) {
+		return verdict{code: codeCrossSite, reason: err.Error()}
+	}
 	return verdict{code: codeInternalError, reason: "internal error", err: err}
 }
 
@@ -122,9 +125,12 @@ func judged(d policy.Decision) verdict {
 	return v
 }
 
-// crossSite is why a credential in a cookie doesn't count.
-const crossSite = "the credential is in a cookie, and the request's Origin is neither its own nor one of the cookie's origins; " +
-	"a request that may change something needs such an Origin, or Sec-Fetch-Site: same-origin"
+// ErrCrossSite is why a credential in a cookie doesn't count.
+var ErrCrossSite = errors.New("the credential is in a cookie, and the request's Origin is neither its own nor one of the cookie's origins; " +
+	"a request that may change something needs such an Origin, or Sec-Fetch-Site: same-origin")
+
+// CodeOf is the name of the code that an error is answered with.
+func CodeOf(err error) string { return denied(err).code.String() }
 
 // enforced lets pass what a rule in audit mode denies. A fault of ours is no
 // denial of the rule's, and stays; so does that of another site, which would act in

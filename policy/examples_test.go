@@ -24,7 +24,7 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if report := policytest.Run(set); !report.OK(options) {
+			if report := policytest.Run(set, nil); !report.OK(options) {
 				var text strings.Builder
 				if err := report.Write(&text, policytest.Text, options); err != nil {
 					t.Fatal(err)

@@ -68,6 +68,8 @@ type testCaseYAML struct {
 	Token   strictyaml.Located[string]                       `yaml:"token" enum:"none|invalid|expired" doc:"The token, if it is not a valid one. A test with scopes or claims has a valid token, one without has none."`
 	Expect  string                                           `yaml:"expect,required" enum:"allow|missing_token|invalid_token|insufficient_scope|access_denied|invalid_path" doc:"The answer: allow, or the code of the error."`
 	Rule    strictyaml.Located[string]                       `yaml:"rule" doc:"The name or a pattern of the rule that must match."`
+	Status  strictyaml.Located[int]                          `yaml:"expect_status" doc:"The status that the client must get for a denial, such as 302 by answers: of the configuration that policy test is given." examples:"[302]"`
+	Body    strictyaml.Located[string]                       `yaml:"expect_body" doc:"What the body of the denial must contain." examples:"['insufficient_scope']"`
 }
 
 // Parse compiles policy files into a set. Its error is strictyaml.Problems with

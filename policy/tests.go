@@ -34,6 +34,8 @@ type Test struct {
 	Identity *Identity // who the token speaks for; nil unless Token is TokenValid
 	Expect   string    // allow, or the code of a denial
 	Rule     string    // the name or a pattern of the rule that must match; may be empty
+	Status   int       // of the denial; 0 for any
+	Body     string    // what the denial's contains
 	Pos      strictyaml.Pos
 }
 
@@ -43,7 +45,7 @@ func (s *Set) Tests() []*Test { return s.tests }
 // testCase reads a test and holds it to what a request and a token can be.
 func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *Test {
 	y := in.Value
-	t := &Test{Policy: policy, Request: y.Request.Value, Token: Token(y.Token.Value), Expect: y.Expect, Rule: y.Rule.Value, Pos: in.Pos}
+	t := &Test{Policy: policy, Request: y.Request.Value, Token: Token(y.Token.Value), Expect: y.Expect, Rule: y.Rule.Value, Status: y.Status.Value, Body: y.Body.Value, Pos: in.Pos}
 	if y.Request.Pos.Line != 0 {
 		var ok bool
 		if t.Method, t.Host, t.Target, ok = splitTestRequest(y.Request.Value); !ok {
@@ -51,6 +53,14 @@ func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *T
 		}
 	}
 	t.Headers = p.testHeaders(y.Headers)
+	if pos := y.Status.Pos; pos.Line != 0 && (t.Status < 300 || t.Status > 599) {
+		p.problem(pos, "expect_status is %d: the status of a denial lies between 300 and 599", t.Status)
+	}
+	for name, pos := range map[string]strictyaml.Pos{"expect_status": y.Status.Pos, "expect_body": y.Body.Pos} {
+		if pos.Line != 0 && t.Expect == "allow" {
+			p.problem(pos, "%s has no effect with expect: allow: the upstream answers", name)
+		}
+	}
 	var scopes []string
 	if y.Scopes.Pos.Line != 0 {
 		if scopes = []string{}; len(y.Scopes.Value) > 0 { // a token may have no scope

@@ -11,14 +11,13 @@ import (
 	"scopeward/internal/inspect"
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
-	"scopeward/policy/explain"
 )
 
 // explainOptions are the flags of explain.
 type explainOptions struct {
 	inspect.Question
 	policy, revoked []string
-	output          string
+	config, output  string
 }
 
 func newPolicyExplain() *cobra.Command {
@@ -28,31 +27,36 @@ func newPolicyExplain() *cobra.Command {
 		Short: "Say which rule a request meets, what the client gets, and why",
 		Long: `explain decides about a request as the server does and says why: the canonical path, the rule
 and where it stands, which of its conditions held, each part of a CEL condition with its value,
-the answer that the client gets (with the default realm), and what would make the request pass.
-If no rule matches, it shows the nearest ones and what they differ in.
+the answer that the client gets, and what would make the request pass. If no rule matches, it
+shows the nearest ones and what they differ in. With --config the answer is that of this
+configuration (realm, answers, resource), and its policies are asked unless --policy is given.
 
 --scope and --claim stand for a valid token. A claim that looks like JSON is read as JSON:
 --claim level=3, --claim 'roles=["admin"]', --claim 'code="3"'; sub, email, iss, azp, client_id
 and scope are always text. --token reads the claims out of a JWT WITHOUT VERIFYING it: only the
 server can tell whether it is valid. --token - reads it from standard input, where it does not
-end up in the shell's history. The token is never printed.
+end up in the shell's history. With --config, a token may also be where credentials says, as in
+--header 'cookie=access_token=...'. The token is never printed.
 
 With --output json: {code, allowed, would_be, reason, notes, request: {method, host, path},
 policy, rule: {file, line, column, name, pattern, access, audit}, checks: [{kind, state, text,
 detail, has, lacks, when: {file, line, column, text, value, error, parts}}], nearest: [{file,
-line, column, pattern, why}], to_pass, response: {status, www_authenticate, body}}. kind is
-token, scopes, any_scopes or when; state is held, failed, error or unknown.
+line, column, pattern, why}], to_pass, response: {status, www_authenticate, location,
+content_type, body}}. kind is token, scopes, any_scopes or when; state is held, failed, error or
+unknown.
 
 The exit status is 0 if the request could be explained, whatever it gets, 1 if the policy can't
 be read, 2 for wrong usage.`,
 		Example: `  scopeward policy explain GET /users/42 --scope read:users --claim sub=42 --policy policy.yaml
   scopeward policy explain POST https://api.example.com/users --policy policies/ --output json
-  scopeward policy explain GET /users --token - --policy policy.yaml < token`,
+  scopeward policy explain GET /users --token - --policy policy.yaml < token
+  scopeward policy explain GET /users --header accept=text/html --config scopeward.yaml`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPolicyExplain(cmd, args, o)
 		},
 	}
 	policyFlag(cmd, &o.policy, "a policy `file` or directory (repeatable)")
+	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration `file`: its answers, credentials and policies")
 	cmd.Flags().StringArrayVar(&o.revoked, "revoked", nil, "a `file` of revoked tokens, as scopeward revoke writes it (repeatable)")
 	cmd.Flags().StringVar(&o.Policy, "name", "", "the `name` of the policy that the request names")
 	cmd.Flags().StringArrayVar(&o.Scopes, "scope", nil, "a `scope` of the token (repeatable)")
@@ -68,11 +72,7 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 	if err := o.sane(args); err != nil {
 		return &usageError{err}
 	}
-	q, notes, err := o.Read(args[0], args[1], cmd.InOrStdin())
-	if err != nil {
-		return &usageError{err}
-	}
-	set, err := policy.Load(o.policy...)
+	set, c, err := rulesOf(o.config, o.policy)
 	var problems strictyaml.Problems
 	switch {
 	case errors.As(err, &problems):
@@ -80,11 +80,15 @@ func runPolicyExplain(cmd *cobra.Command, args []string, o explainOptions) error
 	case err != nil:
 		return err
 	}
+	q, presented, notes, err := o.Read(args[0], args[1], cmd.InOrStdin(), c)
+	if err != nil {
+		return &usageError{err}
+	}
 	if err := inspect.Revoke(&q, o.revoked); err != nil {
 		return err
 	}
-	e, out := explain.Explain(set, q)
-	e.Notes, e.Response = notes, inspect.Response(q, out, config.Default())
+	e, _ := presented.Explain(set, q, c)
+	e.Notes = notes
 	if o.output == "json" {
 		return printJSON(cmd.OutOrStdout(), e)
 	}
@@ -97,8 +101,19 @@ func (o explainOptions) sane(args []string) error {
 	switch {
 	case len(args) != 2: // do not show them: a token may have lost its flag
 		return fmt.Errorf("explain takes a method and a path or URL, such as GET /users, and is given %s", count(len(args), "argument"))
-	case len(o.policy) == 0:
+	case len(o.policy) == 0 && o.config == "":
 		return errNoPolicy
 	}
 	return checkOutput(o.output)
+}
+
+// rulesOf are the policies, and the configuration that answers: the default one without a
+// file. Policies that are given replace those of the file.
+func rulesOf(file string, policies []string) (*policy.Set, *config.Config, error) {
+	if file == "" {
+		set, err := policy.Load(policies...)
+		return set, config.Default(), err
+	}
+	f, err := config.LoadRules(config.Options{File: file, Policy: policies, Secrets: config.NoSecrets})
+	return f.Policy, f.Config, err
 }

@@ -7,15 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scopeward/internal/inspect"
 	"scopeward/internal/strictyaml"
-	"scopeward/policy"
+	"scopeward/policy/explain"
 	"scopeward/policy/policytest"
 )
 
 func newPolicyTest() *cobra.Command {
 	var options policytest.Options
 	var files []string
-	var output string
+	var output, configuration string
 	cmd := &cobra.Command{
 		Use:   "test [FILE|DIR]...",
 		Short: "Run the tests that are written in policy files",
@@ -33,6 +34,11 @@ files, and without an argument the current directory is read.
       rule: GET /users/{id}       # optional: the name or a pattern of the rule that matches
     - {request: GET /users, expect: missing_token}       # neither: no token
     - {request: GET /users, token: expired, expect: invalid_token}      # none, invalid, expired
+    - request: GET /users
+      headers: {accept: text/html}
+      expect: missing_token
+      expect_status: 302          # optional, of a denial, by the answers of --config
+      expect_body: <title>        # optional: what its body contains
 
 The tests of a file with a name: ask that policy, all others the default one. What a rule with
 mode: audit would deny is allowed, as the server has it.
@@ -58,10 +64,15 @@ The exit status is 0 if all tests passed, 1 if one failed, a file can't be read,
 			case !(options.FailUnder >= 0 && options.FailUnder <= 100): // nor NaN
 				return &usageError{fmt.Errorf("--fail-under is %v; it must be a percentage from 0 to 100", options.FailUnder)}
 			}
-			return runPolicyTests(cmd, givenPolicies(args, files), format, options)
+			paths := slices.Concat(args, files)
+			if configuration == "" {
+				paths = givenPolicies(args, files)
+			}
+			return runPolicyTests(cmd, configuration, paths, format, options)
 		},
 	}
 	policyFlag(cmd, &files, "a policy `file` or directory, as an argument is (repeatable)")
+	cmd.Flags().StringVarP(&configuration, "config", "c", "", "the configuration `file`, for its answers; without arguments, for its policies, too")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or junit")
 	cmd.Flags().BoolVarP(&options.Verbose, "verbose", "v", false, "show the tests that pass, too")
 	cmd.Flags().BoolVar(&options.RequireTests, "require-tests", false, "fail if a file has no tests")
@@ -70,8 +81,8 @@ The exit status is 0 if all tests passed, 1 if one failed, a file can't be read,
 	return cmd
 }
 
-func runPolicyTests(cmd *cobra.Command, paths []string, format policytest.Format, options policytest.Options) error {
-	set, err := policy.Load(paths...)
+func runPolicyTests(cmd *cobra.Command, configuration string, paths []string, format policytest.Format, options policytest.Options) error {
+	set, c, err := rulesOf(configuration, paths)
 	var problems strictyaml.Problems
 	switch {
 	case errors.As(err, &problems) && format != policytest.Text:
@@ -82,7 +93,7 @@ func runPolicyTests(cmd *cobra.Command, paths []string, format policytest.Format
 	case err != nil:
 		return err
 	}
-	report := policytest.Run(set)
+	report := policytest.Run(set, func(q explain.Question, out explain.Outcome) *explain.Response { return inspect.Response(q, out, c) })
 	out := cmd.OutOrStdout()
 	if format == policytest.Text {
 		out = forPeople(out)

@@ -50,13 +50,14 @@ func (answerSection) AmendSchema(s strictyaml.JSONSchema) {
 	s["dependentRequired"] = map[string]any{"content_type": []string{"body"}}
 }
 
-// readAnswers compiles the answers, with the files that they name where those are read.
-func (v *validator) readAnswers(d *document, files bool) answer.List {
+// readAnswers compiles the answers, with the files that they name. Where those are not
+// required, one that can't be read is empty.
+func (v *validator) readAnswers(d *document, required bool) answer.List {
 	var list answer.List
 	before := len(v.problems)
 	d.bodies = ""
 	for _, l := range d.Answers {
-		list = append(list, v.answer(l, d, files))
+		list = append(list, v.answer(l, d, required))
 	}
 	if len(v.problems) > before {
 		return nil // what is left of them would shadow others, or not
@@ -67,7 +68,7 @@ func (v *validator) readAnswers(d *document, files bool) answer.List {
 	return list
 }
 
-func (v *validator) answer(l strictyaml.Located[answerSection], d *document, files bool) (e answer.Entry) {
+func (v *validator) answer(l strictyaml.Located[answerSection], d *document, required bool) (e answer.Entry) {
 	a := l.Value
 	e.Codes = v.answerCodes(l)
 	if a.Accept.Pos.Line > 0 {
@@ -85,7 +86,7 @@ func (v *validator) answer(l strictyaml.Located[answerSection], d *document, fil
 		e.Redirect, err = answer.NewRedirect(string(a.Redirect.Value))
 		v.template("redirect", a.Redirect.Pos, "", err)
 	case hasBody:
-		e.ContentType, e.Body = v.answerBody(a, d, files)
+		e.ContentType, e.Body = v.answerBody(a, d, required)
 	case len(a.Headers) == 0:
 		v.add(l.Pos, "answers: the entry says nothing: write redirect, body or headers")
 	}
@@ -110,11 +111,14 @@ func (v *validator) answerCodes(l strictyaml.Located[answerSection]) []string {
 	return codes
 }
 
-func (v *validator) answerBody(a answerSection, d *document, files bool) (contentType string, body answer.Template) {
+func (v *validator) answerBody(a answerSection, d *document, required bool) (contentType string, body answer.Template) {
 	text, file := string(a.Body.Value), a.Body.Value.file(d.dir())
-	if file != "" && files {
+	if file != "" {
 		data, unreadable := strictyaml.ReadFile(file)
-		if unreadable != nil {
+		switch {
+		case unreadable != nil && !required:
+			return "", func(*answer.Values) string { return "" }
+		case unreadable != nil:
 			v.add(a.Body.Pos, "answers: body: the file %s %s", file, unreadable[0].Message)
 			return "", nil
 		}
@@ -140,9 +144,6 @@ func (v *validator) answerBody(a answerSection, d *document, files bool) (conten
 	if err != nil {
 		v.add(pos, "answers: content_type: %v", err)
 		return "", nil
-	}
-	if file != "" && !files {
-		return contentType, func(*answer.Values) string { return "" }
 	}
 	if body, err = answer.NewBody(contentType, text); err != nil {
 		at := a.Body.Pos

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"scopeward/authz"
 	"scopeward/authz/token"
 	"scopeward/authz/token/discovery"
 	"scopeward/authz/token/jwks"
@@ -257,12 +258,12 @@ func (i *Inspector) Ask(found *Inspection, request string) error {
 	if !ok {
 		return errors.New(`--request is a method and a path or URL: --request "GET /users"`)
 	}
-	i.Decide(found, q)
+	i.Decide(found, q, Presented{})
 	return nil
 }
 
-// Decide asks the policy about a request with the token.
-func (i *Inspector) Decide(found *Inspection, q explain.Question) {
+// Decide asks the policy about a request with the token, which it may have presented itself.
+func (i *Inspector) Decide(found *Inspection, q explain.Question, p Presented) {
 	q.Token = policy.TokenInvalid
 	if id := found.identity; id != nil {
 		q.Token, q.Identity = policy.TokenValid, &policy.Identity{
@@ -271,24 +272,10 @@ func (i *Inspector) Decide(found *Inspection, q explain.Question) {
 	} else {
 		q.TokenFault = found.Reason
 	}
-	e, out := explain.Explain(i.policy, q)
-	e.Response = Response(q, out, i.config)
-	if out.Code == explain.InvalidToken {
-		e.Response = answer(i.config, q, out.Match, policy.Decision{}, found.err)
-		e.Code = codeOf(found.err)
+	e, out := p.Explain(i.policy, q, i.config)
+	if e.Code == explain.InvalidToken {
+		e.Response = respond(i.config, q, out.Match, policy.Decision{}, found.err)
+		e.Code = authz.CodeOf(found.err)
 	}
 	found.Request = &e
-}
-
-// codeOf is the code of the answer to a token that is not accepted.
-func codeOf(err error) string {
-	var malformed *token.MalformedError
-	var unavailable *token.UnavailableError
-	switch {
-	case errors.As(err, &malformed):
-		return "invalid_request"
-	case errors.As(err, &unavailable):
-		return "unavailable"
-	}
-	return explain.InvalidToken
 }

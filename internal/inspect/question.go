@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"scopeward/authz"
+	"scopeward/authz/answer"
 	"scopeward/authz/token"
 	"scopeward/internal/config"
 	"scopeward/policy"
@@ -30,14 +31,18 @@ func Response(q explain.Question, out explain.Outcome, c *config.Config) *explai
 	case explain.Allow: // also if only as the rule is not enforced
 		decision = policy.Decision{Code: policy.Allowed}
 	}
-	return answer(c, q, out.Match, decision, err)
+	return respond(c, q, out.Match, decision, err)
 }
 
-// answer is what the client gets under this configuration.
-func answer(c *config.Config, q explain.Question, match policy.Match, d policy.Decision, err error) *explain.Response {
+// respond is what the client gets under this configuration.
+func respond(c *config.Config, q explain.Question, match policy.Match, d policy.Decision, err error) *explain.Response {
 	asked := authz.Asked{Method: q.Method, Host: q.Host, Path: q.Target, Headers: q.Headers}
 	a := c.Snapshot(nil).Answer(asked, match, d, err)
-	return &explain.Response{Status: a.Status, Challenge: a.Header("www-authenticate"), Body: a.Body}
+	response := &explain.Response{Status: a.Status, Challenge: a.Header("www-authenticate"), Location: a.Header("location"), Body: a.Body}
+	if kind := a.Header("content-type"); kind != answer.JSON {
+		response.ContentType = kind
+	}
+	return response
 }
 
 // Question is what a person says of a request.
@@ -48,22 +53,27 @@ type Question struct {
 	ClientIP                string
 }
 
-// Read is the question to the policy.
-func (o Question) Read(method, target string, stdin io.Reader) (q explain.Question, notes []string, err error) {
+// Read is the question to the policy, and the credential that the request itself has. What
+// is said of a token counts in its place.
+func (o Question) Read(method, target string, stdin io.Reader, c *config.Config) (q explain.Question, p Presented, notes []string, err error) {
 	if q, err = o.Request(method, target); err != nil {
-		return q, nil, err
+		return q, p, nil, err
 	}
-	if o.Token != "" {
-		claims, err := readClaims(o.Claims)
-		if err != nil {
-			return q, nil, err
-		}
-		return o.withToken(q, claims, stdin)
+	p = Present(&q, c)
+	switch {
+	case o.Token == "" && (len(o.Scopes) > 0 || len(o.Claims) > 0):
+		return q, p, nil, o.WithClaims(&q)
+	case o.Token == "":
+		o.Token = p.Raw
 	}
-	if len(o.Scopes) > 0 || len(o.Claims) > 0 {
-		err = o.WithClaims(&q)
+	if o.Token == "" {
+		return q, p, nil, nil
 	}
-	return q, nil, err
+	claims, err := readClaims(o.Claims)
+	if err == nil {
+		q, notes, err = o.withToken(q, claims, stdin)
+	}
+	return q, p, notes, err
 }
 
 // Request is the question without a token.

@@ -36,22 +36,26 @@ func (s *service) explain(ctx context.Context, q page.Question) (any, error) {
 	snapshot, config := s.server.Snapshot(), s.state.Load().Config
 	o.Policy = explain.OnlyPolicy(snapshot.Policy) // the page has no field for it
 	asked, err := o.Request(q.Method, q.URL)
+	presented := inspect.Present(&asked, config)
 	if err == nil && q.Valid {
 		err = o.WithClaims(&asked)
 	}
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "--"))
 	}
+	if q.Token == "" && !q.Valid {
+		q.Token = presented.Raw
+	}
 	if q.Token != "" {
 		i := inspect.With(config, snapshot.Validator, snapshot.Policy)
 		raw := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(q.Token), "Bearer "))
 		found := i.Inspect(ctx, raw)
-		i.Decide(&found, asked)
+		i.Decide(&found, asked, presented)
 		found.Request.Notes = policyNotes(o.Policy)
 		return pageAnswer{found.Request, found.Request.String(), &pageToken{found.Verdict, found.Reason, found.Provider, found.Checks, found.Identity}}, nil
 	}
-	e, out := explain.Explain(snapshot.Policy, asked)
-	e.Response, e.Notes = inspect.Response(asked, out, config), policyNotes(o.Policy)
+	e, _ := presented.Explain(snapshot.Policy, asked, config)
+	e.Notes = policyNotes(o.Policy)
 	return pageAnswer{Explanation: &e, Text: e.String()}, nil
 }
 

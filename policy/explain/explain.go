@@ -84,11 +84,13 @@ type Part struct {
 	Parts []Part `json:"parts,omitempty"`
 }
 
-// Response is what the client would get. Its body is empty if the request passes.
+// Response is what the client would get. Status is 200 if the request passes.
 type Response struct {
-	Status    int    `json:"status"`
-	Challenge string `json:"www_authenticate,omitempty"`
-	Body      string `json:"body,omitempty"`
+	Status      int    `json:"status"`
+	Challenge   string `json:"www_authenticate,omitempty"`
+	Location    string `json:"location,omitempty"`
+	ContentType string `json:"content_type,omitempty"` // "" is that of JSON
+	Body        string `json:"body,omitempty"`
 }
 
 // Explain answers a question and says why. Response is left to the caller, as

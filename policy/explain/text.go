@@ -122,15 +122,22 @@ func (p Part) write(b *strings.Builder, indent string) {
 }
 
 func (r Response) write(b *strings.Builder) {
-	if r.Body == "" {
+	if r.Status == http.StatusOK {
 		b.WriteString("The client gets: the upstream's answer\n")
 		return
 	}
 	fmt.Fprintf(b, "The client gets: %d %s\n", r.Status, http.StatusText(r.Status))
-	if r.Challenge != "" {
-		fmt.Fprintf(b, "  WWW-Authenticate: %s\n", r.Challenge)
+	for _, h := range []struct{ name, value string }{{"WWW-Authenticate", r.Challenge}, {"Location", r.Location}, {"Content-Type", r.ContentType}} {
+		if h.value != "" {
+			fmt.Fprintf(b, "  %s: %s\n", h.name, printable(h.value))
+		}
 	}
-	fmt.Fprintf(b, "  %s\n", r.Body)
+	for line := range strings.Lines(r.Body) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			line = printable(line)
+		}
+		fmt.Fprintf(b, "  %s\n", line)
+	}
 }
 
 // printable quotes text that could do something to a terminal.

@@ -40,8 +40,11 @@ type Result struct {
 // Passed reports whether the request got the answer that the test expects.
 func (r Result) Passed() bool { return r.Fault == "" }
 
+// Responder gives what a client gets for an outcome. Policies know nothing of that.
+type Responder func(explain.Question, explain.Outcome) *explain.Response
+
 // Run runs all tests of a set.
-func Run(set *policy.Set) Report {
+func Run(set *policy.Set, respond Responder) Report {
 	report := Report{Coverage: newCoverage(set)}
 	for _, rule := range set.Rules() {
 		if !slices.Contains(report.Files, rule.Pos.File) {
@@ -57,7 +60,7 @@ func Run(set *policy.Set) Report {
 		}
 		out := explain.Decide(set, q)
 		report.Coverage.touch(out)
-		report.Results = append(report.Results, judge(set, test, q, out))
+		report.Results = append(report.Results, judge(set, test, q, out, respond))
 	}
 	for _, file := range report.Files {
 		if !tested[file] {
@@ -78,7 +81,7 @@ func (r Report) Failed() []Result {
 	return failed
 }
 
-func judge(set *policy.Set, test *policy.Test, q explain.Question, out explain.Outcome) Result {
+func judge(set *policy.Set, test *policy.Test, q explain.Question, out explain.Outcome, respond Responder) Result {
 	r := Result{Test: test, Actual: out.Code, Rule: out.Match.Action(), Reason: out.Reason}
 	if rule := out.Match.Rule(); rule != nil {
 		r.RuleAt = rule.Pos
@@ -98,8 +101,25 @@ func judge(set *policy.Set, test *policy.Test, q explain.Question, out explain.O
 		if r.Fault += r.byRule(); r.Rule == "" {
 			r.Fault += " without a rule"
 		}
+	case test.Status != 0 || test.Body != "":
+		r.Fault = unlike(test, q, out, respond)
 	}
 	return r
+}
+
+// unlike says how an answer differs from what a test expects; "" if it doesn't.
+func unlike(test *policy.Test, q explain.Question, out explain.Outcome, respond Responder) string {
+	if respond == nil {
+		return "nobody knows the answer's status and body here"
+	}
+	got := respond(q, out)
+	switch {
+	case test.Status != 0 && got.Status != test.Status:
+		return fmt.Sprintf("expected the status %d, got %d; the body is %q", test.Status, got.Status, got.Body)
+	case !strings.Contains(got.Body, test.Body):
+		return fmt.Sprintf("expected a body with %q, got %q", test.Body, got.Body)
+	}
+	return ""
 }
 
 // isCalled reports whether a match is of the rule that is meant by its name or by

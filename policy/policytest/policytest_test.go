@@ -46,7 +46,7 @@ func TestReports(t *testing.T) {
 					continue
 				}
 				var b strings.Builder
-				if err := policytest.Run(set).Write(&b, policytest.Format(f.Name), options); err != nil {
+				if err := policytest.Run(set, nil).Write(&b, policytest.Format(f.Name), options); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(string(f.Data), b.String()); diff != "" && !*update {
@@ -89,7 +89,7 @@ func TestOK(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report := policytest.Run(set)
+			report := policytest.Run(set, nil)
 			if got := report.OK(c.options); got != c.want {
 				t.Errorf("got %t, want %t: %+v %v", got, c.want, report.Results, report.Faults(c.options))
 			}
