@@ -12,6 +12,7 @@
 //	scopeward healthcheck                       ask a running service for its health
 //	scopeward token inspect < token             why a token is accepted or refused
 //	scopeward revoke --subject S --file F       refuse tokens before they expire
+//	scopeward init --issuer URL                 write a first configuration and policy
 //	scopeward version
 //
 // The configuration is documented in package config, the policy file in package
@@ -94,7 +95,7 @@ bearer token of each request and applies the scope policy that you keep in files
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newAPIKey(), newRevoke(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newPolicy(), newDoctor(), newSchema(), newAudit(), newHealthcheck(), newLogin(), newToken(), newAPIKey(), newRevoke(), newInit(), newVersion())
 	root.AddCommand(tools()...)
 	completable(root)
 	return root

@@ -270,13 +270,23 @@ func (p providerSection) roots(dir string) (*x509.CertPool, []byte, error) {
 	if p.CA.Value == "" {
 		return nil, nil, nil
 	}
-	data, unreadable := strictyaml.ReadFile(absolute(dir, string(p.CA.Value)))
+	pool, data, err := ReadCAs(absolute(dir, string(p.CA.Value)), string(p.CA.Value))
+	if err != nil {
+		return nil, nil, fmt.Errorf("ca: %w", err)
+	}
+	return pool, data, nil
+}
+
+// ReadCAs reads a file of CAs, and gives what it holds as well. written is how somebody
+// named the file.
+func ReadCAs(name, written string) (*x509.CertPool, []byte, error) {
+	data, unreadable := strictyaml.ReadFile(name)
 	if unreadable != nil {
-		return nil, nil, fmt.Errorf("ca: %w", unreadable)
+		return nil, nil, unreadable
 	}
 	pool, err := certPool(data, time.Now())
 	if err != nil {
-		return nil, nil, fmt.Errorf("ca: %s %w", p.CA.Value, err)
+		return nil, nil, fmt.Errorf("%s %w", written, err)
 	}
 	return pool, data, nil
 }

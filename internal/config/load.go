@@ -170,10 +170,10 @@ func fromEnvironment(o Options) (*document, error) {
 	switch {
 	case issuer == "":
 		return nil, usageError{errors.New("there is no configuration: give --config scopeward.yaml, or set KINDE_ISSUER_URL (https://<subdomain>.kinde.com) and KINDE_AUDIENCE and give --policy policy.yaml")}
-	case checkValue(issuer) != nil:
-		return nil, fmt.Errorf("KINDE_ISSUER_URL: %w", checkValue(issuer))
-	case checkValue(audience) != nil:
-		return nil, fmt.Errorf("KINDE_AUDIENCE: %w", checkValue(audience))
+	case CheckValue(issuer) != nil:
+		return nil, fmt.Errorf("KINDE_ISSUER_URL: %w", CheckValue(issuer))
+	case CheckValue(audience) != nil:
+		return nil, fmt.Errorf("KINDE_AUDIENCE: %w", CheckValue(audience))
 	case audience == "":
 		return nil, errors.New("KINDE_AUDIENCE is not set: it is the audience of your API at Kinde (Settings > APIs), which a token must be meant for")
 	case len(o.Policy) == 0:

@@ -23,6 +23,8 @@ type preset struct {
 	Needs    string          `yaml:"needs" enum:"audience|subject_prefix"` // beside what its validation needs
 	Because  string          `yaml:"because"`
 	Advice   string          `yaml:"advice"`
+	KnownBy  string          `yaml:"known_by"`
+	Write    string          `yaml:"write"`
 	Defaults providerSection `yaml:"defaults"`
 }
 
@@ -45,6 +47,38 @@ func presetOf(name text) preset {
 // Presets are the names of all presets, sorted.
 func Presets() []string { return slices.Sorted(maps.Keys(readPresets())) }
 
+// A PresetOutline is what a first configuration with a preset needs.
+type PresetOutline struct {
+	Name   string
+	Issuer string   // that the preset knows; "" if it must be written
+	Lines  []string // of YAML to be written; {audience} stands for the audience
+	Found  bool     // its endpoints need no metadata of the issuer
+}
+
+// OutlinePreset describes a preset by its name; ok reports whether there is one. The name
+// "" is for a provider without a preset.
+func OutlinePreset(name string) (o PresetOutline, ok bool) {
+	p, ok := readPresets()[name]
+	o = PresetOutline{
+		Name: name, Issuer: string(first(p.Defaults.Issuer).Value), Lines: strings.Split(strings.TrimSpace(p.Write), "\n"),
+		Found: p.Defaults.Lookup.URL.Value != "" || len(p.Defaults.JWKS.URL) > 0 || name == "hydra",
+	}
+	if p.Write == "" {
+		o.Lines = []string{"audiences: [{audience}]"}
+	}
+	return o, ok || name == ""
+}
+
+// PresetOf is the preset that an issuer is known by; "" if there is none.
+func PresetOf(issuer string) string {
+	for name, p := range readPresets() {
+		if p.KnownBy != "" && strings.Contains(issuer, p.KnownBy) {
+			return name
+		}
+	}
+	return ""
+}
+
 // usePreset fills in what the preset of a provider knows and nobody wrote.
 func (p *providerSection) usePreset() {
 	if p.Preset.Value == "" {
@@ -52,7 +86,11 @@ func (p *providerSection) usePreset() {
 	}
 	known := presetOf(p.Preset.Value).Defaults
 	issuer := strings.TrimRight(string(first(p.Issuer).Value), "/")
-	settle(reflect.ValueOf(&known).Elem(), strings.NewReplacer("{issuer}", issuer, "{client_id}", string(p.Lookup.ClientID.Value)))
+	client := string(p.Lookup.ClientID.Value)
+	if CheckValue(client) != nil { // which is a mistake at its own place
+		client = "client"
+	}
+	settle(reflect.ValueOf(&known).Elem(), strings.NewReplacer("{issuer}", issuer, "{client_id}", client))
 	if p.Opaque != nil {
 		known.Tokens = located{} // what is written in the older spelling counts
 	}

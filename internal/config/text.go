@@ -21,7 +21,7 @@ var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
 func (t *text) UnmarshalText(b []byte) error {
 	s, err := expand(string(b))
 	*t = text(s)
-	return errors.Join(err, checkValue(s))
+	return errors.Join(err, CheckValue(s))
 }
 
 func expand(s string) (string, error) {
@@ -56,7 +56,7 @@ func (s Secret) MarshalText() ([]byte, error) {
 func (s *Secret) UnmarshalText(b []byte) error {
 	value, err := expand(string(b))
 	*s = Secret(value)
-	return errors.Join(err, checkValue(value))
+	return errors.Join(err, CheckValue(value))
 }
 
 // file is the file that holds it; "" if it is written itself.

@@ -9,10 +9,10 @@ import (
 	"scopeward/internal/strictyaml"
 )
 
-// checkValue refuses a value that somebody meant otherwise: an environment file leaves the
+// CheckValue refuses a value that somebody meant otherwise: an environment file leaves the
 // quotes of its lines, or their carriage return, in the value. It does not show the value,
 // which may be a secret.
-func checkValue(s string) error {
+func CheckValue(s string) error {
 	switch {
 	case s == "":
 		return nil
@@ -48,7 +48,7 @@ func inQuotes(s string) bool {
 
 // checkSecret refuses a client's secret that can't be one.
 func checkSecret(secret string) error {
-	if err := checkValue(secret); err != nil {
+	if err := CheckValue(secret); err != nil {
 		return fmt.Errorf("the secret can't be right: %w", err)
 	}
 	return nil
