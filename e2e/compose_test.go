@@ -31,6 +31,10 @@ type composeService struct {
 	ReadOnly      bool     `yaml:"read_only"`
 	CapDrop       []string `yaml:"cap_drop"`
 	SecurityOpt   []string `yaml:"security_opt"`
+	Restart       string
+	MemLimit      string `yaml:"mem_limit"`
+	PidsLimit     int    `yaml:"pids_limit"`
+	Logging       struct{ Options map[string]string }
 	User          string
 	Privileged    bool
 	Ports         []string
@@ -54,6 +58,9 @@ var exactTag = regexp.MustCompile(`^[\w./-]+:v?\d[\w.-]*$`)
 
 // TestComposeFile: each service has no more rights than it needs, and is ready before others need it.
 func TestComposeFile(t *testing.T) {
+	if first, _, _ := strings.Cut(string(readFile(t, "../docker-compose.yaml")), "\n"); !strings.HasPrefix(first, "# FOR TRYING OUT") {
+		t.Errorf("the file begins with %q, and not with what it is for", first)
+	}
 	services := composeServices(t)
 	for _, name := range []string{"envoy", "scopeward", "idp", "upstream", "redis", "envoy-kinde", "scopeward-kinde", "prometheus", "grafana"} {
 		if _, ok := services[name]; !ok {
@@ -64,6 +71,9 @@ func TestComposeFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if !s.ReadOnly || s.Privileged || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
 				t.Errorf("it is not hardened: %+v", s)
+			}
+			if s.Restart != "unless-stopped" || s.MemLimit == "" || s.PidsLimit == 0 || s.Logging.Options["max-size"] == "" || s.Logging.Options["max-file"] == "" {
+				t.Errorf("its restart, memory, processes or logs have no bound: %+v", s)
 			}
 			switch { // our own images have a user
 			case s.Build != nil && (s.Build["context"] != "." || s.User != ""):

@@ -108,9 +108,10 @@ func dashboard(t *testing.T, p *project) {
 	}
 	// Nothing has happened that these tell of: no TLS, no rule in audit mode, no shadow policy, no fault of Redis.
 	empty := []string{"Certificate ends", "TLS reload", "Refused TLS connections", "Audit mode", "Shadow policy"}
+	filled := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*")
 	for _, panel := range board.Panels {
 		for _, target := range panel.Targets {
-			query := "/api/v1/query?query=" + url.QueryEscape(strings.ReplaceAll(target.Expr, "$__rate_interval", "1m"))
+			query := "/api/v1/query?query=" + url.QueryEscape(filled.Replace(target.Expr))
 			var result struct{ Result []any }
 			p.prometheus(query, &result)
 			if slices.Contains(empty, panel.Title) || strings.Contains(target.Expr, "skipped") {

@@ -25,7 +25,7 @@ func (e target) check(t *testing.T, registered map[string]metric) (asked []strin
 		t.Errorf("%s: %v", e.where, err)
 		return nil
 	}
-	known := []string{"job", "instance", "le"}
+	known := []string{"job", "instance", "namespace", "le"}
 	var labels []string
 	metricsql.VisitAll(parsed, func(part metricsql.Expr) {
 		switch part := part.(type) {
@@ -34,7 +34,7 @@ func (e target) check(t *testing.T, registered map[string]metric) (asked []strin
 				m := e.metric(t, filters[0].Value, registered)
 				asked, known = append(asked, m.name), append(known, m.labels...)
 				for _, f := range filters[1:] {
-					if own := append([]string{"job"}, m.labels...); !slices.Contains(own, f.Label) {
+					if own := append([]string{"job", "instance"}, m.labels...); !slices.Contains(own, f.Label) {
 						t.Errorf("%s: %s has no label %s", e.where, m.name, f.Label)
 					}
 				}
@@ -57,8 +57,11 @@ func (e target) check(t *testing.T, registered map[string]metric) (asked []strin
 // metric finds what is registered by the name of a series.
 func (e target) metric(t *testing.T, series string, registered map[string]metric) metric {
 	t.Helper()
-	if series == "up" {
+	switch {
+	case series == "up":
 		return metric{name: series} // Prometheus' own
+	case strings.HasPrefix(series, "envoy_cluster_ext_authz_"):
+		return metric{name: series, labels: []string{"envoy_cluster_name"}} // Envoy's own, which e2e reads
 	}
 	if m, ok := registered[series]; ok && m.kind() != "histogram" {
 		return m
@@ -86,6 +89,11 @@ func TestDashboard(t *testing.T) {
 	shown := map[string]bool{}
 	for _, panel := range dashboard.Panels {
 		for _, e := range panel.Targets {
+			for _, m := range regexp.MustCompile(`\b(?:scopeward|process|go)_\w+(\{[^}]*\})?`).FindAllStringSubmatch(e.Expr, -1) {
+				if !strings.HasPrefix(m[1], `{job=~"$job", instance=~"$instance"`) {
+					t.Errorf("the panel %s does not filter by job and instance: %s", panel.Title, m[0])
+				}
+			}
 			for _, name := range (target{"the panel " + panel.Title, e.Expr, e.LegendFormat}).check(t, registered) {
 				shown[name] = true
 			}
@@ -136,8 +144,8 @@ func TestAlerts(t *testing.T) {
 		if !slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
 			t.Errorf("%s has the severity %q", a.Alert, a.Labels["severity"])
 		}
-		if want := "envoy/compose/observe/README.md#" + strings.ToLower(a.Alert); a.Annotations["runbook"] != want {
-			t.Errorf("the runbook of %s is %q, want %q", a.Alert, a.Annotations["runbook"], want)
+		if want := "https://docs.example.com/scopeward/runbook#" + strings.ToLower(a.Alert); a.Annotations["runbook_url"] != want {
+			t.Errorf("the runbook of %s is %q, want %q", a.Alert, a.Annotations["runbook_url"], want)
 		}
 	}
 	if !slices.Equal(named, explained) || len(named) < 10 {
