@@ -35,15 +35,21 @@ lint: vuln ## format, vet, staticcheck, known vulnerabilities
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
 	$(GO) build -gcflags=all=-dwarf=false -ldflags=-w -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	$(RACE) $(GO) vet -tags mesh,compose,man ./... && bin/staticcheck -tags mesh,compose,man ./...
+	$(RACE) $(GO) vet -tags mesh,compose,man,clients ./... && bin/staticcheck -tags mesh,compose,man,clients ./...
 
 # The gRPC listener: conformance to HTTP/2 (h2spec has no go.mod, so that its newest
-# dependencies are taken), the attacks with a table of both servers, and all tests of the
-# process with the server that is not the default.
-test-transport: ## HTTP/2 conformance, attacks, and e2e with listen.server: grpc-go
+# dependencies are taken), the attacks with a table of both servers, the clients of other
+# makers (Python, Node and h2load are needed), and all tests of the process with the server
+# that is not the default.
+test-transport: ## HTTP/2 conformance, attacks, foreign clients, and e2e with grpc-go
 	GOFLAGS=-mod=mod GOBIN=$(CURDIR)/bin $(GO) install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 	H2SPEC=$(CURDIR)/bin/h2spec $(GO) test -tags h2spec -count 1 -run '^TestConformance$$' ./authz/transport
 	$(GO) test -count 1 -v -run '^TestAttacks$$' ./authz/transport
+	python3 -m venv bin/clients && bin/clients/bin/pip install -q grpcio==1.85.3
+	npm install --silent --prefix bin/clients @grpc/grpc-js@1.14.7
+	GOFLAGS=-mod=mod GOBIN=$(CURDIR)/bin $(GO) install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+	GRPC_PYTHON=$(CURDIR)/bin/clients/bin/python GRPC_NODE_MODULES=$(CURDIR)/bin/clients/node_modules GRPCURL=$(CURDIR)/bin/grpcurl \
+		$(GO) test -tags clients -count 1 -v -run '^TestClients$$' ./e2e
 	SCOPEWARD_TEST_SERVER=grpc-go $(GO) test -count 1 -timeout 25m ./internal/serve ./e2e
 
 # The manifests of envoy/istio, envoy/gateway and envoy/kubernetes in a real Istio, a real
