@@ -35,11 +35,17 @@ type result struct {
 // generate puts a load on a target for a while. An answer that is no success is an error.
 type generate func(ctx context.Context, t *target, l load, conns int, d time.Duration) (result, error)
 
-// generator chooses what makes the load.
-func generator(dir string) (run generate, name string) {
+// generator chooses what makes the load. A rate of 0 is as fast as the answers come.
+func generator(dir string, rate int) (run generate, name string) {
+	paced := func(ctx context.Context, t *target, l load, conns int, d time.Duration) (result, error) {
+		return attack(ctx, t, l, conns, rate, d)
+	}
+	if rate > 0 {
+		return paced, fmt.Sprintf("vegeta, %d requests/s", rate)
+	}
 	path, err := exec.LookPath("wrk")
 	if err != nil {
-		return attack, "vegeta (wrk is not installed; it takes less of the machine)"
+		return paced, "vegeta (wrk is not installed; it takes less of the machine)"
 	}
 	return func(ctx context.Context, t *target, l load, conns int, d time.Duration) (result, error) {
 		return wrk(ctx, path, dir, t, l, conns, d)
@@ -76,7 +82,7 @@ func (t *target) sees(ctx context.Context, l load) error {
 }
 
 // attack loads by vegeta's library, within this process.
-func attack(ctx context.Context, t *target, l load, conns int, d time.Duration) (result, error) {
+func attack(ctx context.Context, t *target, l load, conns, rate int, d time.Duration) (result, error) {
 	var n atomic.Uint64
 	targeter := func(to *vegeta.Target) error {
 		token := l.tokens[n.Add(1)%uint64(len(l.tokens))]
@@ -86,7 +92,7 @@ func attack(ctx context.Context, t *target, l load, conns int, d time.Duration) 
 	attacker := vegeta.NewAttacker(vegeta.Workers(uint64(conns)), vegeta.MaxWorkers(uint64(conns)), vegeta.Connections(conns))
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
 	var m vegeta.Metrics
-	for r := range attacker.Attack(targeter, vegeta.Rate{}, d, l.name) {
+	for r := range attacker.Attack(targeter, vegeta.Rate{Freq: rate, Per: time.Second}, d, l.name) {
 		m.Add(r)
 	}
 	m.Close()

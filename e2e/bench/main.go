@@ -6,7 +6,8 @@
 //	go run ./e2e/bench -identities 1000000    what so many cached identities take, and the collector's pauses; these are
 //	                                          its own where the load leaves it a processor: taskset -c 1 go run … -server-cpu 0
 //	go run ./e2e/bench -reload 10000          how soon it is ready, and what reading so many rules again does to latency
-//	go run ./e2e/bench -cores 64              what so many processors lose by waiting for each other: simulated, not measured
+//	go run ./e2e/bench -connections 1,16,256  the table at other numbers of connections
+//	go run ./e2e/bench -rate 1000             the table at a low load, of so many requests a second
 //	go run ./e2e/bench -server name=COMMAND   measures another server too; {port} and {jwks} stand in COMMAND
 //
 // All servers run at the same time, each behind an Envoy of its own, and are loaded one after the other in rounds that
@@ -27,6 +28,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,12 +39,13 @@ type settings struct {
 	rounds     int
 	duration   time.Duration
 	tokens     int
-	conns      int
+	conns      []int
+	rate       int
+	tolerance  float64
 	base       string
 	identities int
 	serverCPU  int
 	rules      int
-	cores      int
 	servers    []string
 }
 
@@ -51,8 +54,14 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 6, "how many rounds")
 	flag.DurationVar(&s.duration, "duration", 4*time.Second, "how long each server is loaded in a round, for each load")
 	flag.IntVar(&s.tokens, "tokens", 50_000, "how many distinct tokens the second load has")
-	flag.IntVar(&s.conns, "connections", 64, "how many connections ask at a time")
+	s.conns = []int{64}
+	flag.Func("connections", "how many connections ask at a time, a `list` with commas (default 64)", func(v string) (err error) {
+		s.conns, err = numbers(v)
+		return err
+	})
+	flag.IntVar(&s.rate, "rate", 0, "ask only so many times a `second`, instead of as fast as the answers come")
 	flag.StringVar(&s.base, "base", "", "compare with this `commit`; exit status 1 on a loss")
+	flag.Float64Var(&s.tolerance, "tolerance", 10, "with -base: how many `percent` more CPU are no loss but noise; 5 needs some 20 rounds")
 	flag.IntVar(&s.identities, "identities", 0, "fill the cache with so many identities, and measure nothing else")
 	flag.IntVar(&s.rules, "reload", 0, "start with so many `rules` and read them again, and measure nothing else")
 	flag.IntVar(&s.serverCPU, "server-cpu", -1, "with -identities: the `processor` that Scopeward runs on (taskset)")
@@ -63,7 +72,6 @@ func main() {
 		s.servers = append(s.servers, v)
 		return nil
 	})
-	flag.IntVar(&s.cores, "cores", 0, "simulate so many `processors`, and measure nothing")
 	noop := flag.String("noop", "", "run the server that allows everything on this `address`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,10 +79,6 @@ func main() {
 	err := func() error {
 		if *noop != "" {
 			return serveNoop(ctx, *noop)
-		}
-		if s.cores > 0 {
-			simulateCores(s.cores)
-			return nil
 		}
 		if s.identities > 0 {
 			return identities(ctx, s)
@@ -112,38 +116,65 @@ func bench(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	loads := []load{{name: "one token", tokens: w.tokens[:1]}, {name: fmt.Sprintf("%d tokens", len(w.tokens)), tokens: w.tokens}}
-	generate, by := generator(dir)
-	for _, l := range loads {
-		for _, t := range targets { // connections, caches, and a first collection
+	generate, by := generator(dir, s.rate)
+	for _, l := range []load{{name: "one token", tokens: w.tokens[:1]}, {name: fmt.Sprintf("%d tokens", len(w.tokens)), tokens: w.tokens}} {
+		for _, t := range targets {
 			if err := t.sees(ctx, l); err != nil {
 				return err
 			}
-			if _, err := generate(ctx, t, l, s.conns, 2*time.Second); err != nil {
+		}
+		for _, conns := range s.conns {
+			title := fmt.Sprintf("%s, %d connections, by %s", l.name, conns, by)
+			err := compete(targets, s, title, func(t *target, d time.Duration) (result, error) { return generate(ctx, t, l, conns, d) })
+			if err != nil {
 				return err
 			}
-		}
-		for round := range s.rounds {
-			for _, t := range order(targets, round) {
-				r, err := t.measure(func() (result, error) { return generate(ctx, t, l, s.conns, s.duration) })
-				if err != nil {
-					return err
-				}
-				t.rounds = append(t.rounds, r)
-			}
-		}
-		fmt.Printf("\n%s, %d connections, %d rounds of %v, by %s\n\n", l.name, s.conns, s.rounds, s.duration, by)
-		table(targets)
-		if s.base != "" {
-			if err := compare(targets, l); err != nil {
-				return err
-			}
-		}
-		for _, t := range targets {
-			t.rounds = nil
 		}
 	}
-	return nil
+	ask, err := straight(dir, w.tokens[0])
+	if err != nil {
+		fmt.Printf("\nWithout Envoy between: not measured: %v\n", err)
+		return nil
+	}
+	return compete(targets, s, "one token, without Envoy between, by h2load", func(t *target, d time.Duration) (result, error) { return ask(ctx, t, d) })
+}
+
+// compete loads the targets in turn, and prints the table. With a base, it fails with a
+// *loss if the tree takes more CPU.
+func compete(targets []*target, s settings, title string, ask func(*target, time.Duration) (result, error)) error {
+	for _, t := range targets { // connections, caches, and a first collection
+		t.rounds = nil
+		if _, err := ask(t, 2*time.Second); err != nil {
+			return err
+		}
+	}
+	for round := range s.rounds {
+		for _, t := range order(targets, round) {
+			r, err := t.measure(func() (result, error) { return ask(t, s.duration) })
+			if err != nil {
+				return err
+			}
+			t.rounds = append(t.rounds, r)
+		}
+	}
+	fmt.Printf("\n%s, %d rounds of %v\n\n", title, s.rounds, s.duration)
+	table(targets)
+	if s.base == "" {
+		return nil
+	}
+	return compare(targets, title, s.tolerance)
+}
+
+// numbers reads a list of positive numbers, separated by commas.
+func numbers(text string) (list []int, err error) {
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n <= 0 {
+			return nil, fmt.Errorf("%q is no positive number", field)
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }
 
 // order is that of a round: who comes after whom makes a difference of some hundredths.

@@ -62,29 +62,26 @@ func table(targets []*target) {
 		first.name, first.median(cpu), first.median(rate), 1000*first.median(p50), 1000*first.median(p99))
 }
 
-// tolerated is how much more CPU per check than the base is no loss but noise.
-const tolerated = 1.10
-
 // loss says that the tree takes more CPU than the base.
 type loss struct {
-	load  string
-	ratio float64
+	title            string
+	ratio, tolerance float64
 }
 
 func (l *loss) Error() string {
-	return fmt.Sprintf("%s: a check takes %.0f %% more CPU than the base's; at most %.0f %% are taken for noise", l.load, 100*(l.ratio-1), 100*(tolerated-1))
+	return fmt.Sprintf("%s: a check takes %.0f %% more CPU than the base's; at most %g %% are taken for noise", l.title, 100*(l.ratio-1), l.tolerance)
 }
 
-// compare fails with a *loss if the tree takes more CPU than the base.
-func compare(targets []*target, l load) error {
+// compare fails with a *loss if the tree takes more CPU than the base, by more than tolerance percent.
+func compare(targets []*target, title string, tolerance float64) error {
 	by := map[string]*target{}
 	for _, t := range targets {
 		by[t.name] = t
 	}
 	ratio := by["scopeward"].ratio(by["base"], cpu)
-	fmt.Printf("\n%s: CPU per check is %.2f of the base's\n", l.name, ratio)
-	if ratio > tolerated {
-		return &loss{l.name, ratio}
+	fmt.Printf("\n%s: CPU per check is %.2f of the base's\n", title, ratio)
+	if ratio > 1+tolerance/100 {
+		return &loss{title, ratio, tolerance}
 	}
 	return nil
 }

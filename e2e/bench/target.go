@@ -22,6 +22,7 @@ import (
 type target struct {
 	name   string
 	url    string
+	grpc   string // host:port of the server itself
 	server *process.Process
 	rounds []result
 }
@@ -48,16 +49,16 @@ func start(ctx context.Context, w *workload, s settings) (targets []*target, sto
 		if err != nil {
 			return nil, stop, err
 		}
-		t := &target{name: c.name}
+		t := &target{name: c.name, grpc: fmt.Sprintf("127.0.0.1:%d", port)}
 		args := strings.Fields(strings.NewReplacer("{port}", strconv.Itoa(port), "{jwks}", w.jwks).Replace(c.line))
 		if t.server, err = process.Start(process.Options{Name: c.name, Path: args[0], Args: args[1:]}); err != nil {
 			return nil, stop, err
 		}
 		stops = append(stops, func() { _ = t.server.Stop() })
-		if err := t.listens(port); err != nil {
+		if err := t.listens(); err != nil {
 			return nil, stop, err
 		}
-		config, err := envoyrun.Local(upstream.Listener.Addr().String(), fmt.Sprintf("127.0.0.1:%d", port)).YAML()
+		config, err := envoyrun.Local(upstream.Listener.Addr().String(), t.grpc).YAML()
 		if err != nil {
 			return nil, stop, err
 		}
@@ -122,9 +123,9 @@ func buildScopeward(ctx context.Context, dir string) (binary string, err error) 
 }
 
 // listens waits until the server takes connections.
-func (t *target) listens(port int) error {
+func (t *target) listens() error {
 	return t.server.Ready(30*time.Second, func() error {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		conn, err := net.Dial("tcp", t.grpc)
 		if err != nil {
 			return err
 		}
