@@ -140,13 +140,6 @@ func (h *joseHeader) read() error {
 	}
 }
 
-// IsAccessTokenType tells whether the header says that this is an access token
-// in the sense of RFC 9068 §2.1.
-func (t *JWT) IsAccessTokenType() bool {
-	typ := strings.ToLower(t.Typ)
-	return typ == "at+jwt" || typ == "application/at+jwt"
-}
-
 func decodePart(what, part string) (Claims, error) {
 	data, err := decodeBase64(part)
 	if err != nil {

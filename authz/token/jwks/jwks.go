@@ -15,9 +15,6 @@ type Verifier struct {
 	Keys       *KeySet
 	Rules      token.Rules
 	Algorithms []string // accepted values of alg; see [Supported]
-	// RequireTyp accepts only tokens that say that they are access tokens, by typ
-	// at+jwt (RFC 9068 §4). Many providers do not say so.
-	RequireTyp bool
 }
 
 // Verify implements [token.Verifier].
@@ -44,9 +41,6 @@ func (v *Verifier) Verify(ctx context.Context, given *token.Token) (*token.Ident
 func (v *Verifier) accepts(t *token.JWT) error {
 	if v.Keys == nil || !Supported(t.Alg) || !slices.Contains(v.Algorithms, t.Alg) {
 		return token.Invalidf("its algorithm (alg) is not among the accepted ones")
-	}
-	if v.RequireTyp && !t.IsAccessTokenType() {
-		return token.Invalidf("it does not say that it is an access token (typ at+jwt)")
 	}
 	return nil
 }

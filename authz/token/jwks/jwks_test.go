@@ -326,17 +326,6 @@ func TestTokensWithoutKid(t *testing.T) {
 	mustBeInvalid(t, "an empty kid is none", id, err)
 }
 
-func TestRequireTyp(t *testing.T) {
-	idp := tokentest.New(t)
-	v := newVerifier(idp)
-	v.RequireTyp = true
-	for typ, good := range map[any]bool{"at+jwt": true, "application/at+jwt": true, "AT+JWT": true, "JWT": false, nil: false} {
-		if _, err := v.Verify(t.Context(), token.Parse(idp.Mint(nil, map[string]any{"typ": typ}))); (err == nil) != good {
-			t.Errorf("typ %v: %v", typ, err)
-		}
-	}
-}
-
 func TestZeroVerifierDenies(t *testing.T) {
 	idp := tokentest.New(t)
 	raw := idp.Mint(nil, nil)
