@@ -34,6 +34,7 @@ type Event struct {
 	text       []byte // of the audit event
 	traceID    string // of the span, or of its parent; empty without either
 	leftOut    []leftOut
+	vouched    *token.Note // the identity token that goes upstream
 }
 
 // events keeps the memory of events that are over: the lists of headers are
@@ -93,6 +94,9 @@ func (e *Event) line(took time.Duration) audit.Event {
 	}
 	if l.ClientIP == "" {
 		l.Peer = e.request.asked.Peer
+	}
+	if e.vouched != nil {
+		l.IdentityToken = e.vouched.ID
 	}
 	if rule := e.match.Rule(); rule != nil {
 		l.Rule = rule.Place()

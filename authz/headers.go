@@ -105,6 +105,13 @@ func (s *Snapshot) identityHeaders(r *wire.Response, e *Event) {
 		}
 		r.Set = append(r.Set, wire.Header{Name: h.name, Value: value})
 	}
+	switch name := s.IdentityToken.Header; {
+	case name == "":
+	case e.vouched == nil:
+		r.Remove = append(r.Remove, name)
+	default:
+		r.Set = append(r.Set, wire.Header{Name: name, Value: e.vouched.Text})
+	}
 	for _, h := range e.request.asked.Headers {
 		if strings.IndexByte(h.Name, '_') >= 0 && s.shadowsHeader(h.Name) {
 			r.Remove = append(r.Remove, h.Name)
@@ -133,10 +140,6 @@ func (s *Server) reportLeftOut(e *Event) {
 // only by underscores for hyphens.
 func (s *Snapshot) shadowsHeader(name string) bool {
 	hyphens := strings.ReplaceAll(name, "_", "-")
-	for _, h := range s.Headers {
-		if h.name != name && strings.ReplaceAll(h.name, "_", "-") == hyphens {
-			return true
-		}
-	}
-	return false
+	shadows := func(own string) bool { return own != name && strings.ReplaceAll(own, "_", "-") == hyphens }
+	return shadows(s.IdentityToken.Header) || slices.ContainsFunc(s.Headers, func(h Header) bool { return shadows(h.name) })
 }

@@ -45,13 +45,31 @@ func MetadataURL(identifier string) (string, error) {
 	return u.Scheme + "://" + u.Host + wellKnown + path, nil
 }
 
-// Metadata is the document of a resource, and where it is asked for. Its zero value is
-// asked for nowhere.
-type Metadata struct {
+// Document is JSON that is answered to everybody who asks for it. Its zero value is asked
+// for nowhere.
+type Document struct {
 	host, body string
 	path       policy.Path
-	address    string // its URL
-	base       string // the path of the resource itself, without a slash at its end
+}
+
+// NewDocument makes the document of an address, which has neither query nor fragment.
+func NewDocument(address, body string) (Document, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return Document{}, err
+	}
+	asked, err := policy.NewRequest(http.MethodGet, u.Host, u.EscapedPath())
+	if err != nil {
+		return Document{}, fmt.Errorf("nobody could ask for %s: %w", address, err)
+	}
+	return Document{host: asked.Host, path: asked.Path, body: body}, nil
+}
+
+// Metadata is the document of a resource.
+type Metadata struct {
+	Document
+	address string // its URL
+	base    string // the path of the resource itself, without a slash at its end
 }
 
 // NewMetadata makes the document of a resource.
@@ -60,14 +78,6 @@ func NewMetadata(r Resource) (Metadata, error) {
 	if err != nil {
 		return Metadata{}, err
 	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return Metadata{}, err
-	}
-	asked, err := policy.NewRequest(http.MethodGet, u.Host, u.EscapedPath())
-	if err != nil {
-		return Metadata{}, fmt.Errorf("nobody could ask for %s: %w", address, err)
-	}
 	r.BearerMethods = []string{"header"}
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
@@ -75,10 +85,9 @@ func NewMetadata(r Resource) (Metadata, error) {
 	if err := enc.Encode(r); err != nil {
 		return Metadata{}, err
 	}
-	return Metadata{
-		host: asked.Host, path: asked.Path, body: body.String(), address: address,
-		base: strings.TrimSuffix(strings.TrimPrefix(asked.Path.String(), wellKnown), "/"),
-	}, nil
+	document, err := NewDocument(address, body.String())
+	base := strings.TrimSuffix(strings.TrimPrefix(document.path.String(), wellKnown), "/")
+	return Metadata{Document: document, address: address, base: base}, err
 }
 
 // SamePlace reports whether two documents are asked for by the same host and path.
@@ -93,10 +102,13 @@ func (m *Metadata) about(r *request) bool {
 }
 
 // published returns the document that the request asks for; nil if it is for the policy.
-func (s *Snapshot) published(r *request) *Metadata {
+func (s *Snapshot) published(r *request) *Document {
+	if s.IdentityToken.Keys.asked(r) {
+		return &s.IdentityToken.Keys
+	}
 	for i := range s.Resources {
 		if s.Resources[i].asked(r) {
-			return &s.Resources[i]
+			return &s.Resources[i].Document
 		}
 	}
 	return nil
@@ -124,10 +136,10 @@ func (s *Snapshot) resourceMetadata(r *request) string {
 	return found.address
 }
 
-// asked tells whether a request is for the document, or what a browser asks before it
+// asked reports whether a request is for the document, or what a browser asks before it
 // (a CORS preflight). Other methods are for the policy.
-func (m *Metadata) asked(r *request) bool {
-	if m.path == (policy.Path{}) || r.Path != m.path || r.Host != m.host {
+func (d *Document) asked(r *request) bool {
+	if d.path == (policy.Path{}) || r.Path != d.path || r.Host != d.host {
 		return false
 	}
 	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
@@ -135,7 +147,7 @@ func (m *Metadata) asked(r *request) bool {
 
 // respond answers in place of the upstream. The document is public, and the same for
 // everybody: scripts of all sites may read it (https://fetch.spec.whatwg.org/#http-cors-protocol).
-func (m *Metadata) respond(r *wire.Response, method string) {
+func (d *Document) respond(r *wire.Response, method string) {
 	row := codeMetadata.answer()
 	r.GRPC, r.Status = row.grpc, row.status
 	r.Set = append(r.Set, wire.Header{Name: "access-control-allow-origin", Value: "*"})
@@ -147,7 +159,7 @@ func (m *Metadata) respond(r *wire.Response, method string) {
 			wire.Header{Name: "access-control-max-age", Value: "3600"})
 		return
 	}
-	r.Body = m.body
+	r.Body = d.body
 	r.Set = append(r.Set,
 		wire.Header{Name: "content-type", Value: "application/json"},
 		wire.Header{Name: "cache-control", Value: "public, max-age=300"})

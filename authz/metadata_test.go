@@ -40,10 +40,10 @@ func TestMetadataDocument(t *testing.T) {
 		Identifier: "https://API.acme.dev:8443/v1", AuthorizationServers: []string{"https://acme.kinde.com"}, Scopes: []string{"a", "b"}, Name: "<A & B>", Documentation: "https://docs.acme.dev",
 	})
 	want := Metadata{
-		host: "api.acme.dev", path: asked.Path, address: "https://API.acme.dev:8443/.well-known/oauth-protected-resource/v1", base: "/v1",
-		body: `{"resource":"https://API.acme.dev:8443/v1","authorization_servers":["https://acme.kinde.com"],"scopes_supported":["a","b"],"bearer_methods_supported":["header"],"resource_name":"<A & B>","resource_documentation":"https://docs.acme.dev"}` + "\n",
+		address: "https://API.acme.dev:8443/.well-known/oauth-protected-resource/v1", base: "/v1",
+		Document: Document{host: "api.acme.dev", path: asked.Path, body: `{"resource":"https://API.acme.dev:8443/v1","authorization_servers":["https://acme.kinde.com"],"scopes_supported":["a","b"],"bearer_methods_supported":["header"],"resource_name":"<A & B>","resource_documentation":"https://docs.acme.dev"}` + "\n"},
 	}
-	if diff := cmp.Diff(want, m, cmp.AllowUnexported(Metadata{}, policy.Path{})); diff != "" || err != nil {
+	if diff := cmp.Diff(want, m, cmp.AllowUnexported(Metadata{}, Document{}, policy.Path{})); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}
 	if _, err := NewMetadata(Resource{Identifier: "https://api.acme.dev/a//b"}); err == nil {

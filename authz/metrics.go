@@ -23,6 +23,7 @@ type Metrics struct {
 	shed        *prometheus.CounterVec
 	sampledOut  prometheus.Counter
 	revoked     prometheus.Counter
+	vouched     *prometheus.CounterVec
 }
 
 // latencyBuckets reach from a cache hit (some µs) to a provider that hangs (s).
@@ -81,7 +82,12 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	m.revoked = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "scopeward_revoked_total", Help: "Requests whose token is valid but for an entry of revoked.",
 	})
-	reg.MustRegister(m.revoked, decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
+	m.vouched = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_identity_tokens_total", Help: "Identity tokens for the service behind (identity_token) that had to be signed, by outcome (signed, failed). One serves many requests.",
+	}, []string{"outcome"})
+	m.vouched.WithLabelValues("signed")
+	m.vouched.WithLabelValues("failed")
+	reg.MustRegister(m.vouched, m.revoked, decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
 	return m
 }
 

@@ -43,6 +43,8 @@ type Snapshot struct {
 	Limit     Limit
 	// Headers are what an allowed request carries upstream.
 	Headers []Header
+	// IdentityToken is who asks, signed for the service behind. Its zero value is none.
+	IdentityToken IdentityToken
 	// Realm goes into challenges (RFC 6750 section 3).
 	Realm string
 	// ResourceMetadata is the URL of the resource's metadata (RFC 9728 section 5.1) if
@@ -217,6 +219,7 @@ func (s *Server) authenticate(ctx context.Context, event *Event, mayWait bool) (
 		event.verdict = denied(ErrCrossSite)
 	default:
 		event.verdict = event.judge(event.match, event.result.Identity)
+		return s.vouch(event, mayWait)
 	}
 	return true
 }

@@ -15,27 +15,28 @@ import (
 // Kinde's guide; no field ever holds a token or a query. Later versions may add
 // fields; those that are here keep their names and meanings.
 type Event struct {
-	Timestamp  time.Time `json:"timestamp" yaml:"timestamp,required" doc:"When Envoy asked, in UTC (RFC 3339)."`
-	Action     string    `json:"action" yaml:"action,required" doc:"What was asked for: the name or the pattern of the rule; method and path where no rule matches." examples:"['GET /users/{id}']"`
-	Success    bool      `json:"success" yaml:"success,required" doc:"Whether the request was let through, or answered with the metadata of the resource."`
-	UserID     string    `json:"userId" yaml:"userId,required" doc:"The subject of a valid token; empty without one."`
-	Scopes     []string  `json:"scopes" yaml:"scopes,required" doc:"The scopes of a valid token."`
-	Code       string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|access_denied|cross_site|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
-	Rule       string    `json:"rule" yaml:"rule,required" doc:"Where the rule stands, as file:line:column; empty where none matches." examples:"['policy.yaml:7:5']"`
-	Method     string    `json:"method" yaml:"method,required" doc:"The request's method."`
-	Host       string    `json:"host" yaml:"host,required" doc:"The request's host, in lower case and without port."`
-	Path       string    `json:"path" yaml:"path,required" doc:"The request's path, decoded and without its query; as it came where it is ambiguous."`
-	ClientIP   string    `json:"clientIp" yaml:"clientIp,required" doc:"The client's address, by rate_limit.trusted_hops; empty on a Unix socket, and where X-Forwarded-For does not tell it."`
-	Peer       string    `json:"peer,omitempty" yaml:"peer" doc:"The address that connected to Envoy, where clientIp is empty: of a proxy, as a rule. The rate limit counts it then." examples:"['127.0.0.1']"`
-	RequestID  string    `json:"requestId" yaml:"requestId,required" doc:"Envoy's x-request-id."`
-	Provider   string    `json:"provider" yaml:"provider,required" doc:"The name of the identity provider that the token belongs to; empty where none was looked at."`
-	Cache      string    `json:"cache" yaml:"cache,required" enum:"hit|miss|stale|none" doc:"Whether the identity cache knew the token: hit, miss, stale (believed since the provider can't be asked), or none (it was not looked at)."`
-	DurationMS float64   `json:"durationMs" yaml:"durationMs,required" doc:"How long the decision took, in milliseconds."`
-	TraceID    string    `json:"traceId,omitempty" yaml:"traceId" doc:"The id of the trace that the request belongs to (W3C Trace Context): Envoy's, or one that began here; absent without one." examples:"['0af7651916cd43dd8448eb211c80319c']"`
-	Reason     string    `json:"reason,omitempty" yaml:"reason" doc:"Why it was denied, or would have been."`
-	WouldBe    string    `json:"wouldBe,omitempty" yaml:"wouldBe" doc:"The code that a rule with mode: audit would have answered."`
-	Shadow     string    `json:"shadow,omitempty" yaml:"shadow" doc:"The code that the shadow policy would have answered, where it differs; token_unverified where only it asks for the token."`
-	Sample     float64   `json:"sample,omitempty" yaml:"sample" doc:"The share of the events like this one that is recorded (audit.sample): each stands for 1/sample. Absent: all are."`
+	Timestamp     time.Time `json:"timestamp" yaml:"timestamp,required" doc:"When Envoy asked, in UTC (RFC 3339)."`
+	Action        string    `json:"action" yaml:"action,required" doc:"What was asked for: the name or the pattern of the rule; method and path where no rule matches." examples:"['GET /users/{id}']"`
+	Success       bool      `json:"success" yaml:"success,required" doc:"Whether the request was let through, or answered with the metadata of the resource."`
+	UserID        string    `json:"userId" yaml:"userId,required" doc:"The subject of a valid token; empty without one."`
+	Scopes        []string  `json:"scopes" yaml:"scopes,required" doc:"The scopes of a valid token."`
+	Code          string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|access_denied|cross_site|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
+	Rule          string    `json:"rule" yaml:"rule,required" doc:"Where the rule stands, as file:line:column; empty where none matches." examples:"['policy.yaml:7:5']"`
+	Method        string    `json:"method" yaml:"method,required" doc:"The request's method."`
+	Host          string    `json:"host" yaml:"host,required" doc:"The request's host, in lower case and without port."`
+	Path          string    `json:"path" yaml:"path,required" doc:"The request's path, decoded and without its query; as it came where it is ambiguous."`
+	ClientIP      string    `json:"clientIp" yaml:"clientIp,required" doc:"The client's address, by rate_limit.trusted_hops; empty on a Unix socket, and where X-Forwarded-For does not tell it."`
+	Peer          string    `json:"peer,omitempty" yaml:"peer" doc:"The address that connected to Envoy, where clientIp is empty: of a proxy, as a rule. The rate limit counts it then." examples:"['127.0.0.1']"`
+	RequestID     string    `json:"requestId" yaml:"requestId,required" doc:"Envoy's x-request-id."`
+	Provider      string    `json:"provider" yaml:"provider,required" doc:"The name of the identity provider that the token belongs to; empty where none was looked at."`
+	Cache         string    `json:"cache" yaml:"cache,required" enum:"hit|miss|stale|none" doc:"Whether the identity cache knew the token: hit, miss, stale (believed since the provider can't be asked), or none (it was not looked at)."`
+	DurationMS    float64   `json:"durationMs" yaml:"durationMs,required" doc:"How long the decision took, in milliseconds."`
+	TraceID       string    `json:"traceId,omitempty" yaml:"traceId" doc:"The id of the trace that the request belongs to (W3C Trace Context): Envoy's, or one that began here; absent without one." examples:"['0af7651916cd43dd8448eb211c80319c']"`
+	Reason        string    `json:"reason,omitempty" yaml:"reason" doc:"Why it was denied, or would have been."`
+	WouldBe       string    `json:"wouldBe,omitempty" yaml:"wouldBe" doc:"The code that a rule with mode: audit would have answered."`
+	Shadow        string    `json:"shadow,omitempty" yaml:"shadow" doc:"The code that the shadow policy would have answered, where it differs; token_unverified where only it asks for the token."`
+	IdentityToken string    `json:"identityToken,omitempty" yaml:"identityToken" doc:"The jti of the identity token that went upstream (identity_token); requests of one identity share it for a while."`
+	Sample        float64   `json:"sample,omitempty" yaml:"sample" doc:"The share of the events like this one that is recorded (audit.sample): each stands for 1/sample. Absent: all are."`
 }
 
 // Schema is the JSON Schema of an event.
@@ -79,7 +80,7 @@ func (e *Event) Append(b []byte) []byte {
 	b = appendText(b, "provider", e.Provider)
 	b = appendText(b, "cache", e.Cache)
 	b = appendNumber(b, "durationMs", e.DurationMS)
-	for _, optional := range []struct{ name, value string }{{"peer", e.Peer}, {"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}} {
+	for _, optional := range []struct{ name, value string }{{"peer", e.Peer}, {"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}, {"identityToken", e.IdentityToken}} {
 		if optional.value != "" {
 			b = appendText(b, optional.name, optional.value)
 		}

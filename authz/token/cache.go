@@ -58,7 +58,7 @@ func (a accepted) size() int {
 		n += len(scope) + 2 + int(unsafe.Sizeof(scope))
 	}
 	if id.claims != nil {
-		n += int(unsafe.Sizeof(*id.claims)) + len(id.claims.rest) + maxAsked
+		n += int(unsafe.Sizeof(*id.claims)) + len(id.claims.rest) + maxAsked + id.claims.noted.size()
 	}
 	return n + n/8 // sizes of the allocator are up to an eighth larger
 }

@@ -22,6 +22,7 @@ type heldClaims struct {
 	asked atomic.Pointer[[]claimText]
 
 	examined atomic.Pointer[examined] // by the list of revoked tokens that was asked last
+	noted    noted
 }
 
 // maxAsked bounds the names and texts of asked.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"scopeward/authz/token/clientauth"
+	"scopeward/authz/token/signing"
 	"scopeward/internal/strictyaml"
 )
 
@@ -101,7 +102,7 @@ func (c clientSection) options(v *validator, section string, auth located, dir, 
 	}
 	if key := read(c.Key); key != "" {
 		var err error
-		if o.Key, err = clientauth.ParseKey([]byte(key)); err != nil {
+		if o.Key, err = signing.ParseKey([]byte(key)); err != nil {
 			v.add(c.Key.Pos, "%s.key: %v", section, err)
 		}
 	}

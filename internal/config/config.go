@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -34,6 +35,7 @@ type Config struct {
 	Credentials      credential.Places
 	Answers          answer.List
 	Headers          []authz.Header
+	IdentityToken    authz.IdentityToken
 	Realm            string
 	Resources        []Resource
 	ResourceMetadata string // a URL
@@ -177,6 +179,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 		Credentials:      d.credentials,
 		Answers:          d.answers,
 		Headers:          d.headers,
+		IdentityToken:    d.signed.token,
 		Realm:            string(d.Realm.Value),
 		ResourceMetadata: string(d.ResourceMetadata.Value),
 		Audit:            Audit{To: string(d.Audit.To.Value), Sample: d.Audit.Sample.Value},
@@ -259,7 +262,7 @@ func (d *document) providerID(p providerSection, resolved Provider, ca, apiKeys 
 	}{p, d.Cache.TTL.Value, d.Cache.NegativeTTL.Value})
 	parts := [][]byte{[]byte(settings), keys, ca, apiKeys}
 	for _, c := range []clientauth.Options{resolved.Introspection.Client, resolved.Lookup.Client} {
-		parts = append(parts, fmt.Appendf(nil, "%q", []string{c.Secret, c.Token}), clientKey(c))
+		parts = append(parts, fmt.Appendf(nil, "%q", []string{c.Secret, c.Token}), publicKey(c.Key))
 	}
 	sum := digest(parts...)
 	return resolved.Name + "/" + hex.EncodeToString(sum[:8])
@@ -372,6 +375,9 @@ func (c *Config) HeaderNames() []string {
 	for name := range c.document.Headers {
 		names = append(names, strings.ToLower(name))
 	}
+	if d := c.document.IdentityToken; d != nil {
+		names = append(names, strings.ToLower(string(d.Value.Header.Value)))
+	}
 	slices.Sort(names)
 	return names
 }
@@ -379,7 +385,8 @@ func (c *Config) HeaderNames() []string {
 // Same reports whether two configurations say the same, but for what the files hold that
 // have versions of their own.
 func (c *Config) Same(other *Config) bool {
-	return textOf(c.document) == textOf(other.document) && c.document.bodies == other.document.bodies
+	return textOf(c.document) == textOf(other.document) && c.document.bodies == other.document.bodies &&
+		c.document.signed.version == other.document.signed.version
 }
 
 // NeedRestart names the settings that differ in next, but only count at the start.
@@ -431,6 +438,11 @@ func (c *Config) Watched() []string {
 		add(l.Value.Body.Value.file(d.dir()))
 	}
 	secrets := []Secret{d.Cache.Redis.Value, d.Cache.Key.Value, d.RateLimit.Redis.Value}
+	if d.IdentityToken != nil {
+		for _, key := range d.IdentityToken.Value.Key {
+			secrets = append(secrets, key.Value)
+		}
+	}
 	for _, l := range d.Providers {
 		add(l.Value.JWKS.file(d.dir()))
 		add(string(l.Value.CA.Value))
@@ -460,11 +472,11 @@ func valueOf[T any](l *strictyaml.Located[T]) (v T) {
 	return v
 }
 
-// clientKey tells one private key from another.
-func clientKey(o clientauth.Options) []byte {
-	if o.Key == nil {
+// publicKey tells one private key from another.
+func publicKey(key crypto.Signer) []byte {
+	if key == nil {
 		return nil
 	}
-	public, _ := x509.MarshalPKIXPublicKey(o.Key.Public())
+	public, _ := x509.MarshalPKIXPublicKey(key.Public())
 	return public
 }

@@ -26,6 +26,7 @@ type document struct {
 	ForwardCredential *strictyaml.Located[bool]                                    `yaml:"forward_credential" default:"true" doc:"Whether the credential of Authorization or of another header goes upstream. false: an allowed request goes without it."`
 	Headers           map[string]located                                           `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
 	Answers           []strictyaml.Located[answerSection]                          `yaml:"answers" doc:"What a client gets instead of JSON when it is denied: the first entry that fits answers. gRPC requests ignore them." examples:"[[{codes: [missing_token, invalid_token], accept: text/html, redirect: 'https://login.acme.dev/?return_to={url}'}]]"`
+	IdentityToken     *strictyaml.Located[identityTokenSection]                    `yaml:"identity_token" doc:"A signed token (JWT) of who asks, in a header of each allowed request with an identity, for services that verify it themselves. A client's own copies of the header never pass."`
 	Realm             located                                                      `yaml:"realm" default:"api" doc:"The realm in challenges (WWW-Authenticate), printable ASCII."`
 	Resource          strictyaml.OneOrMore[strictyaml.Located[resourceSection]]    `yaml:"resource" doc:"What is published of the API, so that clients find out where to get a token (RFC 9728): its metadata, at /.well-known/oauth-protected-resource. Of several, a challenge names the one whose host and path fit the request."`
 	ResourceMetadata  located                                                      `yaml:"resource_metadata" doc:"The URL of the protected resource's metadata (RFC 9728), in challenges; by default that of resource, and only for a document that is served elsewhere." examples:"['https://api.acme.dev/.well-known/oauth-protected-resource']"`
@@ -41,6 +42,7 @@ type document struct {
 	credentials credential.Places // compiled from Credentials
 	answers     answer.List       // compiled from Answers
 	bodies      string            // a digest of the files that Answers names
+	signed      signedIdentity    // compiled from IdentityToken
 }
 
 // Stranger recognises a policy.

@@ -15,6 +15,7 @@ func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
 		Credentials:      c.Credentials,
 		Answers:          c.Answers,
 		Headers:          c.Headers,
+		IdentityToken:    c.IdentityToken,
 		Realm:            c.Realm,
 		ResourceMetadata: c.ResourceMetadata,
 		Resources:        c.published(set),

@@ -56,6 +56,9 @@ func (s Secret) MarshalText() ([]byte, error) {
 func (s *Secret) UnmarshalText(b []byte) error {
 	value, err := expand(string(b))
 	*s = Secret(value)
+	if strings.HasPrefix(value, "-----BEGIN ") { // a key in PEM form has lines
+		return err
+	}
 	return errors.Join(err, CheckValue(value))
 }
 

@@ -64,6 +64,9 @@ func (d *document) setDefaults() {
 	setDefault(&d.RateLimit.Count, "validations")
 	setDefault(&d.RateLimit.EnvoyAppends, "auto")
 	setDefault(&d.Realm, "api")
+	if d.IdentityToken != nil {
+		d.IdentityToken.Value.setDefaults()
+	}
 	if len(d.Resource) == 1 {
 		if address, err := authz.MetadataURL(string(d.Resource[0].Value.Identifier.Value)); err == nil {
 			setDefault(&d.ResourceMetadata, text(address))
@@ -193,6 +196,7 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 		seen[strings.ToLower(name)] = true
 		d.headers = append(d.headers, h)
 	}
+	d.signed = v.identityToken(d, secrets)
 	if strings.ContainsFunc(string(d.Realm.Value), func(r rune) bool { return r < ' ' || r > '~' }) {
 		v.add(d.Realm.Pos, "realm must be printable ASCII")
 	}

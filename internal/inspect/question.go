@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -41,6 +42,9 @@ func respond(c *config.Config, q explain.Question, match policy.Match, d policy.
 	response := &explain.Response{Status: a.Status, Challenge: a.Header("www-authenticate"), Location: a.Header("location"), Body: a.Body}
 	if kind := a.Header("content-type"); kind != answer.JSON {
 		response.ContentType = kind
+	}
+	if a.Status == http.StatusOK && q.Identity != nil && match.Access() == policy.AccessToken {
+		response.IdentityToken = c.IdentityToken.Header
 	}
 	return response
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"scopeward/internal/admin/page"
+	"scopeward/internal/config"
 )
 
 // newAdmin is the HTTP server of the admin listener.
@@ -18,6 +19,7 @@ func (s *service) newAdmin() *http.Server {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /config", s.showConfig)
+	mux.HandleFunc("GET "+config.IdentityKeysPath, s.identityKeys)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	return &http.Server{
 		Handler:           guarded{s, mux},
@@ -36,6 +38,18 @@ func (s *service) readyz(w http.ResponseWriter, _ *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	writeJSON(w, status, r)
+}
+
+// identityKeys answers the public keys of identity_token.
+func (s *service) identityKeys(w http.ResponseWriter, r *http.Request) {
+	signer := s.server.Snapshot().IdentityToken.Signer
+	if signer == nil {
+		http.Error(w, "There are no keys: the configuration has no identity_token.", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	fmt.Fprint(w, signer.JWKS())
 }
 
 // showConfig shows the configuration in force. Secrets hide themselves.

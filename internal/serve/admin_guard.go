@@ -32,9 +32,9 @@ func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // mayName tells whether the request's Host is one that no web site can have: an IP
 // address, localhost, or a name that the configuration gives. Where other machines may
-// ask, Prometheus and probes do so by any name: they are shown no decisions.
+// ask, Prometheus, probes and services do so by any name: they are shown no decisions.
 func mayName(admin config.Admin, r *http.Request) bool {
-	if admin.AllowRemote && slices.Contains([]string{"/metrics", "/healthz", "/readyz"}, r.URL.Path) {
+	if admin.AllowRemote && slices.Contains([]string{"/metrics", "/healthz", "/readyz", config.IdentityKeysPath}, r.URL.Path) {
 		return true
 	}
 	host := r.Host

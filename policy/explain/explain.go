@@ -91,6 +91,10 @@ type Response struct {
 	Location    string `json:"location,omitempty"`
 	ContentType string `json:"content_type,omitempty"` // "" is that of JSON
 	Body        string `json:"body,omitempty"`
+
+	// IdentityToken is the header in which the service behind gets a signed token of who
+	// asks; empty if it gets none.
+	IdentityToken string `json:"identity_token,omitempty"`
 }
 
 // Explain answers a question and says why. Response is left to the caller, as

@@ -124,6 +124,9 @@ func (p Part) write(b *strings.Builder, indent string) {
 func (r Response) write(b *strings.Builder) {
 	if r.Status == http.StatusOK {
 		b.WriteString("The client gets: the upstream's answer\n")
+		if r.IdentityToken != "" {
+			fmt.Fprintf(b, "The upstream gets: an identity token in %s\n", r.IdentityToken)
+		}
 		return
 	}
 	fmt.Fprintf(b, "The client gets: %d %s\n", r.Status, http.StatusText(r.Status))

@@ -5,14 +5,7 @@ package clientauth
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,6 +16,7 @@ import (
 
 	"scopeward/authz/token"
 	"scopeward/authz/token/provider"
+	"scopeward/authz/token/signing"
 )
 
 // The ways to authenticate.
@@ -40,7 +34,7 @@ type Options struct {
 	Method   string // default Basic
 	ClientID string
 	Secret   string        // for Basic, Post and Credentials
-	Key      crypto.Signer // for PrivateKey; see [ParseKey]
+	Key      crypto.Signer // for PrivateKey; see [signing.ParseKey]
 	Issuer   string        // the audience of what Key signs
 	Token    string        // for Bearer
 
@@ -120,7 +114,7 @@ func basic(header http.Header, id, secret string) {
 
 // assert signs who we are (RFC 7523 §2.2 and §3).
 func (a *Auth) assert(form url.Values) error {
-	method := algorithm(a.opts.Key)
+	method := signing.Method(a.opts.Key)
 	if method == nil {
 		return &token.UnavailableError{Reason: "the client's key can't sign"}
 	}
@@ -136,44 +130,6 @@ func (a *Auth) assert(form url.Values) error {
 	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 	form.Set("client_assertion", signed)
 	return nil
-}
-
-// algorithm is the one that fits the key; nil if there is none.
-func algorithm(key crypto.Signer) jwt.SigningMethod {
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		return jwt.SigningMethodRS256
-	case *ecdsa.PrivateKey:
-		if k.Curve == elliptic.P256() {
-			return jwt.SigningMethodES256
-		}
-	case ed25519.PrivateKey:
-		return jwt.SigningMethodEdDSA
-	}
-	return nil
-}
-
-// ParseKey reads a private key in PEM form: RSA, P-256 or Ed25519.
-func ParseKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New("it is no private key in PEM form (-----BEGIN PRIVATE KEY-----)")
-	}
-	var key any
-	var err error
-	switch block.Type {
-	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	default:
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	}
-	signer, ok := key.(crypto.Signer)
-	if err != nil || !ok || algorithm(signer) == nil {
-		return nil, errors.New("it is no RSA, P-256 or Ed25519 private key that can be read; an encrypted one must be decrypted first (openssl pkey)")
-	}
-	return signer, nil
 }
 
 // got is a token of our own, from the cache or the token endpoint.

@@ -20,6 +20,7 @@ import (
 
 	"scopeward/authz/token/clientauth"
 	"scopeward/authz/token/provider"
+	"scopeward/authz/token/signing"
 )
 
 func TestAdd(t *testing.T) {
@@ -55,7 +56,7 @@ func TestPrivateKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		parsed, err := clientauth.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		parsed, err := signing.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func TestPrivateKey(t *testing.T) {
 			t.Errorf("%s: %v", alg, err)
 		}
 	}
-	if _, err := clientauth.ParseKey([]byte("no key")); err == nil {
+	if _, err := signing.ParseKey([]byte("no key")); err == nil {
 		t.Error("no key is no error")
 	}
 }

@@ -67,7 +67,7 @@ func (a Answer) compareUpstream(t testing.TB, got Outcome) {
 		t.Errorf("reached the upstream: %v, but the status was to be %d", reached, a.Status)
 	}
 	for name, want := range a.Upstream {
-		if text := strings.Join(got.Upstream.Values(name), "\n"); text != want {
+		if text := strings.Join(got.Upstream.Values(name), "\n"); text != want && (want != "*" || text == "") {
 			t.Errorf("the upstream sees %s %q, want %q", name, text, want)
 		}
 	}

@@ -63,7 +63,7 @@ type Answer struct {
 	Text    *string           `yaml:"text"` // the body, if it is one that the configuration writes
 	// Direct is an answer of Scopeward's own, which is no denial.
 	Direct bool `yaml:"direct"`
-	// Upstream are headers that the upstream sees, and :path; the empty value is none.
+	// Upstream are headers that the upstream sees, and :path; the empty value is none, and * is any.
 	Upstream map[string]string `yaml:"upstream"`
 	Metadata map[string]any    `yaml:"metadata"` // process only
 	Audit    map[string]any    `yaml:"audit"`    // members of the audit event
