@@ -12,11 +12,8 @@ func unknownName(name string, wildcards []string) string {
 	if name == "path" {
 		return "unknown name path: write path.NAME for a wildcard of the pattern, or request.path"
 	}
-	known := make([]string, 0, len(wildcards)+16)
-	for _, wildcard := range wildcards {
-		known = append(known, "path."+wildcard)
-	}
-	if strings.HasPrefix(name, "path.") {
+	known := slices.Clone(wildcards)
+	if strings.HasPrefix(name, "path.") || strings.HasPrefix(name, "host.") {
 		if len(known) == 0 {
 			return fmt.Sprintf("unknown name %s: the patterns of the rule have no wildcard in common", name)
 		}

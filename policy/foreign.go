@@ -11,7 +11,7 @@ import (
 	"scopeward/internal/strictyaml"
 )
 
-// The patterns of other programs have wildcards that are text to ServeMux: a rule that
+// The patterns of other programs have wildcards that are text here: a rule that
 // denies /admin/* would deny one path that nobody asks for. Such a pattern is an error.
 // Who means the text escapes it, as in /admin/%2A.
 var (

@@ -2,14 +2,10 @@ package policy
 
 import (
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 
 	"scopeward/internal/strictyaml"
+	"scopeward/policy/pattern"
 )
 
 // Set is an immutable, compiled set of policies, safe for concurrent use. The
@@ -74,10 +70,10 @@ type Match struct {
 	rule    *Rule
 	pattern *Pattern
 	request *Request
-	values  []string // of the condition's path variables
+	values  []string // of the condition's variables for wildcards
 
-	// needsSlash: ServeMux would redirect to the path with a slash at its end, where a
-	// rule is, so that the rules for this path do not apply.
+	// needsSlash: a rule is for the path with a slash at its end, so that more general
+	// rules do not apply.
 	needsSlash bool
 }
 
@@ -118,127 +114,88 @@ func (m Match) Access() Access {
 	return m.rule.Access
 }
 
-// table matches the patterns of one policy, by an http.ServeMux.
+// table matches the patterns of one policy.
 type table struct {
-	mux       *http.ServeMux
-	patterns  map[string]*Pattern // as ServeMux knows them
-	exchanges sync.Pool
+	tree     pattern.Tree[*route]
+	patterns []*route // in the order of the files
 }
 
-func newTable() *table {
-	t := &table{mux: http.NewServeMux(), patterns: map[string]*Pattern{}}
-	t.exchanges.New = func() any { return &exchange{header: http.Header{}} }
-	return t
-}
-
-// muxReadsPatterns reports whether ServeMux knows methods and wildcards. A Go
-// debug setting, read at start, makes it take them literally.
-func muxReadsPatterns() bool {
-	mux := http.NewServeMux()
-	mux.Handle("GET /{segment}", &route{})
-	_, pattern := mux.Handler(&http.Request{Method: "GET", URL: &url.URL{Path: "/x"}})
-	return pattern != ""
-}
-
-// route is what the mux serves for a pattern: it notes that it was found.
+// route is what a pattern leads to.
 type route struct {
 	rule    *Rule
 	pattern *Pattern
+	order   int // of the patterns of the table
 }
 
-func (rt *route) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*exchange).found = rt }
+func newTable() *table { return &table{tree: pattern.Tree[*route]{}} }
 
-// exchange is a request to the mux, and what comes back. Answers that the mux
-// gives by itself (redirects, 404, 405) are dropped: they find no rule.
-type exchange struct {
-	request http.Request
-	url     url.URL
-	header  http.Header
-	found   *route
-
-	redirected bool
-}
-
-func (x *exchange) Header() http.Header         { return x.header }
-func (x *exchange) Write(b []byte) (int, error) { return len(b), nil }
-func (x *exchange) WriteHeader(code int)        { x.redirected = code/100 == 3 }
-
-// match asks the mux. A canonical path is clean, so the mux has nothing to
-// clean; where it would redirect to a path with a slash, nothing is found.
+// match finds the most specific pattern for a request.
 func (t *table) match(r *Request) Match {
 	// Some servers take "get" for GET: a lower-case method is no rule's.
-	if t == nil || r.Path.canonical == "" || r.Method == "" || r.Method != strings.ToUpper(r.Method) {
+	if t == nil || r.Path.canonical == "" || r.Method == "" || hasLower(r.Method) {
 		return Match{}
 	}
-	x := t.exchanges.Get().(*exchange)
-	defer t.release(x)
-	x.url = url.URL{Host: r.Host, Path: r.Path.canonical}
-	if r.Path.encodedSlash {
-		x.url.RawPath = r.Path.escaped()
-		x.url.Path = strings.ReplaceAll(r.Path.canonical, encodedSlash, "/")
-		if x.url.EscapedPath() != x.url.RawPath {
-			return Match{} // net/url would fall back to Path, where %2F is a slash
-		}
+	found, needsSlash := t.tree.Find(r.Method, r.Host, r.Path.canonical)
+	if found == nil {
+		return Match{needsSlash: needsSlash}
 	}
-	// CONNECT looks at the host of the URL first, the others at Host alone.
-	x.request = http.Request{Method: r.Method, Host: r.Host, URL: &x.url}
-	t.mux.ServeHTTP(x, &x.request)
-	if x.found == nil {
-		return Match{needsSlash: x.redirected}
-	}
-	m := Match{rule: x.found.rule, pattern: x.found.pattern, request: r}
+	m := Match{rule: found.Value.rule, pattern: found.Value.pattern, request: r}
 	if c := m.rule.condition; c != nil && len(c.wildcards) > 0 {
 		m.values = make([]string, len(c.wildcards))
 		for i, name := range c.wildcards {
-			m.values[i] = x.request.PathValue(name)
+			m.values[i] = m.pattern.value(r, name)
 		}
 	}
 	return m
 }
 
-func (t *table) release(x *exchange) {
-	clear(x.header)
-	*x = exchange{header: x.header}
-	t.exchanges.Put(x)
+func hasLower(method string) bool {
+	for i := range len(method) {
+		if 'a' <= method[i] && method[i] <= 'z' {
+			return true
+		}
+	}
+	return false
 }
 
-// add registers a pattern. ServeMux panics over patterns that it can't take and
-// over conflicts: the panic becomes a problem.
-func (t *table) add(rule *Rule, pattern *Pattern) (problem *strictyaml.Problem) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			problem = t.refusal(pattern, fmt.Sprint(reason))
-		}
-	}()
-	t.mux.Handle(pattern.String(), &route{rule, pattern})
-	t.patterns[pattern.String()] = pattern
+// add registers a pattern. That there is one for the same requests is a problem.
+func (t *table) add(rule *Rule, p *Pattern) *strictyaml.Problem {
+	added := &route{rule, p, len(t.patterns)}
+	if same := t.tree.Add(&p.Pattern, added); same != nil {
+		return conflict(p, same.Value.pattern, "both match the same requests")
+	}
+	t.patterns = append(t.patterns, added)
 	return nil
 }
 
-// refusal turns ServeMux's words into a problem: without its own positions,
-// which are of this code, with those of the file instead.
-func (t *table) refusal(pattern *Pattern, reason string) *strictyaml.Problem {
-	problem := &strictyaml.Problem{Pos: pattern.Pos}
-	_, after, conflict := strings.Cut(reason, " conflicts with pattern ")
-	if !conflict {
-		_, syntax, _ := strings.Cut(reason, "at offset ")
-		if _, words, ok := strings.Cut(syntax, ": "); ok {
-			reason = words
+// conflicts gives a problem for each pattern that has requests in common with one before
+// it, where none of both is more specific, and no third one is for just these requests.
+func (t *table) conflicts() strictyaml.Problems {
+	var problems strictyaml.Problems
+	for i, later := range t.patterns {
+		strictyaml.GiveTurn(i)
+		var rival *route
+		t.tree.OfHost(later.pattern.Host).Overlapping(&later.pattern.Pattern, func() bool { return true }, func(other *pattern.Leaf[*route]) {
+			earlier := other.Value
+			if earlier.order >= i || rival != nil && rival.order < earlier.order || !later.pattern.Conflicts(other.Pattern) {
+				return
+			}
+			if both, _ := later.pattern.Meet(other.Pattern); t.tree.Get(&both) == nil {
+				rival = earlier
+			}
+		})
+		if rival != nil {
+			both, _ := later.pattern.Meet(&rival.pattern.Pattern)
+			problems = append(problems, *conflict(later.pattern, rival.pattern,
+				fmt.Sprintf("both match %s, and none is more specific than the other; a pattern %q settles it: its rule counts there", both.String(), both.String())))
 		}
-		problem.Message = fmt.Sprintf("pattern %q: %s", pattern.Text, reason)
-		return problem
 	}
-	var conflicting *Pattern
-	other := ""
-	if quoted, err := strconv.QuotedPrefix(after); err == nil {
-		if text, err := strconv.Unquote(quoted); err == nil && t.patterns[text] != nil {
-			conflicting = t.patterns[text]
-			other = fmt.Sprintf("%q at %s", conflicting.Text, conflicting.Pos)
-		}
-	}
-	_, why, _ := strings.Cut(after, ":\n")
-	problem.Message = fmt.Sprintf("pattern %q conflicts with %s: %s", pattern.Text, other, strings.Join(strings.Fields(why), " "))
-	if conflicting != nil && conflicting.Pos.File != pattern.Pos.File {
+	return problems
+}
+
+func conflict(p, other *Pattern, why string) *strictyaml.Problem {
+	problem := &strictyaml.Problem{Pos: p.Pos, Message: fmt.Sprintf("pattern %q conflicts with %q at %s: %s", p.Text, other.Text, other.Pos, why)}
+	if other.Pos.File != p.Pos.File {
 		problem.Message += "; a name: in one of the two files makes it a policy of its own, for requests that name it"
 	}
 	return problem

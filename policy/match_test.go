@@ -132,11 +132,10 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// TestMatchAllocatesAsServeMuxDoes: one allocation, for the wildcard's value.
-func TestMatchAllocatesAsServeMuxDoes(t *testing.T) {
+func TestMatchAllocatesNothing(t *testing.T) {
 	set := mustParse(t, "version: 1\nrules: [{match: '/users/{id}', scopes: [a]}, {match: /plain}]")
 	id := &Identity{Scopes: []string{"a"}}
-	for target, want := range map[string]float64{"/users/42": 1, "/plain": 0} {
+	for target, want := range map[string]float64{"/users/42": 0, "/plain": 0} {
 		r, err := NewRequest("GET", "example.com", target)
 		if err != nil {
 			t.Fatal(err)
@@ -153,8 +152,7 @@ func TestMatchAllocatesAsServeMuxDoes(t *testing.T) {
 	}
 }
 
-// TestMatchConcurrently shows that pooled exchanges are never shared: each
-// match has its own values.
+// TestMatchConcurrently: each match has its own values.
 func TestMatchConcurrently(t *testing.T) {
 	set := mustParse(t, "version: 1\nrules: [{match: '/users/{id}', when: path.id == identity.subject}, {match: '/redirect/', public: true}]")
 	var group sync.WaitGroup

@@ -22,9 +22,14 @@ func (s *Set) Patterns(name string) []*Pattern {
 	if t == nil {
 		return nil
 	}
-	return slices.SortedFunc(maps.Values(t.patterns), func(a, b *Pattern) int {
+	patterns := make([]*Pattern, len(t.patterns))
+	for i, r := range t.patterns {
+		patterns[i] = r.pattern
+	}
+	slices.SortFunc(patterns, func(a, b *Pattern) int {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 	})
+	return patterns
 }
 
 // Condition gives the rule's `when`, compiled and type-checked; nil if it has none.

@@ -48,14 +48,14 @@ type pathsYAML struct {
 
 // ruleYAML is public, denied, or asks for a token and what its conditions say.
 type ruleYAML struct {
-	Match     strictyaml.Located[strictyaml.OneOrMore[strictyaml.Located[string]]] `yaml:"match,required" doc:"One or more patterns, [METHOD ][HOST]/PATH as in Go's ServeMux: {name} is one segment, {name...} the rest, {$} the end, a path that ends in / all below it. GET is HEAD too." examples:"['GET /users/{id}', [/healthz, 'GET /public/{path...}'], 'admin.example.com/{path...}']"`
+	Match     strictyaml.Located[strictyaml.OneOrMore[strictyaml.Located[string]]] `yaml:"match,required" doc:"One or more patterns, [METHOD ][HOST]/PATH as in Go's ServeMux: {name} is one segment, {name...} the rest, {$} the end, a path that ends in / all below it. GET is HEAD too. A host may begin with {name}, for any one label." examples:"['GET /users/{id}', [/healthz, 'GET /public/{path...}'], 'admin.example.com/{path...}']"`
 	Name      strictyaml.Located[string]                                           `yaml:"name" doc:"The action in audit events and metrics; without it the pattern." examples:"[Read a user]"`
 	Public    strictyaml.Located[bool]                                             `yaml:"public" doc:"true: no token is needed. Excludes deny and all conditions."`
 	Deny      strictyaml.Located[bool]                                             `yaml:"deny" doc:"true: nobody may. Excludes public and all conditions."`
 	Optional  strictyaml.Located[bool]                                             `yaml:"optional" doc:"true: without a credential the request passes, as nobody; with one, it must be valid and meet the rest of the rule. Excludes public and deny."`
 	Scopes    strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"scopes" doc:"The token needs all of these scopes." examples:"[['read:users']]"`
 	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs at least one of these scopes." examples:"[['read:users', admin]]"`
-	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
+	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, host.NAME of its host, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
 	Mode      strictyaml.Located[string]                                           `yaml:"mode" enum:"enforce|audit" default:"enforce" doc:"audit: what the rule would deny passes, and is recorded; for trying a rule out."`
 }
 
@@ -78,9 +78,6 @@ func Parse(files ...File) (*Set, error) {
 	p := &parser{sum: sha256.New(), unreadable: map[strictyaml.Pos]bool{}}
 	if len(files) == 0 {
 		p.problem(strictyaml.Pos{File: "policy"}, "no policy file")
-	}
-	if !muxReadsPatterns() {
-		p.problem(strictyaml.Pos{File: "policy"}, "GODEBUG=httpmuxgo121=1 takes the meaning from patterns: unset it")
 	}
 	for _, f := range files {
 		p.file(f)
@@ -208,7 +205,7 @@ func compileTable(files []*parsedFile) (*table, strictyaml.Problems) {
 			}
 		}
 	}
-	return t, problems
+	return t, append(problems, t.conflicts()...)
 }
 
 func (p *parser) file(f File) {
@@ -352,7 +349,7 @@ func severalScopes(text string) string {
 	return "; did you mean [" + strings.Join(words, ", ") + "]?"
 }
 
-// commonWildcards gives the wildcards that all patterns have, sorted.
+// commonWildcards gives the variables of the wildcards that all patterns have, sorted.
 func commonWildcards(patterns []*Pattern) []string {
 	var common []string
 	for i, p := range patterns {

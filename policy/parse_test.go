@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -66,22 +65,6 @@ func TestParse(t *testing.T) {
 func TestParseWithoutFiles(t *testing.T) {
 	if set, err := Parse(); err == nil || set != nil {
 		t.Errorf("got %v and %v", set, err)
-	}
-}
-
-// TestParseUnderGODEBUG runs itself with the ServeMux of Go 1.21.
-func TestParseUnderGODEBUG(t *testing.T) {
-	const setting = "httpmuxgo121=1"
-	if os.Getenv("GODEBUG") == setting {
-		if _, err := Parse(File{"p.yaml", []byte("version: 1\nrules: [{match: /}]")}); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	command := exec.Command(os.Args[0], "-test.run=^TestParseUnderGODEBUG$")
-	command.Env = append(os.Environ(), "GODEBUG="+setting)
-	if out, err := command.CombinedOutput(); err == nil || !strings.Contains(string(out), "unset it") {
-		t.Errorf("patterns without meaning were accepted: %v\n%s", err, out)
 	}
 }
 

@@ -1,63 +1,62 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"scopeward/internal/strictyaml"
+	"scopeward/policy/pattern"
 )
 
 // Pattern is one pattern of a rule, read only.
 type Pattern struct {
-	Text   string // as written
-	Method string // empty: all
-	Host   string // lower case; empty: all
-	Path   string
-	Pos    strictyaml.Pos
+	pattern.Pattern
+	Text string // as written
+	Pos  strictyaml.Pos
 }
 
-// String gives the pattern in the form that ServeMux gets it.
-func (p *Pattern) String() string {
-	if p.Method == "" {
-		return p.Host + p.Path
-	}
-	return p.Method + " " + p.Host + p.Path
-}
-
-// wildcards gives the names of the path's wildcards.
+// wildcards gives the variables that the pattern gives to conditions.
 func (p *Pattern) wildcards() []string {
 	var names []string
-	for segment := range strings.SplitSeq(p.Path, "/") {
-		if isWildcard(segment) && segment != "{$}" {
-			names = append(names, strings.TrimSuffix(segment[1:len(segment)-1], "..."))
-		}
+	for _, name := range p.Names() {
+		names = append(names, "path."+name)
+	}
+	if name, _ := pattern.SplitHost(p.Host); name != "" {
+		names = append(names, "host."+name)
 	}
 	return names
+}
+
+// value gives a variable of wildcards for a request that the pattern matches.
+func (p *Pattern) value(r *Request, variable string) string {
+	name, ofPath := strings.CutPrefix(variable, "path.")
+	if !ofPath {
+		label, _ := pattern.Label(r.Host)
+		return label
+	}
+	value := p.Value(r.Path.canonical, name)
+	if r.Path.encodedSlash {
+		value = strings.ReplaceAll(value, encodedSlash, "/")
+	}
+	return value
 }
 
 // admitsSlashes reports whether each encoded slash of a path that matches lies
 // within a wildcard for one segment.
 func (p *Pattern) admitsSlashes(path Path) bool {
-	pattern := strings.Split(p.Path, "/")
-	for i, segment := range strings.Split(path.canonical, "/") {
-		if !strings.Contains(segment, encodedSlash) {
-			continue
-		}
-		if i >= len(pattern) || !isWildcard(pattern[i]) || pattern[i] == "{$}" || strings.HasSuffix(pattern[i], "...}") {
+	for i, segment := range strings.Split(path.canonical, "/")[1:] {
+		if strings.Contains(segment, encodedSlash) && (i >= len(p.Segments) || p.Segments[i].Literal != "") {
 			return false
 		}
 	}
 	return true
 }
 
-func isWildcard(segment string) bool {
-	return strings.HasPrefix(segment, "{") && strings.HasSuffix(segment, "}")
-}
-
 // parsePattern reads `[METHOD ][HOST]/PATH` and refuses what could never match
-// a canonical request. The syntax of wildcards is left to ServeMux.
+// a canonical request.
 func parsePattern(text strictyaml.Located[string]) (*Pattern, error) {
 	p := &Pattern{Text: text.Value, Pos: text.Pos}
 	rest := text.Value
@@ -85,19 +84,40 @@ func parsePattern(text strictyaml.Located[string]) (*Pattern, error) {
 	if err := checkPatternPath(path); err != nil {
 		return nil, fmt.Errorf("pattern %q can never match: %w", p.Text, err)
 	}
-	canonical, err := canonicalHost(host)
+	var err error
+	if p.Host, err = patternHost(host); err != nil {
+		return nil, fmt.Errorf("pattern %q %w", p.Text, err)
+	}
+	if p.Segments, p.End, p.Rest, err = pattern.ParsePath(path); err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", p.Text, err)
+	}
+	return p, nil
+}
+
+// patternHost makes the host of a pattern canonical. It may begin with a wildcard for one
+// label. The error goes on after the pattern.
+func patternHost(host string) (string, error) {
+	name, domain := pattern.SplitHost(host)
+	literal := host
+	if domain != "" {
+		literal = "x" + domain
+	}
+	canonical, err := canonicalHost(literal)
 	switch {
 	case strings.Contains(host, "*"):
-		return nil, fmt.Errorf("pattern %q has a * in its host: hosts are compared whole; leave the host out to match all", p.Text)
-	case strings.Contains(host, "{"):
-		return nil, fmt.Errorf("pattern %q has a wildcard in its host: only the path can have them (missing / at the start?)", p.Text)
+		return "", fmt.Errorf("has a * in its host: write {name}%s for any one label, or leave the host out to match all", strings.TrimLeft(host, "*"))
+	case strings.HasPrefix(host, "{") && !strings.HasPrefix(domain, "."), strings.ContainsAny(literal, "{}"):
+		return "", errors.New("has a wildcard in its host that is not its whole first label, as in {tenant}.example.com (missing / at the start?)")
+	case domain != "" && !pattern.IsName(name):
+		return "", fmt.Errorf("has %q for a wildcard in its host: a name has letters, digits and underscores", "{"+name+"}")
 	case err != nil:
-		return nil, fmt.Errorf("pattern %q can never match: %w", p.Text, err)
-	case strings.Contains(strings.TrimPrefix(host, canonical), ":") && !strings.HasPrefix(host, "["), strings.Contains(host, "]:"):
-		return nil, fmt.Errorf("pattern %q has a port: hosts are compared without", p.Text)
+		return "", fmt.Errorf("can never match: %w", err)
+	case strings.Contains(strings.TrimPrefix(literal, canonical), ":") && !strings.HasPrefix(host, "["), strings.Contains(host, "]:"):
+		return "", errors.New("has a port: hosts are compared without")
+	case domain != "":
+		return "{" + name + "}" + strings.TrimPrefix(canonical, "x"), nil
 	}
-	p.Host, p.Path = canonical, path
-	return p, nil
+	return canonical, nil
 }
 
 // checkMethod refuses what is no method, or hardly the one that was meant.

@@ -15,17 +15,20 @@
 // A rule matches by patterns `[METHOD ][HOST]/PATH` with the meaning of
 // net/http.ServeMux: `{id}` is one segment, `{rest...}` all that follow, `{$}`
 // the end after a slash, a path that ends in a slash stands for everything
-// below it, and GET is for HEAD too. The most specific pattern wins. A pattern
-// with a host wins over those without. Where ServeMux would answer with a
-// redirect to a path with a slash, no rule matches. Methods are compared as they
-// are; one with lower-case letters matches no rule, as some servers would take it
-// for another.
+// below it, and GET is for HEAD too. The most specific pattern wins: where two overlap
+// and neither is more specific, a third one for just what they have in common must say
+// what counts there. A pattern with a host wins over those without, and a whole host
+// over one that begins with `{tenant}`, which is any one label. Where a pattern is for
+// the path with a slash at its end, more general ones don't match the path without.
+// Methods are compared as they are; one with lower-case letters matches no rule, as some
+// servers would take it for another.
 //
 // # Conditions
 //
 // `when` is a CEL expression (https://cel.dev) of type bool over these names:
 //
 //	path.NAME                                     the wildcards that all patterns of the rule have, as text
+//	host.NAME                                     likewise, of the host
 //	request.method, .host, .path, .client_ip      text, canonical
 //	request.query                                 lists of text by name; malformed queries deny
 //	request.headers                               text by lower-case name

@@ -9,7 +9,7 @@ const (
 	scopeSyntax      = `^[!#-\[\]-~]+$` // RFC 6749 section 3.3
 	policyNameSyntax = `^[A-Za-z0-9._-]+$`
 	lineSyntax       = `^\S(.*\S)?$`
-	patternSyntax    = "^([!#$%&'*+.^_`|~0-9A-Z-]+ )?" + `(\[[^/ \t\]]+\]|[A-Za-z0-9._-]*)/[^ \t?#\\]*$`
+	patternSyntax    = "^([!#$%&'*+.^_`|~0-9A-Z-]+ )?" + `(\[[^/ \t\]]+\]|(\{[^/ \t{}.]+\}\.)?[A-Za-z0-9._-]*)/[^ \t?#\\]*$`
 	requestSyntax    = "^" + tokenSyntax + ` (/([\s\S]*\S)?|[Hh][Tt][Tt][Pp][Ss]?://[^/?# @]+([/?#]([\s\S]*\S)?)?)$`
 	headerSyntax     = "^" + tokenSyntax + "$"
 	notAuthorization = `^[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]$`

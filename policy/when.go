@@ -32,7 +32,7 @@ type compiledCondition struct {
 	env       *cel.Env // that it was compiled in, and as what: for Match.Explain
 	ast       *cel.Ast
 	program   cel.Program
-	wildcards []string // the path variables, in the order of their values
+	wildcards []string // the variables for wildcards, path.NAME and host.NAME, in the order of their values
 	uses      []string // the variables that it asks for
 	read      *condition.Condition
 	partial   func() (cel.Program, error) // program, for what is not known of a request
@@ -102,10 +102,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		}
 		return map[string][]string(query), true
 	}
-	if wildcard, ok := strings.CutPrefix(name, "path."); ok {
-		if i := slices.Index(a.wildcards, wildcard); i >= 0 {
-			return a.values[i], true
-		}
+	if i := slices.Index(a.wildcards, name); i >= 0 {
+		return a.values[i], true
 	}
 	return nil, false
 }
@@ -137,7 +135,7 @@ type compiler struct {
 	conditions map[string]*compiledCondition
 }
 
-// compile checks a condition in which the wildcards are path variables.
+// compile checks a condition that has, besides, the variables of the wildcards.
 func (c *compiler) compile(when strictyaml.Text, wildcards []string) (*compiledCondition, strictyaml.Problems) {
 	names := strings.Join(wildcards, "/")
 	key := names + " " + when.Value
@@ -199,7 +197,7 @@ func (c *compiler) env(names string, wildcards []string) (*cel.Env, error) {
 	}
 	options := make([]cel.EnvOption, len(wildcards))
 	for i, name := range wildcards {
-		options[i] = cel.Variable("path."+name, cel.StringType)
+		options[i] = cel.Variable(name, cel.StringType)
 	}
 	env, err := c.base.Extend(options...)
 	if err != nil {

@@ -43,8 +43,8 @@ func (d *drawer) read(set *policy.Set, pattern *policy.Pattern) {
 		if path == nil {
 			return ""
 		}
-		if wildcard, ok := strings.CutPrefix(path[0], "path."); ok {
-			return at[wildcard]
+		if place := at[path[0]]; place != "" {
+			return place
 		}
 		return strings.Join(path, sep)
 	}

@@ -1,9 +1,9 @@
 package diff
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
@@ -11,6 +11,7 @@ import (
 
 	"scopeward/policy"
 	"scopeward/policy/condition"
+	"scopeward/policy/pattern"
 )
 
 // maxParts bounds the parts of a condition that are looked at one by one; a larger
@@ -61,25 +62,23 @@ func steps(rule *policy.Rule, pattern *policy.Pattern) []string {
 func newKeys(read *condition.Condition, pattern *policy.Pattern) condition.Keys {
 	at := places(pattern)
 	return condition.Keys{Condition: read, Rename: func(variable string) string {
-		if place := at[strings.TrimPrefix(variable, "path.")]; place != "" && strings.HasPrefix(variable, "path.") {
-			return place
-		}
-		return variable
+		return cmp.Or(at[variable], variable)
 	}}
 }
 
-// places names the wildcards of a pattern by where they stand.
+// places names the variables for a pattern's wildcards by where these stand.
 func places(p *policy.Pattern) map[string]string {
 	names := map[string]string{}
-	for i, segment := range strings.Split(p.Path, "/") {
-		if name, ok := strings.CutPrefix(segment, "{"); ok {
-			name = strings.TrimSuffix(name, "}")
-			if rest, ok := strings.CutSuffix(name, "..."); ok {
-				names[rest] = "path[" + strconv.Itoa(i) + "...]"
-			} else {
-				names[name] = "path[" + strconv.Itoa(i) + "]"
-			}
+	for i, segment := range p.Segments {
+		if segment.Literal == "" {
+			names["path."+segment.Name()] = "path[" + strconv.Itoa(i+1) + "]"
 		}
+	}
+	if p.Rest != "" {
+		names["path."+p.Rest] = "path[" + strconv.Itoa(len(p.Segments)+1) + "...]"
+	}
+	if name, _ := pattern.SplitHost(p.Host); name != "" {
+		names["host."+name] = "host[0]"
 	}
 	return names
 }

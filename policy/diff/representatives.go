@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 const (
@@ -25,35 +27,35 @@ const (
 //
 // # Why nothing is missed
 //
-// ServeMux finds, among the patterns that match a request, the first in an order
-// that the patterns alone give: host before no host, then HEAD before GET before
-// no method, then segment by segment literal before wildcard before the rest.
-// (Patterns for which specificity and this order would differ are conflicts, and
-// no policy.) So what a policy answers to a request ρ is given by the set M(ρ) of
-// patterns that match it; and, where the first of M(ρ) goes on beyond its
-// segments, by M(ρ/), as ServeMux redirects to ρ/ if a pattern matches that
-// exactly. In that case no rule applies.
+// A policy finds, among the patterns that match a request, the first in an order
+// that the patterns alone give: a host before one with a wildcard before none, then
+// HEAD before GET before no method, then segment by segment literal before wildcard
+// before the rest. (Of the patterns with one kind of host that match a request, the
+// first is a part of all others: else it is no policy.) So what a policy answers to a
+// request ρ is given by the set M(ρ) of patterns that match it; and, where the first of
+// M(ρ) goes on beyond its segments, by M(ρ/): if a pattern matches ρ/ exactly, ρ needs
+// the slash, and no rule applies.
 //
 // Name as the witness of a policy for ρ: the first pattern of M(ρ); or, if
-// ServeMux redirects, the pattern d that matches ρ/ exactly, without its end; or
+// ρ needs the slash, the pattern d that matches ρ/ exactly, without its end; or
 // nothing, if no pattern matches. Witnesses are what sources gives. Let r be the
 // path with as many segments as ρ and the same end, which has the literals of
 // both policies' witnesses at their places and everywhere else a segment that
 // no pattern names; with the common method and host of the witnesses, or ones
-// that no pattern names. Then r gets the answers of ρ, from both policies:
+// that no pattern names, and a label that none names for a wildcard in the host. Then r gets the answers of ρ, from both policies:
 //
 //   - r is a request of both witnesses.
 //   - Every pattern that matches r matches ρ as well: at a segment that no pattern
 //     names it has a wildcard, elsewhere ρ has the same literal as r. So M(r) is
 //     part of M(ρ), and M(r/) of M(ρ/).
-//   - A witness that is the first of M(ρ) is in M(r) and so its first. Nothing
-//     redirects r that does not redirect ρ: a pattern e that matches r/ exactly
+//   - A witness that is the first of M(ρ) is in M(r) and so its first. r does not
+//     need the slash if ρ does not: a pattern e that matches r/ exactly
 //     matches ρ/ exactly; were it the first of M(r/) and not that of M(ρ/), the
-//     first there would have a host and go on, so it would match ρ too, and the
+//     first there would have a nearer host and go on, so it would match ρ too, and the
 //     witness, first in M(ρ), would have that host as well and be before e in M(r/).
-//   - If ServeMux redirects ρ for d, d is the first of M(r/) likewise, and the first
-//     of M(ρ), which goes on, matches ρ/ after d, with d's host or none: it is
-//     more general than d or has no host where d has one. In both cases no
+//   - If ρ needs the slash for d, d is the first of M(r/) likewise, and the first
+//     of M(ρ), which goes on, matches ρ/ after d, with d's host or a wider one: it is
+//     more general than d or has the wider host. In both cases no
 //     pattern matches r exactly before it that would not match ρ so.
 //   - If nothing matches ρ, nothing matches r.
 //
@@ -71,6 +73,7 @@ type explorer struct {
 	name     string // of the policy
 	method   string // that no pattern names
 	host     string // likewise
+	label    string // likewise: the first of a host
 	segment  string // likewise
 	reach    []int  // by the number of segments up to the last literal: the longest such source
 	slashes  bool   // try escaped slashes
@@ -123,103 +126,119 @@ func explore(old, new *policy.Set, name string, work int) (x *explorer, complete
 		work: budget{left: work}, found: map[pair]*meeting{},
 	}
 	x.choose(all)
-	everything := &source{end: more}
+	everything := &pattern.Pattern{End: pattern.More}
 	for _, s := range all {
 		x.try(s, everything)
 	}
 	// A pattern that any request meets has been met now. If none admitted an
 	// escaped slash, none will.
 	x.slashes = x.admitted
-	index := newIndex(news)
+	tree := pattern.Tree[struct{}]{}
+	for _, s := range news {
+		tree.Add(s, struct{}{}) // others for the same requests would find the same
+	}
 	for _, s := range olds {
-		index.overlapping(s, &x.work, func(other *source) { x.try(s, other) })
+		tree.Overlapping(s, func() bool { return x.work.spend(1) }, func(other *pattern.Leaf[struct{}]) { x.try(s, other.Pattern) })
 	}
 	return x, !x.work.spent && !x.unknown
 }
 
+// sources gives what the patterns of a policy can tell apart. A pattern for /tree/ also
+// keeps more general ones from /tree, where no rule applies then: such paths are a source
+// of their own.
+func sources(patterns []*policy.Pattern) []*pattern.Pattern {
+	var all []*pattern.Pattern
+	for _, p := range patterns {
+		all = append(all, &p.Pattern)
+		if p.End != pattern.Exactly && len(p.Segments) > 0 {
+			all = append(all, &pattern.Pattern{Method: p.Method, Host: p.Host, Segments: p.Segments})
+		}
+	}
+	return all
+}
+
 // choose finds names that no source names, and how far wildcards reach.
-func (x *explorer) choose(all []*source) {
-	methods, hosts, segments := map[string]bool{}, map[string]bool{}, map[string]bool{}
+func (x *explorer) choose(all []*pattern.Pattern) {
+	methods, hosts, labels, segments := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	longest := 0
 	for _, s := range all {
-		methods[s.method], hosts[s.host] = true, true
-		for _, segment := range s.segments {
-			segments[segment] = true
+		methods[s.Method], hosts[pattern.HostKey(s.Host)] = true, true
+		label, _ := pattern.Label(s.Host)
+		labels[label] = true
+		for _, segment := range s.Segments {
+			segments[segment.Literal] = true
 		}
-		longest = max(longest, len(s.segments))
+		longest = max(longest, len(s.Segments))
 	}
+	named := func(names map[string]bool) func(string) bool { return func(name string) bool { return names[name] } }
 	// HEAD is no such method if GET is named, and CONNECT is special to servers.
-	x.method = unnamed(methods, "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE")
-	x.host = unnamed(hosts, "api.example.com", "other.example.com")
-	x.segment = unnamed(segments, "x", "y", "any", "other")
+	x.method = unnamed(named(methods), "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE")
+	x.host = unnamed(func(host string) bool {
+		_, domain := pattern.Label(host)
+		return hosts[host] || hosts["{}"+domain]
+	}, "api.example.com", "other.example.com", "other.example.org")
+	x.label = unnamed(named(labels), "acme", "other")
+	x.segment = unnamed(named(segments), "x", "y", "any", "other")
 	x.reach = make([]int, longest+1)
 	for _, s := range all {
-		from := s.wildFrom()
-		x.reach[from] = max(x.reach[from], len(s.segments))
+		from := s.WildFrom()
+		x.reach[from] = max(x.reach[from], len(s.Segments))
 	}
 	for i := 1; i < len(x.reach); i++ {
 		x.reach[i] = max(x.reach[i], x.reach[i-1])
 	}
 }
 
-// unnamed gives a choice that is not taken, if need be with X after it.
-func unnamed(taken map[string]bool, choices ...string) string {
+// unnamed gives a choice that is not taken, if need be with x after it.
+func unnamed(taken func(string) bool, choices ...string) string {
 	for _, choice := range choices {
-		if !taken[choice] {
+		if !taken(choice) {
 			return choice
 		}
 	}
 	name := choices[0]
-	for taken[name] {
+	for taken(name) {
 		name += "X"
 	}
 	return name
 }
 
 // try asks both policies about the requests that a and b have in common.
-func (x *explorer) try(a, b *source) {
-	method, ok := commonMethod(a.method, b.method)
-	if !ok || a.host != "" && b.host != "" && a.host != b.host {
+func (x *explorer) try(a, b *pattern.Pattern) {
+	both, ok := a.Meet(b)
+	if !ok {
 		return
 	}
-	e := example{method: method, host: a.host + b.host}
-	if a.host == b.host {
-		e.host = a.host
+	e := example{method: cmp.Or(both.Method, x.method), host: cmp.Or(both.Host, x.host)}
+	if _, domain := pattern.SplitHost(both.Host); domain != "" {
+		e.host = x.label + domain
 	}
-	if e.method == "" {
-		e.method = x.method
-	}
-	if e.host == "" {
-		e.host = x.host
-	}
-	shortest := max(len(a.segments), len(b.segments))
+	shortest := len(both.Segments)
 	longest := shortest
-	if a.end == more && b.end == more {
+	if both.End == pattern.More {
 		longest = x.reach[shortest] + 1
 	}
 	for n := shortest; n <= longest; n++ {
 		for _, trailing := range []bool{false, true} {
-			if a.has(n, trailing) && b.has(n, trailing) {
-				x.path(e, a, b, n, trailing)
+			if both.Has(n, trailing) {
+				x.path(e, both, n, trailing)
 			}
 		}
 	}
 }
 
-// path tries the path with n segments that stands for all such paths of a and b,
-// and the same with an escaped slash.
-func (x *explorer) path(e example, a, b *source, n int, trailing bool) {
+// path tries the path with n segments that stands for all such paths of a pattern, and
+// the same with an escaped slash.
+func (x *explorer) path(e example, both pattern.Pattern, n int, trailing bool) {
 	segments := make([]string, n, n+1)
 	var wild []int
 	for i := range segments {
 		segments[i] = x.segment
-		inA, inB := i < len(a.segments), i < len(b.segments)
 		switch {
-		case inA && a.segments[i] != "":
-			segments[i] = url.PathEscape(a.segments[i])
-		case inB && b.segments[i] != "":
-			segments[i] = url.PathEscape(b.segments[i])
-		case inA || inB:
+		case i >= len(both.Segments):
+		case both.Segments[i].Literal != "":
+			segments[i] = url.PathEscape(both.Segments[i].Literal)
+		default:
 			wild = append(wild, i)
 		}
 	}
@@ -298,4 +317,19 @@ func names(old, new *policy.Set, files bool) []string {
 	}
 	maps.DeleteFunc(all, func(_ string, counts bool) bool { return !counts })
 	return slices.Sorted(maps.Keys(all))
+}
+
+// budget bounds the work of a comparison.
+type budget struct {
+	left  int
+	spent bool // more was wanted than there was
+}
+
+func (b *budget) spend(steps int) bool {
+	if b.left < steps {
+		b.left, b.spent = 0, true
+		return false
+	}
+	b.left -= steps
+	return true
 }

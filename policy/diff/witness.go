@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 const (
@@ -206,6 +207,10 @@ func (d *drawer) place(given map[string]any) example {
 			e.method = cmp.Or(text(value), e.method)
 		case name == "request.host" && e.host == d.x.host:
 			e.host = cmp.Or(text(value), e.host)
+		case name == "host[0]":
+			if label, domain := pattern.Label(e.host); label == d.x.label && text(value) != "" {
+				e.host = text(value) + domain
+			}
 		case name == "request.path" && strings.HasPrefix(text(value), "/"):
 			segments = strings.Split(text(value), "/")
 		case strings.HasPrefix(name, "request.query"+sep):

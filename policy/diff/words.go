@@ -15,38 +15,9 @@ func (p pair) String() string {
 	case p.new == nil:
 		return p.old.String()
 	}
-	method, _ := commonMethod(p.old.Method, p.new.Method)
-	host := p.old.Host
-	if host == "" {
-		host = p.new.Host
-	}
-	return (&policy.Pattern{Method: method, Host: host, Path: commonPath(p.old.Path, p.new.Path)}).String()
+	both, _ := p.new.Meet(&p.old.Pattern) // a request was found
+	return both.String()
 }
-
-// commonPath joins two patterns' paths that overlap: the literal segment counts
-// where there is one, else the new one's wildcard.
-func commonPath(old, new string) string {
-	a, b := strings.Split(old, "/"), strings.Split(new, "/")
-	var joined []string
-	for i := range max(len(a), len(b)) {
-		switch {
-		case i >= len(a):
-			joined = append(joined, b[i])
-		case i >= len(b):
-			joined = append(joined, a[i])
-		case goesOn(b[i]) && (i < len(a)-1 || !goesOn(a[i])):
-			joined = append(joined, a[i])
-		case goesOn(a[i]), literal(b[i]) != "", literal(a[i]) == "":
-			joined = append(joined, b[i])
-		default:
-			joined = append(joined, a[i])
-		}
-	}
-	return strings.Join(joined, "/")
-}
-
-// goesOn reports whether the last segment of a pattern stands for any more.
-func goesOn(segment string) bool { return segment == "" || strings.HasSuffix(segment, "...}") }
 
 // String gives the example as people write requests.
 func (e example) String() string { return e.method + " https://" + e.host + e.target }

@@ -3,12 +3,12 @@ package explain
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 // Nearest is a pattern that does not match a request, and why.
@@ -74,13 +74,13 @@ func compare(p *policy.Pattern, r *policy.Request) Nearest {
 		n.differ(1, "its method is %s, not %s", p.Method, r.Method)
 	}
 	switch {
-	case p.Host == "" || p.Host == r.Host:
+	case p.HasHost(r.Host):
 	case r.Host == "":
 		n.differ(1, "it is for the host %s, and the request names none", p.Host)
 	default:
 		n.differ(1, "its host is %s, not %s", p.Host, r.Host)
 	}
-	n.comparePaths(strings.Split(p.Path, "/")[1:], strings.Split(r.Path.String(), "/")[1:])
+	n.comparePaths(p, strings.Split(r.Path.String(), "/")[1:])
 	return n
 }
 
@@ -89,43 +89,37 @@ func (n *Nearest) differ(cost int, format string, args ...any) {
 	n.Why = append(n.Why, fmt.Sprintf(format, args...))
 }
 
-// comparePaths compares segments as ServeMux does: a last {x...}, or nothing after
-// a slash, is all that follows.
-func (n *Nearest) comparePaths(pattern, path []string) {
-	for i, want := range pattern {
-		last := i == len(pattern)-1
-		switch {
-		case i >= len(path) && last && (want == "" || want == "{$}" || strings.HasSuffix(want, "...}")):
-			n.differ(1, "it is for what is below, after a slash at the end")
+// comparePaths compares segments, and then what follows them.
+func (n *Nearest) comparePaths(p *policy.Pattern, path []string) {
+	for i, want := range p.Segments {
+		if i >= len(path) {
+			left := len(p.Segments) - i
+			if p.End != pattern.Exactly {
+				left++
+			}
+			n.differ(left, "it has %s more: %s", segments(left), "/"+strings.Join(strings.Split(p.Path(), "/")[i+1:], "/"))
 			return
-		case i >= len(path):
-			n.differ(len(pattern)-i, "it has %s more: %s", segments(len(pattern)-i), "/"+strings.Join(pattern[i:], "/"))
-			return
-		case last && (want == "" || strings.HasSuffix(want, "...}")):
-			return
-		case want == "{$}" && path[i] != "":
-			n.differ(len(path)-i, "it ends after the slash, the path goes on with %s", printable(strings.Join(path[i:], "/")))
-			return
-		case want == "{$}":
-			return
-		default:
-			n.compareSegments(i+1, want, path[i])
 		}
+		n.compareSegments(i+1, want, path[i])
 	}
-	if extra := path[len(pattern):]; len(extra) > 0 {
+	extra := path[len(p.Segments):]
+	switch {
+	case p.End == pattern.Exactly && len(extra) > 0:
 		n.differ(len(extra), "the path has %s more: %s", segments(len(extra)), printable("/"+strings.Join(extra, "/")))
+	case p.End != pattern.Exactly && len(extra) == 0:
+		n.differ(1, "it is for what is below, after a slash at the end")
+	case p.End == pattern.Slash && extra[0] != "":
+		n.differ(len(extra), "it ends after the slash, the path goes on with %s", printable(strings.Join(extra, "/")))
 	}
 }
 
-func (n *Nearest) compareSegments(number int, want, got string) {
-	if strings.HasPrefix(want, "{") {
+func (n *Nearest) compareSegments(number int, segment pattern.Segment, got string) {
+	want := segment.Literal
+	if want == "" {
 		if got == "" {
-			n.differ(1, "segment %d is %s, and the path has nothing there", number, want)
+			n.differ(1, "segment %d is %s, and the path has nothing there", number, segment.Text)
 		}
 		return
-	}
-	if decoded, err := url.PathUnescape(want); err == nil {
-		want = decoded
 	}
 	switch {
 	case want == got:

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 // auditMode finds rules that only watch.
@@ -20,8 +21,8 @@ func auditMode(g *group, report reporter) {
 // publicCatchAll finds public patterns for every path.
 func publicCatchAll(g *group, report reporter) {
 	for _, r := range g.rules {
-		for i, p := range r.Patterns {
-			if r.Access == policy.AccessPublic && r.segments[i][0].kind == rest {
+		for _, p := range r.Patterns {
+			if r.Access == policy.AccessPublic && len(p.Segments) == 0 && p.End == pattern.More {
 				report(r, p.Pos, "public-catch-all", "every path that no other rule takes is public, also those that are added later",
 					"name the paths that are public: what no rule matches is denied")
 			}
@@ -36,8 +37,8 @@ func publicShadow(g *group, report reporter) {
 		if r.Access != policy.AccessPublic {
 			continue
 		}
-		for i, p := range r.Patterns {
-			neighbour, request, more := g.shadowed(r, p, r.segments[i])
+		for _, p := range r.Patterns {
+			neighbour, request, more := g.shadowed(r, p)
 			if neighbour == nil {
 				continue
 			}
@@ -55,16 +56,16 @@ func publicShadow(g *group, report reporter) {
 
 // shadowed gives the first protected pattern with a public request beside it, the
 // request, and how many more there are.
-func (g *group) shadowed(public *rule, p *policy.Pattern, path []segment) (neighbour *policy.Pattern, request string, more int) {
+func (g *group) shadowed(public *rule, p *policy.Pattern) (neighbour *policy.Pattern, request string, more int) {
 	for _, r := range g.rules {
 		if r.Access == policy.AccessPublic {
 			continue
 		}
-		for i, q := range r.Patterns {
-			if !coversAll(p, q, path, r.segments[i]) {
+		for _, q := range r.Patterns {
+			if !p.Covers(&q.Pattern) {
 				continue
 			}
-			method, target, ok := g.beside(public, p, q, r.segments[i])
+			method, target, ok := g.beside(public, p, q)
 			switch {
 			case !ok:
 			case neighbour == nil:
@@ -79,10 +80,10 @@ func (g *group) shadowed(public *rule, p *policy.Pattern, path []segment) (neigh
 
 // beside finds a request next to the protected pattern q that meets the public
 // rule: with another method, or with a slash more or less.
-func (g *group) beside(public *rule, p, q *policy.Pattern, path []segment) (method, target string, ok bool) {
+func (g *group) beside(public *rule, p, q *policy.Pattern) (method, target string, ok bool) {
 	type candidate struct{ method, target string }
 	var candidates []candidate
-	base := g.concrete(path)
+	base := g.concrete(q)
 	own := q.Method
 	if own == "" {
 		own = "GET"
@@ -90,20 +91,20 @@ func (g *group) beside(public *rule, p, q *policy.Pattern, path []segment) (meth
 	if p.Method == "" && q.Method != "" && !slices.Contains([]string{"OPTIONS", "HEAD", "TRACE", "CONNECT"}, q.Method) {
 		for _, m := range []string{"PUT", "PATCH", "DELETE", "POST"} { // to read may well be public
 			if m != q.Method {
-				candidates = append(candidates, candidate{m, g.example(path)})
+				candidates = append(candidates, candidate{m, g.example(q)})
 			}
 		}
 	}
-	if last := path[len(path)-1].kind; last != rest && last != end {
+	if q.End == pattern.Exactly {
 		candidates = append(candidates, candidate{own, base + "/"}, candidate{own, base + "/" + g.fresh})
 	} else if base != "" {
 		candidates = append(candidates, candidate{own, base})
-		if last == end {
+		if q.End == pattern.Slash {
 			candidates = append(candidates, candidate{own, base + "/" + g.fresh})
 		}
 	}
 	for _, c := range candidates {
-		if g.match(c.method, q.Host, c.target) == public {
+		if g.match(c.method, g.host(q), c.target) == public {
 			return c.method, c.target, true
 		}
 	}
@@ -114,11 +115,11 @@ func (g *group) beside(public *rule, p, q *policy.Pattern, path []segment) (meth
 // stand for all of them, so this is exact.
 func unreachable(g *group, report reporter) {
 	for _, r := range g.rules {
-		for i, p := range r.Patterns {
+		for _, p := range r.Patterns {
 			var instead []string
 			reached := false
-			for target := range g.examples(r.segments[i]) {
-				found := g.match(method(p), p.Host, target)
+			for target := range g.examples(p) {
+				found := g.match(method(p), g.host(p), target)
 				if reached = found == r; reached {
 					break
 				}
@@ -137,11 +138,11 @@ func unreachable(g *group, report reporter) {
 // headWeaker compares rules for HEAD with those for GET of the same paths.
 func headWeaker(g *group, report reporter) {
 	for _, r := range g.rules {
-		for i, p := range r.Patterns {
+		for _, p := range r.Patterns {
 			if p.Method != "HEAD" || r.Access == policy.AccessDeny {
 				continue
 			}
-			get := g.match("GET", p.Host, g.example(r.segments[i]))
+			get := g.match("GET", g.host(p), g.example(p))
 			if get == nil || get == r || !r.weaker(get) {
 				continue
 			}
@@ -186,16 +187,16 @@ func optionsNotPublic(g *group, report reporter) {
 		}
 	}
 	for _, r := range g.rules {
-		for i, p := range r.Patterns {
-			if p.Method == "OPTIONS" || r.Access == policy.AccessDeny || !browsers[p.Host] && !browsers[""] || isGRPC(r.segments[i]) {
+		for _, p := range r.Patterns {
+			if p.Method == "OPTIONS" || r.Access == policy.AccessDeny || !browsers[p.Host] && !browsers[""] || isGRPC(p) {
 				continue
 			}
-			target := g.example(r.segments[i])
-			if found := g.match("OPTIONS", p.Host, target); found != nil && (found.Access == policy.AccessPublic || found.Optional) {
+			target := g.example(p)
+			if found := g.match("OPTIONS", g.host(p), target); found != nil && (found.Access == policy.AccessPublic || found.Optional) {
 				continue
 			}
 			report(r, p.Pos, "options-not-public", fmt.Sprintf("other paths let browsers' preflight requests through, but OPTIONS %s%s is denied", p.Host, target),
-				fmt.Sprintf(`add "OPTIONS %s%s" to a public rule if browsers call it`, p.Host, p.Path))
+				fmt.Sprintf(`add "OPTIONS %s%s" to a public rule if browsers call it`, p.Host, p.Path()))
 			break // one is enough for a rule
 		}
 	}

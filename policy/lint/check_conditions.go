@@ -8,7 +8,9 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 
+	"scopeward/policy"
 	"scopeward/policy/condition"
+	"scopeward/policy/pattern"
 )
 
 func neverSatisfied(g *group, report reporter) {
@@ -68,20 +70,18 @@ func (r *rule) methods() []string {
 func (r *rule) facts(method string) facts {
 	hosts := map[string]bool{}
 	neverEmpty := map[string]bool{}
-	for i, p := range r.Patterns {
+	for _, p := range r.Patterns {
 		hosts[p.Host] = true
-		for _, s := range r.segments[i] {
-			if s.kind == single {
-				neverEmpty["path."+s.text] = true
-			}
+		for _, s := range p.Segments {
+			neverEmpty["path."+s.Name()] = true
+		}
+		if name, _ := pattern.SplitHost(p.Host); name != "" {
+			hosts[""] = true // any of many
+			neverEmpty["host."+name] = true
 		}
 	}
-	for _, path := range r.segments {
-		for _, s := range path {
-			if s.kind == rest {
-				delete(neverEmpty, "path."+s.text)
-			}
-		}
+	for _, p := range r.Patterns {
+		delete(neverEmpty, "path."+p.Rest)
 	}
 	return facts{
 		scopes: r.Scopes,
@@ -168,8 +168,8 @@ func emptyMatch(g *group, report reporter) {
 // empty, else "".
 func (r *rule) clientText(e ast.Expr) string {
 	if wildcard, ok := strings.CutPrefix(condition.Name(e), "path."); ok {
-		for _, path := range r.segments {
-			if slices.Contains(path, segment{rest, wildcard}) {
+		for _, p := range r.Patterns {
+			if p.Rest == wildcard {
 				return fmt.Sprintf("{%s...}", wildcard)
 			}
 		}
@@ -222,8 +222,8 @@ func ownerUnused(g *group, report reporter) {
 		if r.when.uses("request.path", "identity.scopes", "identity.claims.roles", "identity.claims.role", "identity.claims.permissions", "identity.claims.groups") {
 			continue
 		}
-		for i, p := range r.Patterns {
-			wildcard, tenant, ok := owner(r.segments[i])
+		for _, p := range r.Patterns {
+			wildcard, tenant, ok := owner(p)
 			if !ok || r.when.uses("path."+wildcard) || r.asksMoreThanOwner(tenant) {
 				continue
 			}
@@ -238,21 +238,21 @@ func ownerUnused(g *group, report reporter) {
 }
 
 // owner finds the wildcard that says whose data a path is about.
-func owner(path []segment) (wildcard string, tenant, ok bool) {
+func owner(p *policy.Pattern) (wildcard string, tenant, ok bool) {
 	plain := strings.NewReplacer("_", "", "-", "")
-	for i, s := range path {
-		if s.kind != single {
+	for i, s := range p.Segments {
+		if s.Literal != "" {
 			continue
 		}
-		name, collection := strings.ToLower(plain.Replace(s.text)), ""
-		if i > 0 && path[i-1].kind == literal {
-			collection = strings.ToLower(path[i-1].text)
+		name, collection := strings.ToLower(plain.Replace(s.Name())), ""
+		if i > 0 {
+			collection = strings.ToLower(p.Segments[i-1].Literal)
 		}
 		switch {
 		case slices.Contains(tenantWildcards, name), slices.Contains(tenantCollections, collection):
-			return s.text, true, true
+			return s.Name(), true, true
 		case slices.Contains(ownerWildcards, name), slices.Contains(ownerCollections, collection):
-			return s.text, false, true
+			return s.Name(), false, true
 		}
 	}
 	return "", false, false

@@ -10,6 +10,7 @@ import (
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
 	"scopeward/policy/condition"
+	"scopeward/policy/pattern"
 )
 
 // asksToken reports whether the rule is for those with a valid token.
@@ -67,12 +68,12 @@ func writeWithReadScope(g *group, report reporter) {
 		if !r.asksToken() || len(scopes) == 0 || r.when.uses("identity.scopes", "identity.claims.roles", "identity.claims.role", "identity.claims.permissions", "identity.claims.groups") {
 			continue
 		}
-		for i, p := range r.Patterns {
+		for _, p := range r.Patterns {
 			method := p.Method
 			if method == "" {
 				method = "POST"
 			}
-			if !writes(method, r.segments[i]) || r.when != nil && !r.when.outcomes(r.facts(method)).canHold {
+			if !writes(method, p) || r.when != nil && !r.when.outcomes(r.facts(method)).canHold {
 				continue
 			}
 			reason := fmt.Sprintf("%s may write, but %s is enough for it", p.Method, strings.Join(scopes, " "))
@@ -94,18 +95,20 @@ var (
 
 // writes reports whether a request with this method and path likely changes
 // something. By POST one may also search, and gRPC has no other method.
-func writes(method string, path []segment) bool {
-	last := path[len(path)-1]
-	verb := strings.ToLower(last.text)
+func writes(method string, p *policy.Pattern) bool {
+	verb := ""
+	if p.End == pattern.Exactly {
+		verb = strings.ToLower(p.Segments[len(p.Segments)-1].Literal)
+	}
 	if colon := strings.LastIndexByte(verb, ':'); colon >= 0 { // /users:search
 		verb = verb[colon+1:]
 	}
 	starts := func(verbs []string) bool {
-		return last.kind == literal && slices.ContainsFunc(verbs, func(v string) bool { return strings.HasPrefix(verb, v) })
+		return slices.ContainsFunc(verbs, func(v string) bool { return strings.HasPrefix(verb, v) })
 	}
 	switch method {
 	case "POST":
-		if isGRPC(path) {
+		if isGRPC(p) {
 			return starts(writeVerbs)
 		}
 		return !starts(readVerbs)

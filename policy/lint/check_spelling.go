@@ -5,15 +5,16 @@ import (
 	"strings"
 
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 // publicSubtree finds public patterns that end in a slash without saying for what.
 func publicSubtree(g *group, report reporter) {
 	for _, r := range g.rules {
 		for _, p := range r.Patterns {
-			if r.Access == policy.AccessPublic && strings.HasSuffix(p.Path, "/") && p.Path != "/" {
+			if r.Access == policy.AccessPublic && p.End == pattern.More && p.Rest == "" && len(p.Segments) > 0 {
 				report(r, p.Pos, "public-subtree", fmt.Sprintf("%q is public with everything below it", p.Text),
-					fmt.Sprintf("write %s{$} for that path alone, or %s{path...} if all of it is meant", p.Path, p.Path))
+					fmt.Sprintf("write %s{$} for that path alone, or %s{path...} if all of it is meant", p.Path(), p.Path()))
 			}
 		}
 	}
@@ -29,12 +30,12 @@ func looserSpelling(g *group, report reporter) {
 	}
 	said := map[at]bool{}
 	for _, strict := range g.rules {
-		for i, q := range strict.Patterns {
+		for _, q := range strict.Patterns {
 			own := method(q)
-			for _, target := range spellings(g, strict.segments[i]) {
-				loose, p := g.matched(own, q.Host, target)
+			for _, target := range spellings(g, q) {
+				loose, p := g.matched(own, g.host(q), target)
 				if loose == nil || loose == strict || loose.Access == policy.AccessPublic || said[at{loose, p}] ||
-					!(strings.HasSuffix(p.Path, "/") || strings.HasSuffix(p.Path, "...}")) || !loose.weaker(strict) {
+					p.End != pattern.More || !loose.weaker(strict) {
 					continue
 				}
 				said[at{loose, p}] = true
@@ -47,8 +48,8 @@ func looserSpelling(g *group, report reporter) {
 }
 
 // spellings gives other ways to write the path of a pattern.
-func spellings(g *group, path []segment) []string {
-	base := g.concrete(path)
+func spellings(g *group, p *policy.Pattern) []string {
+	base := g.concrete(p)
 	if base == "" {
 		return nil
 	}
@@ -56,7 +57,7 @@ func spellings(g *group, path []segment) []string {
 	if upper := strings.ToUpper(base); upper != base && !strings.Contains(base, "%") {
 		all = append([]string{upper}, all...)
 	}
-	if last := path[len(path)-1].kind; last == literal || last == single {
+	if p.End == pattern.Exactly {
 		all = append([]string{base + "/"}, all...)
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 // document is a policy file as it is written: the rules with the places of
@@ -24,7 +25,6 @@ type rule struct {
 	written  ruleYAML
 	document *document
 	when     *when // nil without `when`
-	segments [][]segment
 }
 
 // fileYAML and below are what the checks ask a file for. policy.Parse has
@@ -62,9 +62,6 @@ func newDocument(f policy.File, compiled []*policy.Rule) *document {
 	for i, written := range in.Rules {
 		r := &rule{Rule: compiled[i], written: written.Value, document: d}
 		r.when = newWhen(r)
-		for _, p := range r.Patterns {
-			r.segments = append(r.segments, segments(p.Path))
-		}
 		d.rules = append(d.rules, r)
 	}
 	d.ignores = ignores(f)
@@ -78,8 +75,8 @@ type group struct {
 	documents []*document
 	rules     []*rule
 	byRule    map[*policy.Rule]*rule
-	fresh     string // a segment that no pattern names
-	depth     int    // of the deepest pattern, in segments
+	fresh     string // a segment, or label of a host, that no pattern names
+	depth     int    // of the deepest pattern, in segments and its end
 }
 
 // groups gives the policies of the files, in the order of their names.
@@ -100,10 +97,12 @@ func groups(set *policy.Set, documents []*document) []*group {
 		literals := map[string]bool{}
 		for _, r := range g.rules {
 			g.byRule[r.Rule] = r
-			for _, path := range r.segments {
-				g.depth = max(g.depth, len(path))
-				for _, s := range path {
-					literals[s.text] = true
+			for _, p := range r.Patterns {
+				g.depth = max(g.depth, len(p.Segments)+1)
+				label, _ := pattern.Label(p.Host)
+				literals[label] = true
+				for _, s := range p.Segments {
+					literals[s.Literal] = true
 				}
 			}
 		}

@@ -11,7 +11,7 @@ import (
 // ruleTarget reads the path of a policy's pattern. A {rest...} or a slash at
 // its end becomes one wildcard more.
 func ruleTarget(p *policy.Pattern) target {
-	path, t := p.Path, target{host: p.Host}
+	path, t := p.Path(), target{host: p.Host}
 	switch {
 	case strings.HasSuffix(path, "/{$}"):
 		path, t.slash = strings.TrimSuffix(path, "{$}"), true

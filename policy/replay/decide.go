@@ -140,7 +140,7 @@ func (e *entry) knows(variable string) bool {
 	case "request.client_ip":
 		return e.hasIP
 	default: // claims, headers, and what logs do not have
-		return strings.HasPrefix(variable, "path.")
+		return strings.HasPrefix(variable, "path.") || strings.HasPrefix(variable, "host.")
 	}
 }
 
@@ -174,7 +174,7 @@ func compare(old, next verdict) Change {
 }
 
 func sameCondition(a, b *policy.Rule) bool {
-	return a.When == b.When && (!strings.Contains(a.When, "path.") || samePaths(a, b))
+	return a.When == b.When && (!strings.Contains(a.When, "path.") && !strings.Contains(a.When, "host.") || samePaths(a, b))
 }
 
 // chance is whether an outcome lets the request pass.
@@ -220,9 +220,9 @@ func between(old, next *policy.Rule) Change {
 	return MayClose
 }
 
-// samePaths: the path's variables mean the same.
+// samePaths: the variables of the path and the host mean the same.
 func samePaths(a, b *policy.Rule) bool {
-	return slices.EqualFunc(a.Patterns, b.Patterns, func(p, q *policy.Pattern) bool { return p.Path == q.Path })
+	return slices.EqualFunc(a.Patterns, b.Patterns, func(p, q *policy.Pattern) bool { return p.Host+p.Path() == q.Host+q.Path() })
 }
 
 func sameScopes(a, b []string) bool {
