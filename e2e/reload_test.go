@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -197,4 +198,68 @@ func load(t *testing.T, url, token string) (stop func()) {
 		}
 		t.Logf("%d requests were sent, %d lost", sent.Load(), lost.Load())
 	}
+}
+
+// readyz is what a person reads of the service's state.
+func (s *scopeward) readyz(t *testing.T) string {
+	t.Helper()
+	res, err := http.Get("http://" + s.admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// TestFallback: a new process starts although its files are broken, with the last good version; it says so, and takes
+// the files once they are mended. Without a fallback, or with a broken one, it does not start.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	idp := tokentest.New(t)
+	good, dir := t.TempDir(), t.TempDir()
+	fallback := corpus.Configure(t, good, "jwks", idp, nil, map[string]string{"policy.yaml": "version: 1\nrules:\n  - {match: GET /users, public: true}\n"})
+	config := corpus.Configure(t, dir, "jwks", idp, nil, map[string]string{"policy.yaml": "version: 1\nrules:\n  - {match: GET users, public: true}\n"})
+	for _, args := range [][]string{{"--config", config}, {"--config", config, "--fallback", config}} {
+		out, err := exec.CommandContext(t.Context(), built.scopeward, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), `pattern "GET users" has no path`) {
+			t.Errorf("%v: %v, %s", args, err, out)
+		}
+	}
+	s := serve(t, "--config", config, "--fallback", fallback)
+	if text := s.readyz(t); !strings.Contains(text, "policy.yaml:3:") {
+		t.Errorf("/readyz does not name the mistake: %s", text)
+	}
+	envoy := startEnvoy(t, newUpstream(t).Listener.Addr().String(), []target{{name: "fallback", authz: s.grpc}})["fallback"]
+	status := func(path string) int {
+		res, _ := exchange(t, envoy, []byte("GET "+path+" HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"))
+		return res.StatusCode
+	}
+	if got := status("/users"); got != 200 {
+		t.Errorf("the fallback's public rule: %d", got)
+	}
+	replace(t, filepath.Join(dir, "policies", "policy.yaml"), "{match: GET users, public: true}", "{match: GET /mended, public: true}")
+	eventually(t, "the mended files are in force", func() bool { return status("/mended") == 200 && status("/users") == 403 })
+	if text := s.readyz(t); strings.Contains(text, "broken") {
+		t.Errorf("/readyz still complains: %s", text)
+	}
+}
+
+// TestBrokenFileThatOnlyTheNewConfigurationNames: it is read again when it is mended.
+func TestBrokenFileThatOnlyTheNewConfigurationNames(t *testing.T) {
+	t.Parallel()
+	s := start(t, "jwks", nil)
+	next := filepath.Join(filepath.Dir(s.config), "next.yaml")
+	if err := os.WriteFile(next, []byte("version: 1\nrules:\n  - {match: GET users, public: true}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, s.config, "policy: policies", "policy: next.yaml")
+	eventually(t, "the mistake is noticed", func() bool {
+		return strings.Contains(s.readyz(t), "next.yaml:3:")
+	})
+	replace(t, next, "GET users", "GET /users")
+	eventually(t, "the mended file is in force", func() bool { status, _ := s.status(t, "/users", ""); return status == 200 })
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,6 +26,10 @@ SIGINT. While an identity provider is down it is not ready, for at most listen.s
 serves, and accepts that provider's tokens once it is back. A change to a policy file is live about a second
 after it was written; a broken one is reported, and the last good one stays in force.
 
+With --fallback a new process starts although its files are broken: with those of the fallback, such as a
+copy of the last good version. It says so in the log, at /readyz and by scopeward_policy_reload_success, and
+takes its own files as soon as they are mended.
+
 Traces go by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT), as http/protobuf;
 OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DISABLED count, too.`,
 		Example: `  scopeward serve --config scopeward.yaml
@@ -32,6 +37,9 @@ OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DI
   KINDE_ISSUER_URL=https://acme.kinde.com KINDE_AUDIENCE=https://api.acme.dev scopeward serve --policy policy.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Fallback != "" && (o.File == "" || len(o.Policy) > 0) {
+				return &usageError{errors.New("--fallback stands in for --config, which then names the policy")}
+			}
 			if cmd.Flags().Changed("admin") {
 				o.Admin = &admin
 			}
@@ -45,6 +53,7 @@ OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DI
 		},
 	}
 	configFlags(cmd, &o.Options)
+	cmd.Flags().StringVar(&o.Fallback, "fallback", "", "the configuration `file` to start with where that of --config is broken")
 	cmd.Flags().StringVar(&o.GRPC, "listen", "", "the gRPC `address`, host:port or unix:///path (default "+config.DefaultGRPC+")")
 	cmd.Flags().StringVar(&admin, "admin", "", "the admin HTTP `address`; \"\" turns it off (default "+config.DefaultAdmin+")")
 	cmd.Flags().BoolVar(&o.AllowRemote, "admin-allow-remote", false, "allow an admin address that other machines reach, as admin.allow_remote does")

@@ -28,6 +28,7 @@ import (
 	"scopeward/internal/connlimit"
 	"scopeward/internal/listen"
 	"scopeward/internal/pace"
+	"scopeward/internal/strictyaml"
 )
 
 // grpcOptions are the gRPC server's. The generated codec is for tests: it must give the
@@ -37,6 +38,7 @@ type grpcOptions struct{ reflection, generatedCodec bool }
 // Options say how to serve.
 type Options struct {
 	config.Options
+	Fallback       string // the configuration to start with where that of the options is broken; none if empty
 	Version        string
 	View           *audit.View // shows decisions to a person on standard output; nil without
 	Reflection     bool        // serve gRPC reflection
@@ -45,7 +47,7 @@ type Options struct {
 
 // Run runs the service until ctx ends.
 func Run(ctx context.Context, o Options) error {
-	f, err := config.Load(o.Options)
+	f, broken, err := load(o)
 	if err != nil {
 		return err
 	}
@@ -63,6 +65,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	s.version, s.auditFile = o.Version, events.file
+	if broken != nil {
+		s.startedWith(o.Fallback, broken)
+	}
 	s.countLogLines(lines)
 	traces := startTracing(ctx, o.Version, log)
 	defer traces.end(flushPatience)
@@ -81,6 +86,36 @@ func Run(ctx context.Context, o Options) error {
 		defer admin.Close()
 	}
 	return s.run(ctx, listener, admin, grpcOptions{reflection: o.Reflection})
+}
+
+// brokenFiles are what keeps a process from starting with its own files.
+type brokenFiles struct {
+	strictyaml.Problems
+	wanted []string // files that a mended configuration depends on
+}
+
+// load reads the files; where they are broken, those of the fallback instead. The error
+// names the mistakes of both where both are broken.
+func load(o Options) (f config.Files, broken *brokenFiles, err error) {
+	f, err = config.Load(o.Options)
+	var problems strictyaml.Problems
+	if o.Fallback == "" || !errors.As(err, &problems) {
+		return f, nil, err
+	}
+	broken = &brokenFiles{problems, wanted(o.Options, f)}
+	f, err = config.Load(config.Options{File: o.Fallback, GRPC: o.GRPC, Admin: o.Admin, AllowRemote: o.AllowRemote})
+	var more strictyaml.Problems
+	if errors.As(err, &more) {
+		return f, nil, append(problems, more...).Err()
+	}
+	return f, broken, err
+}
+
+// startedWith notes that the fallback is in force until the files are mended.
+func (s *service) startedWith(fallback string, broken *brokenFiles) {
+	s.log.Error("the files are broken; started with the fallback", slog.String("fallback", fallback), slog.Any("error", broken.Problems))
+	s.reloads.note(broken.Problems, time.Now())
+	s.wanted.Store(&broken.wanted)
 }
 
 // run serves until ctx ends or a part fails, then drains.

@@ -43,6 +43,7 @@ type service struct {
 	draining  atomic.Bool
 	started   time.Time
 	history   history
+	wanted    atomic.Pointer[[]string] // files that the broken configuration on disk names; nil: none
 }
 
 // state is what is in force: made of the files when they were last good.
@@ -58,7 +59,7 @@ type state struct {
 // newService wires the parts together; it starts nothing. audit may be nil.
 func newService(o config.Options, f config.Files, log *slog.Logger, audit *authz.LineWriter) (*service, error) {
 	s := &service{options: o, log: log, registry: prometheus.NewRegistry(), audit: audit, started: time.Now(), procs: pace.NewProcessors(runtime.GOMAXPROCS(0), func(n int) { runtime.GOMAXPROCS(n) })}
-	s.watcher = filewatch.New(filewatch.Options{Paths: func() []string { return s.state.Load().Config.Watched() }, Logger: log})
+	s.watcher = filewatch.New(filewatch.Options{Paths: s.watched, Logger: log})
 	s.metrics = authz.NewMetrics(s.registry, audit)
 	if f.Certs != nil {
 		s.tls = newTransport(f.Certs, newRefusals(s.registry, log))

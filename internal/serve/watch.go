@@ -96,8 +96,11 @@ func (s *service) reload(ctx context.Context, run func(func() error), asked bool
 			s.log.Error("the files are broken; what was last good serves on", slog.Any("error", err))
 		}
 		s.reloads.note(err, now)
+		paths := wanted(s.options, f)
+		s.wanted.Store(&paths)
 		return true
 	}
+	s.wanted.Store(nil)
 	old := s.state.Load()
 	restart := old.Config.NeedRestart(f.Config)
 	s.reloads.note(nil, now, restart...)
@@ -115,6 +118,23 @@ func (s *service) reload(ctx context.Context, run func(func() error), asked bool
 		s.log.Warn("a changed setting needs a restart", slog.String("setting", setting))
 	}
 	return true
+}
+
+// watched are the files in force, and those that would be if they were not broken.
+func (s *service) watched() []string {
+	paths := s.state.Load().Config.Watched()
+	if wanted := s.wanted.Load(); wanted != nil {
+		paths = append(paths, *wanted...)
+	}
+	return paths
+}
+
+// wanted are the files that a broken configuration depends on, as far as it can be read.
+func wanted(o config.Options, f config.Files) []string {
+	if f.Config == nil {
+		return []string{o.File}
+	}
+	return append(f.Config.Watched(), o.File)
 }
 
 // swap makes next what is in force.
