@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all help build demo test test-web screenshot test-transport test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
+.PHONY: all help build demo test test-web test-providers screenshot test-transport test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
 
 all: build
 
@@ -35,7 +35,7 @@ lint: vuln ## format, vet, staticcheck, known vulnerabilities
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod verify
 	$(GO) build -gcflags=all=-dwarf=false -ldflags=-w -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	$(RACE) $(GO) vet -tags mesh,compose,man,clients ./... && bin/staticcheck -tags mesh,compose,man,clients ./...
+	$(RACE) $(GO) vet -tags mesh,compose,man,clients,providers ./... && bin/staticcheck -tags mesh,compose,man,clients,providers ./...
 
 # The gRPC listener: conformance to HTTP/2 (h2spec has no go.mod, so that its newest
 # dependencies are taken), the attacks with a table of both servers, the clients of other
@@ -56,6 +56,11 @@ test-transport: ## HTTP/2 conformance, attacks, foreign clients, and e2e with gr
 # Envoy Gateway and a real API server, which the environment names; without it, it says what to set.
 test-mesh: ## the manifests in a real Istio, Envoy Gateway and API server
 	$(GO) test -tags mesh -count 1 -run '^TestMesh' ./e2e
+
+# Real identity providers, by the programs of a folder that the environment names; without it, it
+# says what to set.
+test-providers: ## the real identity providers of SCOPEWARD_PROVIDERS
+	$(GO) test -tags providers -count 1 -timeout 30m -v -run '^TestRealProviders$$' ./e2e
 
 # The page of the admin listener in a real Chromium: Debian's (apt-get install chromium), or
 # what $CHROMIUM names. Its pictures are in bin/web; screenshot renews that of the README.
