@@ -40,6 +40,8 @@ func (c code) answer() row {
 		return row{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_token", message: "Please re-authenticate", challenge: true}
 	case codeInsufficientScope:
 		return row{status: 403, grpc: codes.PermissionDenied, error: "Insufficient scope", code: "insufficient_scope", message: "Insufficient permissions", challenge: true}
+	case codeInsufficientAuthentication: // RFC 9470
+		return row{status: 401, grpc: codes.Unauthenticated, error: "Insufficient user authentication", code: "insufficient_user_authentication", message: "Please sign in again, as the challenge says", challenge: true}
 	case codeAccessDenied:
 		return row{status: 403, grpc: codes.PermissionDenied, error: "Access denied", code: "access_denied"}
 	case codeCrossSite:
@@ -181,11 +183,29 @@ func (s *Snapshot) challenge(d denial, e *Event) string {
 	if scope = e.match.Rule().ScopeText(); scope != "" { // scopes have neither quotes nor backslashes
 		before, after = `, scope="`, `"`
 	}
+	if e.verdict.code == codeInsufficientAuthentication {
+		after += stepUp(e.match.Rule())
+	}
 	resource = s.resourceMetadata(&e.request)
 	if resource == "" {
 		return d.scheme + before + scope + after
 	}
 	return d.scheme + before + scope + after + ", resource_metadata=" + quote(resource)
+}
+
+// stepUp tells the client which login to ask the provider for (RFC 9470 section 3): all
+// that the rule asks, also what the token has already.
+func stepUp(rule *policy.Rule) (parameters string) {
+	if rule == nil {
+		return ""
+	}
+	if len(rule.ACR) > 0 {
+		parameters = ", acr_values=" + quote(strings.Join(rule.ACR, " "))
+	}
+	if rule.MaxAge > 0 {
+		parameters += ", max_age=" + quote(strconv.Itoa(int(rule.MaxAge/time.Second)))
+	}
+	return parameters
 }
 
 // quote makes a quoted-string (RFC 9110 section 5.6.4).

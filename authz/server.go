@@ -183,6 +183,7 @@ func (s *Server) decide(ctx context.Context, event *Event) (decided bool) {
 		event.verdict = denied(err)
 		return true
 	}
+	event.request.Time = event.start
 	s.tellUnsatisfied(event.request.unsatisfied)
 	if event.snapshot.published(&event.request) != nil {
 		event.verdict = verdict{code: codeMetadata}

@@ -23,6 +23,7 @@ const (
 	codeInvalidRequest
 	codeInvalidToken
 	codeInsufficientScope
+	codeInsufficientAuthentication
 	codeAccessDenied
 	codeInvalidPath
 	codeRateLimited
@@ -121,6 +122,8 @@ func judged(d policy.Decision) verdict {
 		v.code = codeAllow
 	case policy.InsufficientScope:
 		v.code = codeInsufficientScope
+	case policy.InsufficientAuthentication:
+		v.code = codeInsufficientAuthentication
 	}
 	return v
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"scopeward/internal/strictyaml"
 )
@@ -12,12 +13,14 @@ type Rule struct {
 	Name      string // may be empty
 	Patterns  []*Pattern
 	Access    Access
-	Optional  bool     // of AccessToken: without a credential the request passes as nobody
-	Scopes    []string // all of these
-	AnyScopes []string // and any of these
-	When      string   // and this CEL expression
-	Audit     bool     // not enforced yet: what it denies passes, and is recorded
-	Policy    string   // the name of the policy that it belongs to, by the file's `name:`; empty: the default
+	Optional  bool          // of AccessToken: without a credential the request passes as nobody
+	Scopes    []string      // all of these
+	AnyScopes []string      // and any of these
+	ACR       []string      // and a login by any of these authentication contexts
+	MaxAge    time.Duration // and one that is not older; 0: any
+	When      string        // and this CEL expression
+	Audit     bool          // not enforced yet: what it denies passes, and is recorded
+	Policy    string        // the name of the policy that it belongs to, by the file's `name:`; empty: the default
 	Pos       strictyaml.Pos
 
 	condition *compiledCondition
@@ -94,6 +97,15 @@ func (m Match) decideToken(id *Identity) Decision {
 	}
 	if len(r.AnyScopes) > 0 && !slices.ContainsFunc(r.AnyScopes, func(scope string) bool { return slices.Contains(id.Scopes, scope) }) {
 		return Decision{Code: InsufficientScope, Scopes: r.required, Reason: r.lackSome}
+	}
+	if r.StepUp() {
+		acr, age := m.StepUp(id)
+		switch {
+		case acr != "":
+			return Decision{Code: InsufficientAuthentication, Reason: "the rule asks for " + r.ACRWords() + ", and " + acr}
+		case age != "":
+			return Decision{Code: InsufficientAuthentication, Reason: "the rule asks for " + r.MaxAgeWords() + ", and " + age}
+		}
 	}
 	if r.condition == nil {
 		return Decision{Code: Allowed}

@@ -100,9 +100,12 @@ func (m Match) Action() string {
 // Pattern gives the pattern that matched, nil if there is no rule.
 func (m Match) Pattern() *Pattern { return m.pattern }
 
-// Uses reports whether the rule's condition asks for a variable, such as
+// Uses reports whether the rule asks for a variable of conditions, such as
 // identity.claims: what is costly to come by need be there only then.
 func (m Match) Uses(variable string) bool {
+	if variable == "identity.claims" && m.rule.StepUp() {
+		return true
+	}
 	return m.rule != nil && m.rule.condition != nil && slices.Contains(m.rule.condition.uses, variable)
 }
 

@@ -13,6 +13,9 @@ import (
 // of the condition, could make a difference. It is for tools: Decide decides.
 func (m Match) DecidePartly(id *Identity, known func(variable string) bool) (Decision, bool) {
 	d := m.Decide(id)
+	if m.rule.StepUp() && m.rule.Access == AccessToken && id != nil && d.Code != InsufficientScope && !known("identity.claims") {
+		return Decision{Reason: "the rule asks for a login that is not known"}, false
+	}
 	if m.rule == nil || m.rule.condition == nil || m.rule.Access != AccessToken || id == nil || d.Code != Allowed && d.Code != AccessDenied {
 		return d, true // the condition was not asked
 	}

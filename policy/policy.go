@@ -60,8 +60,9 @@ const (
 type Code uint8
 
 const (
-	AccessDenied      Code = iota // the rule denies, its condition does not hold, or there is no rule
-	InsufficientScope             // the token lacks a scope
+	AccessDenied               Code = iota // the rule denies, its condition does not hold, or there is no rule
+	InsufficientScope                      // the token lacks a scope
+	InsufficientAuthentication             // the user must sign in again, or in another way (RFC 9470)
 	Allowed
 )
 

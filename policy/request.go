@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // Request is the part of an HTTP request that rules can ask about. Make it with
@@ -14,6 +15,7 @@ type Request struct {
 	Query    string            // raw, without the question mark
 	Headers  map[string]string // by lower-case name
 	ClientIP string            // empty: not known, and an error of a condition that asks for it
+	Time     time.Time         // when it was made; zero: not known, and no login is young enough
 }
 
 // RequestError says in words why a request is ambiguous, or is none. Its answer

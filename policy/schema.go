@@ -41,9 +41,11 @@ func (ruleYAML) AmendSchema(s strictyaml.JSONSchema) {
 		amendScopes(s.Property(key))
 		s.Property(key)["minItems"] = 1
 	}
+	s.Property("acr").List()["minItems"] = 1
+	amendScopes(s.Property("acr").List())
 	s["allOf"] = []strictyaml.JSONSchema{
-		excludes("public", "deny", "optional", "scopes", "any_scopes", "when"),
-		excludes("deny", "public", "optional", "scopes", "any_scopes", "when"),
+		excludes("public", "deny", "optional", "scopes", "any_scopes", "acr", "max_age", "when"),
+		excludes("deny", "public", "optional", "scopes", "any_scopes", "acr", "max_age", "when"),
 		{ // it denies nobody
 			"if":   strictyaml.JSONSchema{"required": []string{"public"}},
 			"then": strictyaml.JSONSchema{"properties": map[string]any{"mode": strictyaml.JSONSchema{"const": "enforce"}}},
@@ -57,7 +59,7 @@ func (testCaseYAML) AmendSchema(s strictyaml.JSONSchema) {
 		"pattern": headerSyntax, "not": strictyaml.JSONSchema{"pattern": notAuthorization},
 	}
 	amendScopes(s.Property("scopes"))
-	s["allOf"] = []strictyaml.JSONSchema{excludes("token", "scopes", "claims")}
+	s["allOf"] = []strictyaml.JSONSchema{excludes("token", "scopes", "claims", "logged_in")}
 }
 
 func amendScopes(s strictyaml.JSONSchema) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"scopeward/internal/strictyaml"
@@ -31,11 +32,12 @@ type Test struct {
 	Target   string            // the raw path with its query
 	Headers  map[string]string // by lower-case name
 	Token    Token
-	Identity *Identity // who the token speaks for; nil unless Token is TokenValid
-	Expect   string    // allow, or the code of a denial
-	Rule     string    // the name or a pattern of the rule that must match; may be empty
-	Status   int       // of the denial; 0 for any
-	Body     string    // what the denial's contains
+	Identity *Identity      // who the token speaks for; nil unless Token is TokenValid
+	LoggedIn *time.Duration // how long before the test they have signed in; nil: as the claims say
+	Expect   string         // allow, or the code of a denial
+	Rule     string         // the name or a pattern of the rule that must match; may be empty
+	Status   int            // of the denial; 0 for any
+	Body     string         // what the denial's contains
 	Pos      strictyaml.Pos
 }
 
@@ -73,9 +75,10 @@ func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *T
 	if y.Claims.Pos.Line != 0 && y.Token.Pos.Line != 0 {
 		p.problem(y.Claims.Pos, "a test with token: %s cannot have claims", y.Token.Value)
 	}
+	t.LoggedIn = p.loggedIn(y)
 	switch {
 	case y.Token.Pos.Line != 0:
-	case y.Scopes.Pos.Line == 0 && y.Claims.Pos.Line == 0:
+	case y.Scopes.Pos.Line == 0 && y.Claims.Pos.Line == 0 && t.LoggedIn == nil:
 		t.Token = TokenNone
 	default:
 		var err error
@@ -85,6 +88,37 @@ func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *T
 		}
 	}
 	return t
+}
+
+// loggedIn reads how long ago the user of a test has signed in.
+func (p *parser) loggedIn(y testCaseYAML) *time.Duration {
+	in := y.LoggedIn
+	_, claimed := y.Claims.Value["auth_time"]
+	switch {
+	case in.Pos.Line == 0:
+		return nil
+	case y.Token.Pos.Line != 0:
+		p.problem(in.Pos, "a test with token: %s cannot have logged_in", y.Token.Value)
+	case claimed:
+		p.problem(in.Pos, "logged_in and the claim auth_time say the same: remove one of them")
+	case in.Value%time.Second != 0:
+		p.problem(in.Pos, "logged_in must be whole seconds")
+	}
+	return &in.Value
+}
+
+// IdentityAt gives who the token speaks for if the test is run at a time.
+func (t *Test) IdentityAt(now time.Time) *Identity {
+	if t.Identity == nil || t.LoggedIn == nil {
+		return t.Identity
+	}
+	id := *t.Identity
+	id.Claims = maps.Clone(id.Claims)
+	if id.Claims == nil {
+		id.Claims = map[string]any{}
+	}
+	id.Claims["auth_time"] = now.Add(-*t.LoggedIn).Unix()
+	return &id
 }
 
 func (p *parser) testHeaders(in strictyaml.Located[map[string]string]) map[string]string {

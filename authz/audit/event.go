@@ -20,7 +20,7 @@ type Event struct {
 	Success       bool      `json:"success" yaml:"success,required" doc:"Whether the request was let through, or answered with the metadata of the resource."`
 	UserID        string    `json:"userId" yaml:"userId,required" doc:"The subject of a valid token; empty without one."`
 	Scopes        []string  `json:"scopes" yaml:"scopes,required" doc:"The scopes of a valid token."`
-	Code          string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|access_denied|cross_site|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
+	Code          string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|insufficient_user_authentication|access_denied|cross_site|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
 	Rule          string    `json:"rule" yaml:"rule,required" doc:"Where the rule stands, as file:line:column; empty where none matches." examples:"['policy.yaml:7:5']"`
 	Method        string    `json:"method" yaml:"method,required" doc:"The request's method."`
 	Host          string    `json:"host" yaml:"host,required" doc:"The request's host, in lower case and without port."`

@@ -42,8 +42,8 @@ With --output json: {code, allowed, would_be, reason, notes, request: {method, h
 policy, rule: {file, line, column, name, pattern, access, audit}, checks: [{kind, state, text,
 detail, has, lacks, when: {file, line, column, text, value, error, parts}}], nearest: [{file,
 line, column, pattern, why}], to_pass, response: {status, www_authenticate, location,
-content_type, body, identity_token}}. kind is token, scopes, any_scopes or when; state is held,
-failed, error or unknown.
+content_type, body, identity_token}}. kind is token, scopes, any_scopes, acr, max_age or when;
+state is held, failed, error or unknown.
 
 The exit status is 0 if the request could be explained, whatever it gets, 1 if the policy can't
 be read, 2 for wrong usage.`,

@@ -28,9 +28,10 @@ files, and without an argument the current directory is read.
     - request: GET /users/42      # a path, or a URL where a rule asks for the host
       scopes: [read:users]        # scopes or claims: a valid token
       claims: {sub: "42"}
+      logged_in: 4m               # how long ago its user has signed in: the claim auth_time
       headers: {x-tenant: acme}
       expect: allow               # or missing_token, invalid_token, insufficient_scope,
-                                  # access_denied, invalid_path
+                                  # insufficient_user_authentication, access_denied, invalid_path
       rule: GET /users/{id}       # optional: the name or a pattern of the rule that matches
     - {request: GET /users, expect: missing_token}       # neither: no token
     - {request: GET /users, token: expired, expect: invalid_token}      # none, invalid, expired

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -110,6 +111,7 @@ func (s *service) pageRules() []page.Rule {
 		if r := h.Rule; r != nil {
 			shown.Place, shown.Name, shown.Policy = r.Place(), r.Name, r.Policy
 			shown.Scopes, shown.AnyScopes, shown.When, shown.Audit = r.Scopes, r.AnyScopes, r.When, r.Audit
+			shown.Login = strings.Trim(r.ACRWords()+", "+r.MaxAgeWords(), ", ")
 			for _, p := range r.Patterns {
 				shown.Patterns = append(shown.Patterns, p.Text)
 			}

@@ -187,6 +187,7 @@ func tokenNeed(key needKey) *need {
 		}
 		all = append(all, needParts(anyOf, some...))
 	}
+	all = append(all, loginNeeds(rule)...)
 	if key.pattern != nil {
 		all = append(all, conditionNeed(rule, key.pattern))
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // need is what it takes to be let in: a formula of `and` and `or` over facts,
@@ -29,9 +30,10 @@ const (
 // fact is what a token or a request may bring.
 type fact struct {
 	kind  factKind
-	key   string // of a condition: its normal form
-	words string // of a condition: as it is written
-	not   bool   // that it is false
+	key   string        // of a condition: its normal form
+	words string        // of a condition: as it is written
+	age   time.Duration // of a login: the most that it may have
+	not   bool          // that it is false
 }
 
 type factKind uint8
@@ -41,6 +43,8 @@ const (
 	noToken             // no credential at all; of these three a request brings one
 	badToken            // a credential that is not valid
 	hasScope
+	hasACR   // of the login: the token has one of them at most
+	signedIn // a login that is not older than age; it is not older than a greater age, either
 	holds
 )
 
@@ -112,6 +116,9 @@ func (n *need) met(brings func(fact) bool) bool {
 type cube []fact
 
 func (c cube) has(f fact) bool {
+	if f.kind == signedIn {
+		return slices.ContainsFunc(c, func(own fact) bool { return own.kind == signedIn && own.age <= f.age })
+	}
 	_, found := slices.BinarySearchFunc(c, f.id(), compareID)
 	return found
 }

@@ -70,6 +70,12 @@ func randomRule(r *rand.Rand, when func(*rand.Rand, []string) string) string {
 			rule += fmt.Sprintf("    %s: [%s]\n", key, strings.Join(some, ", "))
 		}
 	}
+	if r.IntN(4) == 0 {
+		rule += "    acr: " + []string{"one", "[one, two]", "[two, three]"}[r.IntN(3)] + "\n"
+	}
+	if r.IntN(4) == 0 {
+		rule += "    max_age: " + []string{"1s", "1m", "60s", "5m"}[r.IntN(4)] + "\n"
+	}
 	if when != nil && len(patterns) == 1 && r.IntN(3) > 0 {
 		rule += fmt.Sprintf("    when: %q\n", when(r, wildcards))
 	}
@@ -143,7 +149,7 @@ func universe(t *testing.T) []policy.Request {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r.Headers = map[string]string{"h": "a"}
+				r.Headers, r.Time = map[string]string{"h": "a"}, asked
 				all = append(all, r)
 			}
 		}
@@ -254,6 +260,7 @@ func bears(s *shown, c Change, old, new *policy.Set, opens bool) bool {
 	if !ok || err != nil {
 		return false
 	}
+	r.Time = asked
 	r.Headers, r.ClientIP = s.request.Headers, s.request.ClientIP
 	a, _ := old.Match(c.Policy, &r)
 	b, _ := new.Match(c.Policy, &r)
@@ -274,9 +281,31 @@ func lets(m policy.Match, c caller) bool {
 func scopePeople() []caller {
 	people := []caller{{}, {bad: true}}
 	for _, some := range scopeSets() {
-		people = append(people, caller{identity: &policy.Identity{Scopes: some}})
+		for _, login := range logins() {
+			people = append(people, caller{identity: &policy.Identity{Scopes: some, Claims: login}})
+		}
 	}
 	return people
+}
+
+// logins gives claims on how and when a user has signed in, on both sides of each edge.
+func logins() []map[string]any {
+	var all []map[string]any
+	for _, acr := range []any{nil, "one", "two", "three", "four", int64(1)} {
+		for _, seconds := range []any{nil, int64(-61), int64(-60), int64(0), int64(1), int64(2), int64(60), int64(61), int64(300), int64(301), "0"} {
+			claims := map[string]any{}
+			if acr != nil {
+				claims["acr"] = acr
+			}
+			if n, ok := seconds.(int64); ok {
+				claims["auth_time"] = asked.Unix() - n
+			} else if seconds != nil {
+				claims["auth_time"] = seconds
+			}
+			all = append(all, claims)
+		}
+	}
+	return all
 }
 
 // mutate makes a new policy from an old one: often near it, as edits are.
@@ -377,7 +406,7 @@ func randomBool(r *rand.Rand, wildcards []string, depth int) string {
 	case 8:
 		return fmt.Sprintf("size(identity.scopes) %s %d", []string{">", "==", "<="}[r.IntN(3)], r.IntN(3))
 	case 9:
-		return []string{`request.method == "GET"`, `request.host == "a.test"`, `identity.claims.n > 1`, `request.path == "/a/b"`, `request.client_ip != ""`}[r.IntN(5)]
+		return []string{`request.method == "GET"`, `request.host == "a.test"`, `identity.claims.n > 1`, `identity.claims.acr == "one"`, `identity.claims.auth_time > 1`, `request.path == "/a/b"`, `request.client_ip != ""`}[r.IntN(7)]
 	case 0:
 		return fmt.Sprintf("%q in identity.scopes", universeScopes[r.IntN(3)])
 	case 1:
@@ -404,6 +433,14 @@ func conditionPeople() []caller {
 			for _, claims := range []map[string]any{nil, {"c": "a"}, {"c": "b"}, {"c": 1.0}} {
 				people = append(people, caller{identity: &policy.Identity{Subject: subject, Scopes: scopes, Claims: claims}})
 			}
+		}
+	}
+	for _, scopes := range [][]string{{"r"}, {"r", "w", "s", "a"}} {
+		for _, login := range logins() {
+			for name, value := range map[string]any{"c": "a", "n": int64(2)} {
+				login[name] = value
+			}
+			people = append(people, caller{identity: &policy.Identity{Subject: "a", Scopes: scopes, Claims: login}})
 		}
 	}
 	return people

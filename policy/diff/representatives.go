@@ -286,6 +286,7 @@ func (x *explorer) request(e example) {
 		x.unknown = true // no pattern that was loaded gives such a path
 		return
 	}
+	r.Time = asked
 	// A path that is refused meets no rule, as far as access goes.
 	old, _ := x.old.Match(x.name, &r)
 	new, _ := x.new.Match(x.name, &r)

@@ -3,6 +3,7 @@ package diff
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -98,10 +99,15 @@ func (c cube) caller() caller {
 	case c.has(fact{kind: badToken}):
 		return caller{bad: true}
 	}
-	id := &policy.Identity{}
+	id := &policy.Identity{Claims: map[string]any{}}
 	for _, f := range c {
-		if f.kind == hasScope && !f.not {
+		switch {
+		case f.kind == hasScope && !f.not:
 			id.Scopes = append(id.Scopes, f.key)
+		case f.kind == hasACR:
+			id.Claims["acr"] = f.key
+		case f.kind == signedIn:
+			id.Claims["auth_time"] = asked.Add(-f.age).Unix()
 		}
 	}
 	return caller{identity: id}
@@ -159,6 +165,7 @@ func (d *drawer) draw(cubes []cube) (drawn, bool) {
 	if err != nil {
 		return drawn{}, false
 	}
+	r.Time = asked
 	r.Headers, r.ClientIP = map[string]string{}, text(given["request.client_ip"])
 	for name, value := range given {
 		if header, ok := strings.CutPrefix(name, "request.headers"+sep); ok && header == strings.ToLower(header) {
@@ -254,6 +261,7 @@ func (d *drawer) caller(given map[string]any, cubes []cube) caller {
 		}
 		if base.identity != nil {
 			id.Scopes = base.identity.Scopes
+			maps.Copy(id.Claims, base.identity.Claims)
 		}
 	}
 	for _, scope := range d.scopes {

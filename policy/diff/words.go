@@ -50,6 +50,11 @@ func Needs(r *policy.Rule) string {
 	if len(with) > 0 {
 		words += " with " + strings.Join(with, " and ")
 	}
+	for _, login := range []string{r.ACRWords(), r.MaxAgeWords()} {
+		if login != "" {
+			words += ", " + login
+		}
+	}
 	if r.When != "" {
 		words += ", when " + strings.Join(strings.Fields(r.When), " ")
 	}
@@ -97,13 +102,15 @@ func (c cube) String() string {
 	case c.has(fact{kind: badToken}):
 		return "anyone with a token that is not valid"
 	}
-	var with, without, when []string
+	var with, without, logins, when []string
 	for _, f := range c {
 		switch {
 		case f.kind == hasScope && f.not:
 			without = append(without, f.key)
 		case f.kind == hasScope:
 			with = append(with, f.key)
+		case f.kind == hasACR, f.kind == signedIn:
+			logins = append(logins, f.words)
 		case f.kind == holds && f.not:
 			when = append(when, "not ("+f.words+")")
 		case f.kind == holds:
@@ -116,6 +123,9 @@ func (c cube) String() string {
 	}
 	if len(without) > 0 {
 		words += " without " + scopes(without)
+	}
+	if len(logins) > 0 {
+		words += " of " + strings.Join(logins, " and ")
 	}
 	if len(when) > 0 {
 		words += ", when " + strings.Join(when, " and ")

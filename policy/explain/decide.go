@@ -4,7 +4,11 @@
 // alone, as in the server.
 package explain
 
-import "scopeward/policy"
+import (
+	"time"
+
+	"scopeward/policy"
+)
 
 // The outcomes of a request: allow, and the codes of denials as clients get them.
 const (
@@ -12,6 +16,7 @@ const (
 	MissingToken      = "missing_token"
 	InvalidToken      = "invalid_token"
 	InsufficientScope = "insufficient_scope"
+	InsufficientLogin = "insufficient_user_authentication" // RFC 9470
 	AccessDenied      = "access_denied"
 	InvalidPath       = "invalid_path"
 )
@@ -29,6 +34,8 @@ type Question struct {
 	Token      policy.Token
 	TokenFault string           // of an invalid token: why, in words
 	Identity   *policy.Identity // of a valid token
+
+	Time time.Time // when it is asked; zero: now
 }
 
 // Outcome is the answer to a question. The zero value is no answer.
@@ -53,7 +60,10 @@ func Decide(set *policy.Set, q Question) Outcome {
 
 func decide(set *policy.Set, q Question) Outcome {
 	request, err := policy.NewRequest(q.Method, q.Host, q.Target)
-	request.Headers, request.ClientIP = q.Headers, q.ClientIP
+	request.Headers, request.ClientIP, request.Time = q.Headers, q.ClientIP, q.Time
+	if q.Time.IsZero() {
+		request.Time = time.Now()
+	}
 	out := Outcome{Request: &request}
 	if err == nil {
 		out.Match, err = set.Match(q.Policy, &request)
@@ -79,6 +89,8 @@ func decide(set *policy.Set, q Question) Outcome {
 		out.Code = Allow
 	case policy.InsufficientScope:
 		out.Code = InsufficientScope
+	case policy.InsufficientAuthentication:
+		out.Code = InsufficientLogin
 	default:
 		out.Code = AccessDenied
 	}

@@ -66,7 +66,7 @@ const (
 
 // Check is one condition of the rule.
 type Check struct {
-	Kind   string   `json:"kind"` // token, scopes, any_scopes or when
+	Kind   string   `json:"kind"` // token, scopes, any_scopes, acr, max_age or when
 	State  State    `json:"state"`
 	Text   string   `json:"text"`             // what is asked for, in words
 	Detail string   `json:"detail,omitempty"` // why it failed
@@ -170,10 +170,26 @@ func checks(out Outcome, q Question) []Check {
 		}
 		all = append(all, c)
 	}
+	all = append(all, loginChecks(out.Match, id)...)
 	if rule.When != "" {
 		all = append(all, whenCheck(out, id))
 	}
 	return all
+}
+
+// loginChecks hold how and when the user has signed in against the rule.
+func loginChecks(match policy.Match, id *policy.Identity) []Check {
+	acr, maxAge := Check{Kind: "acr", State: Unknown, Text: match.Rule().ACRWords()}, Check{Kind: "max_age", State: Unknown, Text: match.Rule().MaxAgeWords()}
+	if id != nil {
+		acr.State, maxAge.State = Held, Held
+		if acr.Detail, maxAge.Detail = match.StepUp(id); acr.Detail != "" {
+			acr.State = Failed
+		}
+		if maxAge.Detail != "" {
+			maxAge.State = Failed
+		}
+	}
+	return slices.DeleteFunc([]Check{acr, maxAge}, func(c Check) bool { return c.Text == "" })
 }
 
 func scopeCheck(kind, text string, scopes []string, id *policy.Identity) Check {

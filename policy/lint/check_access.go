@@ -166,6 +166,9 @@ func (r *rule) weaker(other *rule) bool {
 	missing := func(all, of []string) bool {
 		return slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(all, s) })
 	}
+	if len(r.ACR) == 0 && len(other.ACR) > 0 || other.MaxAge > 0 && (r.MaxAge == 0 || r.MaxAge > other.MaxAge) {
+		return true
+	}
 	return missing(r.Scopes, other.Scopes) || len(r.AnyScopes) == 0 && len(other.AnyScopes) > 0 || r.When == "" && other.When != ""
 }
 

@@ -163,6 +163,8 @@ func (t testCase) check(match policy.Match) error {
 		got = "missing_token"
 	case code == policy.InsufficientScope:
 		got = "insufficient_scope"
+	case code == policy.InsufficientAuthentication:
+		got = "insufficient_user_authentication"
 	}
 	if got != t.expect {
 		return fmt.Errorf("%s gets %s instead of %s", t.request, got, t.expect)

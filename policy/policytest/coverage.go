@@ -54,7 +54,7 @@ func (c *Coverage) touch(out explain.Outcome) {
 	switch code {
 	case explain.Allow:
 		covered.Allowed.Taken = true
-	case explain.InsufficientScope, explain.AccessDenied:
+	case explain.InsufficientScope, explain.InsufficientLogin, explain.AccessDenied:
 		covered.refused = true
 		fallthrough
 	default:
@@ -80,7 +80,7 @@ func (r *RuleCoverage) Missing() []string {
 // Hint says what the branches do not show: that the rule's conditions refuse any
 // valid token. It is empty if there is nothing to say.
 func (r *RuleCoverage) Hint() string {
-	conditions := len(r.Rule.Scopes)+len(r.Rule.AnyScopes) > 0 || r.Rule.When != ""
+	conditions := len(r.Rule.Scopes)+len(r.Rule.AnyScopes) > 0 || r.Rule.StepUp() || r.Rule.When != ""
 	if !conditions || !r.Denied.Taken || r.refused {
 		return ""
 	}

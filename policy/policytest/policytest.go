@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
@@ -51,12 +52,12 @@ func Run(set *policy.Set, respond Responder) Report {
 			report.Files = append(report.Files, rule.Pos.File)
 		}
 	}
-	tested := map[string]bool{}
+	tested, now := map[string]bool{}, time.Now().Truncate(time.Second)
 	for _, test := range set.Tests() {
 		tested[test.Pos.File] = true
 		q := explain.Question{
 			Policy: test.Policy, Method: test.Method, Host: test.Host, Target: test.Target,
-			Headers: test.Headers, Token: test.Token, Identity: test.Identity,
+			Headers: test.Headers, Token: test.Token, Identity: test.IdentityAt(now), Time: now,
 		}
 		out := explain.Decide(set, q)
 		report.Coverage.touch(out)

@@ -49,6 +49,11 @@ func terms(r *policy.Rule) string {
 	if len(r.AnyScopes) > 0 {
 		parts = append(parts, "any of the scopes "+strings.Join(r.AnyScopes, " "))
 	}
+	for _, login := range []string{r.ACRWords(), r.MaxAgeWords()} {
+		if login != "" {
+			parts = append(parts, login)
+		}
+	}
 	if r.When != "" {
 		parts = append(parts, "the condition "+strings.Join(strings.Fields(r.When), " "))
 	}
@@ -119,6 +124,8 @@ func known(e *entry, match policy.Match) string {
 		return allow
 	case d.Code == policy.InsufficientScope:
 		return "insufficient_scope"
+	case d.Code == policy.InsufficientAuthentication:
+		return "insufficient_user_authentication"
 	default:
 		return "access_denied"
 	}
@@ -165,7 +172,7 @@ func compare(old, next verdict) Change {
 		return MayClose
 	}
 	if old.outcome == condition { // the scopes are known, and enough for both
-		if sameCondition(old.match.Rule(), next.match.Rule()) {
+		if sameCondition(old.match.Rule(), next.match.Rule()) && sameLogin(old.match.Rule(), next.match.Rule()) {
 			return Same
 		}
 		return MayOpen
@@ -175,6 +182,13 @@ func compare(old, next verdict) Change {
 
 func sameCondition(a, b *policy.Rule) bool {
 	return a.When == b.When && (!strings.Contains(a.When, "path.") && !strings.Contains(a.When, "host.") || samePaths(a, b))
+}
+
+func sameLogin(a, b *policy.Rule) bool { return a.MaxAge == b.MaxAge && sameScopes(a.ACR, b.ACR) }
+
+// looserLogin reports whether next may take a login that old does not.
+func looserLogin(old, next *policy.Rule) bool {
+	return len(old.ACR) > 0 && !within(next.ACR, old.ACR) || old.MaxAge > 0 && (next.MaxAge == 0 || next.MaxAge > old.MaxAge)
 }
 
 // chance is whether an outcome lets the request pass.
@@ -203,7 +217,7 @@ func between(old, next *policy.Rule) Change {
 	if next.Optional && !old.Optional {
 		return MayOpen
 	}
-	if old.Optional == next.Optional && sameCondition(old, next) && sameScopes(old.Scopes, next.Scopes) && sameScopes(old.AnyScopes, next.AnyScopes) {
+	if old.Optional == next.Optional && sameCondition(old, next) && sameScopes(old.Scopes, next.Scopes) && sameScopes(old.AnyScopes, next.AnyScopes) && sameLogin(old, next) {
 		return Same
 	}
 	for _, scope := range old.Scopes {
@@ -214,7 +228,7 @@ func between(old, next *policy.Rule) Change {
 	if len(old.AnyScopes) > 0 && !within(next.AnyScopes, old.AnyScopes) && !meet(next.Scopes, old.AnyScopes) {
 		return MayOpen
 	}
-	if old.When != "" && !sameCondition(old, next) {
+	if looserLogin(old, next) || old.When != "" && !sameCondition(old, next) {
 		return MayOpen
 	}
 	return MayClose

@@ -195,7 +195,7 @@ func (r *record) audit() (entry, error) {
 	switch e.code {
 	case "missing_token", "invalid_token", "invalid_request", "cross_site": // of all that asks for a token
 		e.caller = nobody
-	case "allow", "insufficient_scope", "access_denied":
+	case "allow", "insufficient_scope", "insufficient_user_authentication", "access_denied":
 		if r.Provider != "" { // else the token was not looked at
 			e.caller = somebody
 			e.identity = policy.Identity{Subject: r.UserID, Scopes: r.Scopes.list, Provider: string(r.Provider)}

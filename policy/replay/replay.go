@@ -39,7 +39,8 @@ var order = []Change{Opens, MayOpen, Closes, MayClose, Differs}
 // Answer is what a policy says about a request.
 type Answer struct {
 	// Outcome is allow, or why not (missing_token, invalid_token,
-	// invalid_request, insufficient_scope, access_denied, invalid_path);
+	// invalid_request, insufficient_scope, insufficient_user_authentication,
+	// access_denied, invalid_path);
 	// condition if it depends on what the log does not know; for unknown
 	// callers public, denied, or token and what it must have.
 	Outcome string

@@ -218,6 +218,7 @@ function needsOf(rule) {
   const needs = [];
   if (rule.scopes) needs.push(`all of ${rule.scopes.join(" ")}`);
   if (rule.anyScopes) needs.push(`any of ${rule.anyScopes.join(" ")}`);
+  if (rule.login) needs.push(rule.login);
   const needed = needs.join(" and ") || "a valid token";
   return rule.access === "optional" ? `nobody, or ${needed}` : needed;
 }
@@ -409,7 +410,7 @@ byId("filter-rule").addEventListener("change", restart);
 let typing;
 byId("filter-text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 250); });
 
-for (const code of ["allow", "missing_token", "invalid_request", "invalid_token", "insufficient_scope", "access_denied", "cross_site", "invalid_path", "rate_limited", "unavailable", "internal_error"]) {
+for (const code of ["allow", "missing_token", "invalid_request", "invalid_token", "insufficient_scope", "insufficient_user_authentication", "access_denied", "cross_site", "invalid_path", "rate_limited", "unavailable", "internal_error"]) {
   byId("filter-code").append(make("option", { value: code }, code));
 }
 

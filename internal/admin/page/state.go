@@ -128,6 +128,7 @@ type Rule struct {
 	Access    string   `json:"access"` // public, deny or token
 	Scopes    []string `json:"scopes,omitempty"`
 	AnyScopes []string `json:"anyScopes,omitempty"`
+	Login     string   `json:"login,omitempty"` // how and when users must have signed in, in words
 	When      string   `json:"when,omitempty"`
 	Audit     bool     `json:"audit,omitempty"`
 

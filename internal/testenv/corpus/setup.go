@@ -60,7 +60,7 @@ func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes 
 	}
 	if mode == "lookup" {
 		claims := map[string]any{}
-		for _, name := range []string{"sub", "aud", "exp", "nbf", "iat", "scope", "scp", "email", "email_verified", "azp", "client_id", "token_use", "cnf"} {
+		for _, name := range []string{"sub", "aud", "exp", "nbf", "iat", "scope", "scp", "email", "email_verified", "azp", "client_id", "token_use", "cnf", "acr", "auth_time"} {
 			claims[name] = "body.claims.?" + name
 		}
 		provider["tokens"] = "any"

@@ -17,7 +17,7 @@ import (
 // Token says how a token of a case differs from a good one.
 type Token struct {
 	// Claims replace those of a good token; null removes one. A string for
-	// exp, nbf or iat is a duration from now.
+	// exp, nbf, iat or auth_time is a duration from now.
 	Claims map[string]any `yaml:"claims"`
 	Header map[string]any `yaml:"header"`
 	// Opaque makes a token that is no JWT, with this profile; Raw says which.
@@ -43,7 +43,7 @@ func (s Token) mint(t testing.TB, idp *tokentest.Provider) string {
 	}
 	claims := map[string]any{}
 	for name, value := range s.Claims {
-		if text, ok := value.(string); ok && (name == "exp" || name == "nbf" || name == "iat") {
+		if text, ok := value.(string); ok && (name == "exp" || name == "nbf" || name == "iat" || name == "auth_time") {
 			if d, err := time.ParseDuration(text); err == nil {
 				value = time.Now().Add(d).Unix()
 			}
