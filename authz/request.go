@@ -30,6 +30,7 @@ func (r *request) canonicalize(hops Hops, credentials *credential.Places) error 
 		r.Method, r.Host = r.asked.Method, r.asked.Host
 	}
 	r.Query = credentials.Query(&r.asked, r.Query)
+	r.Preflight = policy.Preflight(r.Method, r.asked.Header)
 	if strings.Contains(r.asked.Peer, ":") { // IPv4 addresses have one spelling
 		r.asked.Peer = canonicalAddress(r.asked.Peer)
 	}

@@ -26,6 +26,7 @@ type Rule struct {
 	condition *compiledCondition
 	when      strictyaml.Text // of the condition, for positions within
 	admits    pathForms       // by the rule's file
+	preflight bool            // by the rule's file: lets preflight requests for its patterns pass
 
 	// What the answers need, made at load.
 	required          []string
@@ -58,7 +59,7 @@ func (r *Rule) prepare() {
 // Optional reports whether the rule lets a request pass as nobody that brings no
 // credential at all. One with a credential must meet the rule.
 func (m Match) Optional() bool {
-	return m.rule != nil && m.rule.Access == AccessToken && m.rule.Optional
+	return m.Access() == AccessToken && m.rule.Optional
 }
 
 // DecideNobody decides about a request without a credential. Where there is one that is
@@ -78,7 +79,7 @@ func (m Match) Decide(id *Identity) Decision {
 		return Decision{Reason: "no rule matches the request: a rule is for the path with a slash at its end, so more general ones do not apply"}
 	case m.rule == nil:
 		return Decision{Reason: "no rule matches the request"}
-	case m.rule.Access == AccessPublic:
+	case m.Access() == AccessPublic:
 		return Decision{Code: Allowed}
 	case m.rule.Access != AccessToken:
 		return Decision{Reason: "the rule denies"}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 
 	"scopeward/internal/strictyaml"
@@ -48,6 +49,7 @@ func (s *Set) Match(name string, r *Request) (Match, error) {
 	var m Match
 	if s != nil {
 		m = s.tables[name].match(r)
+		m = s.tables[name].preflight(r, m)
 	}
 	var admits pathForms
 	if m.rule != nil {
@@ -75,6 +77,8 @@ type Match struct {
 	// needsSlash: a rule is for the path with a slash at its end, so that more general
 	// rules do not apply.
 	needsSlash bool
+
+	preflight bool // the rule is for the method that a preflight request asks for
 }
 
 // NeedsSlash reports whether there is no rule for the path because there is one for the
@@ -103,16 +107,22 @@ func (m Match) Pattern() *Pattern { return m.pattern }
 // Uses reports whether the rule asks for a variable of conditions, such as
 // identity.claims: what is costly to come by need be there only then.
 func (m Match) Uses(variable string) bool {
+	if m.rule == nil || m.preflight {
+		return false
+	}
 	if variable == "identity.claims" && m.rule.StepUp() {
 		return true
 	}
-	return m.rule != nil && m.rule.condition != nil && slices.Contains(m.rule.condition.uses, variable)
+	return m.rule.condition != nil && slices.Contains(m.rule.condition.uses, variable)
 }
 
 // Access gives what the rule asks for.
 func (m Match) Access() Access {
-	if m.rule == nil {
+	switch {
+	case m.rule == nil:
 		return AccessDeny
+	case m.preflight:
+		return AccessPublic
 	}
 	return m.rule.Access
 }
@@ -198,6 +208,9 @@ func (t *table) conflicts() strictyaml.Problems {
 
 func conflict(p, other *Pattern, why string) *strictyaml.Problem {
 	problem := &strictyaml.Problem{Pos: p.Pos, Message: fmt.Sprintf("pattern %q conflicts with %q at %s: %s", p.Text, other.Text, other.Pos, why)}
+	if p.Method == http.MethodOptions || other.Method == http.MethodOptions {
+		problem.Message += "; to let browsers' preflight requests pass, write preflight: public in the file instead of patterns for OPTIONS"
+	}
 	if other.Pos.File != p.Pos.File {
 		problem.Message += "; a name: in one of the two files makes it a policy of its own, for requests that name it"
 	}

@@ -28,11 +28,12 @@ type File struct {
 // fileYAML is a policy file as it is written. What its tags can't say is in
 // schema.go.
 type fileYAML struct {
-	Version strictyaml.Located[int]                                `yaml:"version,required" doc:"The version of this format: 1."`
-	Name    strictyaml.Located[string]                             `yaml:"name" doc:"Makes this a policy of its own, for the routes that name it in Envoy's context_extensions (policy: NAME). Files without a name are the default policy together." examples:"[admin]"`
-	Paths   pathsYAML                                              `yaml:"paths" doc:"What paths may have, besides the usual."`
-	Rules   strictyaml.Located[[]strictyaml.Located[ruleYAML]]     `yaml:"rules,required" doc:"The rules. Their order does not matter: the most specific pattern wins, and what no rule matches is denied."`
-	Tests   strictyaml.Located[[]strictyaml.Located[testCaseYAML]] `yaml:"tests" doc:"Requests and the answers that they must get, for scopeward policy test."`
+	Version   strictyaml.Located[int]                                `yaml:"version,required" doc:"The version of this format: 1."`
+	Name      strictyaml.Located[string]                             `yaml:"name" doc:"Makes this a policy of its own, for the routes that name it in Envoy's context_extensions (policy: NAME). Files without a name are the default policy together." examples:"[admin]"`
+	Paths     pathsYAML                                              `yaml:"paths" doc:"What paths may have, besides the usual."`
+	Preflight strictyaml.Located[string]                             `yaml:"preflight" enum:"public" doc:"public: lets browsers' CORS preflight requests (OPTIONS with Origin and Access-Control-Request-Method) pass without a token, where a rule of this file is for the method that they ask for and does not deny. Patterns that name OPTIONS win."`
+	Rules     strictyaml.Located[[]strictyaml.Located[ruleYAML]]     `yaml:"rules,required" doc:"The rules. Their order does not matter: the most specific pattern wins, and what no rule matches is denied."`
+	Tests     strictyaml.Located[[]strictyaml.Located[testCaseYAML]] `yaml:"tests" doc:"Requests and the answers that they must get, for scopeward policy test."`
 }
 
 // Stranger recognises a configuration.
@@ -243,7 +244,7 @@ func (p *parser) file(f File) {
 	for i, r := range in.Rules.Value {
 		strictyaml.GiveTurn(i)
 		rule := p.rule(r)
-		rule.admits, rule.Policy = admits, out.requested()
+		rule.admits, rule.preflight, rule.Policy = admits, in.Preflight.Value == "public", out.requested()
 		out.rules = append(out.rules, rule)
 	}
 	for _, t := range in.Tests.Value {

@@ -16,6 +16,8 @@ type Request struct {
 	Headers  map[string]string // by lower-case name
 	ClientIP string            // empty: not known, and an error of a condition that asks for it
 	Time     time.Time         // when it was made; zero: not known, and no login is young enough
+	// Preflight is the method that a CORS preflight request asks for, "" for another request.
+	Preflight string
 }
 
 // RequestError says in words why a request is ambiguous, or is none. Its answer

@@ -16,6 +16,7 @@ package diff
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -70,12 +71,14 @@ type Change struct {
 	With              []string // what it takes besides for the change to show, in words
 	EncodedSlash      bool     // it is about paths with an escaped slash only
 	EscapedUnreserved bool     // it is about paths that escape what needs no escape only
+	Preflight         bool     // it is about browsers' preflight requests only
 	Old, New          *policy.Rule
 	OpensFor          []string // in words
 	ClosesFor         []string
 	MayCloseFor       []string // where that can't be told
 
-	opening, closing *shown // for which both policies decide so; nil where that can't be told
+	passes           [2]bool // by preflight: public, in Old and New
+	opening, closing *shown  // for which both policies decide so; nil where that can't be told
 }
 
 // Report is what differs between two policies.
@@ -168,7 +171,7 @@ func (c *comparison) need(m policy.Match) *need {
 
 func newNeedKey(m policy.Match) needKey {
 	key := needKey{rule: m.Rule()}
-	if key.rule != nil && key.rule.When != "" {
+	if key.rule != nil && key.rule.When != "" && !m.ForPreflight() {
 		key.pattern = m.Pattern()
 	}
 	return key
@@ -252,6 +255,7 @@ func (c *comparison) policy(x *explorer) {
 	type group struct {
 		old, new      *policy.Rule
 		form          form
+		preflight     bool
 		key           [2]string
 		opens, closes Effect
 	}
@@ -279,10 +283,11 @@ func (c *comparison) policy(x *explorer) {
 		if opening != nil {
 			e.opens, best = Yes, *opening
 		}
-		g := group{m.old.Rule(), m.new.Rule(), m.example.form, [2]string{c.need(m.old).key, c.need(m.new).key}, e.opens, e.closes}
+		g := group{m.old.Rule(), m.new.Rule(), m.example.form, p.preflight, [2]string{c.need(m.old).key, c.need(m.new).key}, e.opens, e.closes}
 		known := groups[g]
 		if known == nil {
 			known = &entry{newChange(x.name, g.old, g.new, e), best}
+			known.change.Preflight, known.change.passes = g.preflight, [2]bool{p.passesOld, p.passesNew}
 			known.change.EncodedSlash, known.change.EscapedUnreserved = g.form == withSlash, g.form == withEscape
 			known.change.opening, known.change.closing = opening, closing
 			groups[g] = known
@@ -332,6 +337,9 @@ func compareChanges(a, b Change) int {
 		strings.Compare(strings.Join(a.Requests, " "), strings.Join(b.Requests, " ")), strings.Compare(a.Example, b.Example))
 }
 
+// kind tells pairs of the same patterns apart.
+func (p pair) kind() string { return fmt.Sprint(p.preflight, p.passesOld, p.passesNew) }
+
 func comparePairs(a, b pair) int {
 	position := func(p *policy.Pattern) strictyaml.Pos {
 		if p == nil {
@@ -339,7 +347,7 @@ func comparePairs(a, b pair) int {
 		}
 		return p.Pos
 	}
-	return cmp.Or(comparePositions(position(a.new), position(b.new)), comparePositions(position(a.old), position(b.old)))
+	return cmp.Or(comparePositions(position(a.new), position(b.new)), comparePositions(position(a.old), position(b.old)), strings.Compare(a.kind(), b.kind()))
 }
 
 func comparePositions(a, b strictyaml.Pos) int {

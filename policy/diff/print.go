@@ -48,7 +48,7 @@ func (r *Report) Text(w io.Writer) error {
 		for _, note := range c.notes() {
 			fmt.Fprintf(&b, "    %s\n", note)
 		}
-		fmt.Fprintf(&b, "    was         %s\n    now         %s\n", at(c.Old), at(c.New))
+		fmt.Fprintf(&b, "    was         %s\n    now         %s\n", at(c.Old, c.passes[0]), at(c.New, c.passes[1]))
 		for _, who := range c.OpensFor {
 			fmt.Fprintf(&b, "    %-12s%s\n", c.opensLabel(), who)
 		}
@@ -82,6 +82,9 @@ func (c Change) notes() []string {
 	if c.Policy != "" {
 		notes = append(notes, "in the policy "+c.Policy)
 	}
+	if c.Preflight {
+		notes = append(notes, "as a browser's preflight request (OPTIONS with Origin and Access-Control-Request-Method)")
+	}
 	if c.EncodedSlash {
 		notes = append(notes, "where a segment has an encoded slash (%2F)")
 	}
@@ -98,11 +101,11 @@ func policyWords(name string) string {
 	return "the policy " + name
 }
 
-func at(r *policy.Rule) string {
+func at(r *policy.Rule, preflight bool) string {
 	if r == nil {
 		return Needs(r)
 	}
-	return fmt.Sprintf("%s (%s)", Needs(r), r.Pos)
+	return fmt.Sprintf("%s (%s)", needs(r, preflight), r.Pos)
 }
 
 // maxRows bounds the rows of Markdown: comments on pull requests are limited.
@@ -143,7 +146,7 @@ func (r *Report) Markdown(w io.Writer) error {
 		for _, words := range c.MayCloseFor {
 			who = append(who, "may keep out "+code(words))
 		}
-		fmt.Fprintf(&b, "| **%s** | %s | %s | %s | %s |\n", strings.ToLower(titles[c.Kind]), strings.Join(requests, "<br>"), code(at(c.Old)), code(at(c.New)), strings.Join(who, "<br>"))
+		fmt.Fprintf(&b, "| **%s** | %s | %s | %s | %s |\n", strings.ToLower(titles[c.Kind]), strings.Join(requests, "<br>"), code(at(c.Old, c.passes[0])), code(at(c.New, c.passes[1])), strings.Join(who, "<br>"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -193,6 +196,7 @@ type changeJSON struct {
 	With              []string  `json:"example_with,omitempty"`
 	EncodedSlash      bool      `json:"encoded_slash,omitempty"`
 	EscapedUnreserved bool      `json:"escaped_unreserved,omitempty"`
+	Preflight         bool      `json:"preflight,omitempty"`
 	Old               *ruleJSON `json:"old"` // null: no rule
 	New               *ruleJSON `json:"new"`
 	OpensFor          []string  `json:"opens_for"`
@@ -206,8 +210,8 @@ func (r *Report) JSON(w io.Writer) error {
 	for _, c := range r.Changes {
 		changes = append(changes, changeJSON{
 			Kind: c.Kind.String(), Opens: c.Kind.Opens(), Policy: c.Policy, Requests: c.Requests,
-			Example: c.Example, With: c.With, EncodedSlash: c.EncodedSlash, EscapedUnreserved: c.EscapedUnreserved,
-			Old: newRuleJSON(c.Old), New: newRuleJSON(c.New), OpensFor: list(c.OpensFor), ClosesFor: list(c.ClosesFor), MayCloseFor: c.MayCloseFor,
+			Example: c.Example, With: c.With, EncodedSlash: c.EncodedSlash, EscapedUnreserved: c.EscapedUnreserved, Preflight: c.Preflight,
+			Old: newRuleJSON(c.Old, c.passes[0]), New: newRuleJSON(c.New, c.passes[1]), OpensFor: list(c.OpensFor), ClosesFor: list(c.ClosesFor), MayCloseFor: c.MayCloseFor,
 		})
 	}
 	summary := map[string]int{}
@@ -227,11 +231,11 @@ func (r *Report) JSON(w io.Writer) error {
 	}{r.Opens(), r.OldVersion, r.NewVersion, summary, list(r.Incomplete), changes})
 }
 
-func newRuleJSON(r *policy.Rule) *ruleJSON {
+func newRuleJSON(r *policy.Rule, preflight bool) *ruleJSON {
 	if r == nil {
 		return nil
 	}
-	return &ruleJSON{r.Name, r.Pos.File, r.Pos.Line, r.Pos.Column, Needs(r)}
+	return &ruleJSON{r.Name, r.Pos.File, r.Pos.Line, r.Pos.Column, needs(r, preflight)}
 }
 
 // list gives an empty list instead of null.

@@ -16,7 +16,8 @@ import (
 // The universe of the property tests: small enough to try every request with
 // every token, large enough for patterns to overlap in each way.
 var (
-	universeMethods  = []string{"GET", "HEAD", "POST", "CONNECT", "BREW"}
+	universeMethods  = []string{"GET", "HEAD", "POST", "CONNECT", "OPTIONS", "BREW"}
+	universeAsked    = []string{"GET", "HEAD", "POST", "BREW"} // by preflight requests
 	universeHosts    = []string{"", "a.test", "b.test"}
 	universeSegments = []string{"a", "b", "z", "z%2Fz"}
 	universeScopes   = []string{"r", "w", "s", "t"}
@@ -28,6 +29,9 @@ func randomPolicy(r *rand.Rand, rules int, when func(*rand.Rand, []string) strin
 	b.WriteString("version: 1\n")
 	if r.IntN(3) == 0 {
 		b.WriteString("paths: {allow: [encoded_slash]}\n")
+	}
+	if r.IntN(3) == 0 {
+		b.WriteString("preflight: public\n")
 	}
 	b.WriteString("rules:\n")
 	head := b.String()
@@ -94,7 +98,7 @@ func randomScopes(r *rand.Rand) []string {
 
 func randomPattern(r *rand.Rand) (pattern string, wildcards []string) {
 	if r.IntN(3) > 0 {
-		pattern = []string{"", "", "GET ", "HEAD ", "POST "}[r.IntN(5)] + []string{"", "", "", "a.test", "b.test"}[r.IntN(5)]
+		pattern = []string{"", "", "GET ", "HEAD ", "POST ", "OPTIONS "}[r.IntN(6)] + []string{"", "", "", "a.test", "b.test"}[r.IntN(5)]
 	}
 	names := []string{"x", "y", "id", "u"}
 	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -151,6 +155,12 @@ func universe(t *testing.T) []policy.Request {
 				}
 				r.Headers, r.Time = map[string]string{"h": "a"}, asked
 				all = append(all, r)
+				if method != "OPTIONS" {
+					continue
+				}
+				for _, r.Preflight = range universeAsked {
+					all = append(all, r)
+				}
 			}
 		}
 	}
@@ -173,23 +183,28 @@ func scopeSets() [][]string {
 }
 
 // rulePair is what both policies find; nil for no rule.
-type rulePair struct{ old, new *policy.Rule }
+type rulePair struct {
+	old, new  *policy.Rule
+	preflight bool // for a preflight request
+}
 
 // bruteForce asks both policies about everything. It gives an example of what opens and
 // of what closes, for each pair of rules.
 func bruteForce(old, new *policy.Set, requests []policy.Request, people []caller) (opens, closes map[rulePair]string) {
 	type seen struct {
-		old, new *policy.Pattern
-		path     string
+		old, new   *policy.Pattern
+		preflights [3]bool
+		path       string
 	}
 	opens, closes = map[rulePair]string{}, map[rulePair]string{}
 	done := map[seen]bool{} // patterns decide, and conditions about the path
 	conditional := slices.ContainsFunc(slices.Concat(old.Rules(), new.Rules()), func(r *policy.Rule) bool { return r.When != "" })
+	asks := old.LetsPreflightsPass() || new.LetsPreflightsPass() // else preflight requests are like others
 	for i := range requests {
 		r := &requests[i]
 		a, _ := old.Match("", r)
 		b, _ := new.Match("", r)
-		key := seen{a.Pattern(), b.Pattern(), ""}
+		key := seen{a.Pattern(), b.Pattern(), [3]bool{asks && r.Preflight != "", a.ForPreflight(), b.ForPreflight()}, ""}
 		if conditional {
 			key.path = r.Method + r.Host + r.Path.String()
 		}
@@ -202,11 +217,12 @@ func bruteForce(old, new *policy.Set, requests []policy.Request, people []caller
 			if is == was {
 				continue
 			}
-			what := fmt.Sprintf("%s %s%s with %v", r.Method, r.Host, r.Path, c)
+			what := fmt.Sprintf("%s %s%s (%s) with %v", r.Method, r.Host, r.Path, r.Preflight, c)
+			pair := rulePair{a.Rule(), b.Rule(), asks && r.Preflight != ""}
 			if is {
-				opens[rulePair{a.Rule(), b.Rule()}] = what
+				opens[pair] = what
 			} else {
-				closes[rulePair{a.Rule(), b.Rule()}] = what
+				closes[pair] = what
 			}
 		}
 	}
@@ -217,14 +233,14 @@ func bruteForce(old, new *policy.Set, requests []policy.Request, people []caller
 func unsaid(r *Report, opens, closes map[rulePair]string) string {
 	for pair, what := range opens {
 		if !slices.ContainsFunc(r.Changes, func(c Change) bool {
-			return c.Old == pair.old && c.New == pair.new && c.Kind.Opens() && len(c.OpensFor) > 0
+			return c.Old == pair.old && c.New == pair.new && c.Preflight == pair.preflight && c.Kind.Opens() && len(c.OpensFor) > 0
 		}) {
 			return "opens " + what
 		}
 	}
 	for pair, what := range closes {
 		if !slices.ContainsFunc(r.Changes, func(c Change) bool {
-			return c.Old == pair.old && c.New == pair.new && len(c.ClosesFor)+len(c.MayCloseFor) > 0
+			return c.Old == pair.old && c.New == pair.new && c.Preflight == pair.preflight && len(c.ClosesFor)+len(c.MayCloseFor) > 0
 		}) {
 			return "closes " + what
 		}
@@ -261,7 +277,7 @@ func bears(s *shown, c Change, old, new *policy.Set, opens bool) bool {
 		return false
 	}
 	r.Time = asked
-	r.Headers, r.ClientIP = s.request.Headers, s.request.ClientIP
+	r.Headers, r.ClientIP, r.Preflight = s.request.Headers, s.request.ClientIP, s.preflight
 	a, _ := old.Match(c.Policy, &r)
 	b, _ := new.Match(c.Policy, &r)
 	was, is := lets(a, s.caller), lets(b, s.caller)

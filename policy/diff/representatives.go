@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -78,6 +79,7 @@ type explorer struct {
 	reach    []int  // by the number of segments up to the last literal: the longest such source
 	slashes  bool   // try escaped slashes
 	escapes  bool   // try an escape of a character that needs none
+	asks     bool   // try preflight requests
 	admitted bool   // an escaped slash was admitted
 	work     budget
 	unknown  bool // a request could not be made
@@ -85,7 +87,12 @@ type explorer struct {
 }
 
 // pair is what the two policies find for the same request; nil for no rule.
-type pair struct{ old, new *policy.Pattern }
+type pair struct {
+	old, new  *policy.Pattern
+	preflight bool // it is a preflight request
+
+	passesOld, passesNew bool // by preflight: public
+}
 
 // meeting is a pair with an example.
 type meeting struct {
@@ -95,6 +102,7 @@ type meeting struct {
 
 type example struct {
 	method, host, target string
+	preflight            string // the method that a preflight request asks for
 	form                 form
 }
 
@@ -106,6 +114,12 @@ const (
 	withSlash
 	withEscape
 )
+
+func (e example) request() (policy.Request, error) {
+	r, err := policy.NewRequest(e.method, e.host, e.target)
+	r.Preflight = e.preflight
+	return r, err
+}
 
 // less prefers plain examples, and short ones.
 func (e example) less(other example) bool {
@@ -120,10 +134,14 @@ func (e example) less(other example) bool {
 // meet. complete is false if that would have been too much work.
 func explore(old, new *policy.Set, name string, work int) (x *explorer, complete bool) {
 	olds, news := sources(old.Patterns(name)), sources(new.Patterns(name))
+	asks := old.LetsPreflightsPass() || new.LetsPreflightsPass()
+	if asks {
+		olds, news = withPreflights(olds), withPreflights(news)
+	}
 	all := slices.Concat(olds, news)
 	x = &explorer{
 		old: old, new: new, name: name, slashes: true, escapes: old.AdmitsEscapedUnreserved() || new.AdmitsEscapedUnreserved(),
-		work: budget{left: work}, found: map[pair]*meeting{},
+		asks: asks, work: budget{left: work}, found: map[pair]*meeting{},
 	}
 	x.choose(all)
 	everything := &pattern.Pattern{End: pattern.More}
@@ -157,6 +175,17 @@ func sources(patterns []*policy.Pattern) []*pattern.Pattern {
 	return all
 }
 
+// withPreflights adds, for each source of OPTIONS, the requests to the same paths by all
+// methods: a preflight request is of OPTIONS, and of the method that it asks for.
+func withPreflights(all []*pattern.Pattern) []*pattern.Pattern {
+	for _, s := range all {
+		if s.Method == http.MethodOptions {
+			all = append(all, &pattern.Pattern{Host: s.Host, Segments: s.Segments, End: s.End})
+		}
+	}
+	return all
+}
+
 // choose finds names that no source names, and how far wildcards reach.
 func (x *explorer) choose(all []*pattern.Pattern) {
 	methods, hosts, labels, segments := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
@@ -172,7 +201,7 @@ func (x *explorer) choose(all []*pattern.Pattern) {
 	}
 	named := func(names map[string]bool) func(string) bool { return func(name string) bool { return names[name] } }
 	// HEAD is no such method if GET is named, and CONNECT is special to servers.
-	x.method = unnamed(named(methods), "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE")
+	x.method = unnamed(named(methods), "GET", "POST", "PUT", "PATCH", "DELETE", "PURGE")
 	x.host = unnamed(func(host string) bool {
 		_, domain := pattern.Label(host)
 		return hosts[host] || hosts["{}"+domain]
@@ -276,12 +305,26 @@ func escapeFirst(path string) string {
 	return path
 }
 
-// request asks both policies.
+// request asks both policies, and where preflight requests may pass, about the one for the
+// request, too.
 func (x *explorer) request(e example) {
+	x.ask(e)
+	if !x.asks || slices.Contains([]string{http.MethodConnect, http.MethodTrace}, e.method) {
+		return
+	}
+	e.preflight = e.method
+	if e.method == http.MethodOptions {
+		e.preflight = x.method
+	}
+	e.method = http.MethodOptions
+	x.ask(e)
+}
+
+func (x *explorer) ask(e example) {
 	if !x.work.spend(1) {
 		return
 	}
-	r, err := policy.NewRequest(e.method, e.host, e.target)
+	r, err := e.request()
 	if err != nil {
 		x.unknown = true // no pattern that was loaded gives such a path
 		return
@@ -290,7 +333,7 @@ func (x *explorer) request(e example) {
 	// A path that is refused meets no rule, as far as access goes.
 	old, _ := x.old.Match(x.name, &r)
 	new, _ := x.new.Match(x.name, &r)
-	p := pair{old.Pattern(), new.Pattern()}
+	p := pair{old.Pattern(), new.Pattern(), e.preflight != "", old.ForPreflight(), new.ForPreflight()}
 	if p.old == nil && p.new == nil {
 		return
 	}

@@ -161,7 +161,7 @@ func (d *drawer) draw(cubes []cube) (drawn, bool) {
 	}
 	e := d.place(given)
 	out := drawn{example: e, caller: d.caller(given, cubes)}
-	r, err := policy.NewRequest(e.method, e.host, e.target)
+	r, err := e.request()
 	if err != nil {
 		return drawn{}, false
 	}
@@ -174,7 +174,8 @@ func (d *drawer) draw(cubes []cube) (drawn, bool) {
 	}
 	old, oldErr := d.x.old.Match(d.x.name, &r)
 	new, newErr := d.x.new.Match(d.x.name, &r)
-	if oldErr != nil && d.pair.old != nil || newErr != nil && d.pair.new != nil || old.Pattern() != d.pair.old || new.Pattern() != d.pair.new {
+	if oldErr != nil && d.pair.old != nil || newErr != nil && d.pair.new != nil || old.Pattern() != d.pair.old || new.Pattern() != d.pair.new ||
+		old.ForPreflight() != d.pair.passesOld || new.ForPreflight() != d.pair.passesNew {
 		return drawn{}, false
 	}
 	out.old, out.new, out.request = old, new, r

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	"scopeward/policy"
@@ -15,12 +16,24 @@ func (p pair) String() string {
 	case p.new == nil:
 		return p.old.String()
 	}
-	both, _ := p.new.Meet(&p.old.Pattern) // a request was found
+	was, is := p.old.Pattern, p.new.Pattern
+	if p.preflight { // of OPTIONS, and of another method
+		was.Method, is.Method = http.MethodOptions, http.MethodOptions
+	}
+	both, _ := is.Meet(&was) // a request was found
 	return both.String()
 }
 
 // String gives the example as people write requests.
 func (e example) String() string { return e.method + " https://" + e.host + e.target }
+
+// needs is Needs for a request that may pass by preflight: public.
+func needs(r *policy.Rule, preflight bool) string {
+	if preflight {
+		return "public, by preflight: public"
+	}
+	return Needs(r)
+}
 
 // Needs says in words what a rule asks for; nil is no rule.
 func Needs(r *policy.Rule) string {

@@ -25,7 +25,7 @@ func TestPairString(t *testing.T) {
 		pattern := func(text string) *policy.Pattern {
 			return mustParse(t, rules(fmt.Sprintf("{match: %q}", text))).Patterns("")[0]
 		}
-		if got := (pair{pattern(test[0]), pattern(test[1])}).String(); got != test[2] {
+		if got := (pair{old: pattern(test[0]), new: pattern(test[1])}).String(); got != test[2] {
 			t.Errorf("%s and %s: got %s, want %s", test[0], test[1], got, test[2])
 		}
 	}

@@ -64,6 +64,7 @@ func decide(set *policy.Set, q Question) Outcome {
 	if q.Time.IsZero() {
 		request.Time = time.Now()
 	}
+	request.Preflight = policy.Preflight(q.Method, func(name string) string { return q.Headers[name] })
 	out := Outcome{Request: &request}
 	if err == nil {
 		out.Match, err = set.Match(q.Policy, &request)

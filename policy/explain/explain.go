@@ -51,7 +51,8 @@ type Rule struct {
 	Access  string `json:"access"`          // public, deny or token
 	Audit   bool   `json:"audit,omitempty"` // it is not enforced
 
-	Optional bool `json:"optional,omitempty"` // nobody may, too
+	Optional  bool `json:"optional,omitempty"`  // nobody may, too
+	Preflight bool `json:"preflight,omitempty"` // it is for what the preflight request asks for
 }
 
 // State says whether a condition held.
@@ -123,8 +124,11 @@ func Explain(set *policy.Set, q Question) (Explanation, Outcome) {
 		}
 		return e, out
 	}
-	e.Rule = &Rule{Place: Place(rule.Pos), Name: rule.Name, Pattern: out.Match.Pattern().Text, Access: "deny", Audit: rule.Audit, Optional: rule.Optional}
-	switch rule.Access {
+	e.Rule = &Rule{
+		Place: Place(rule.Pos), Name: rule.Name, Pattern: out.Match.Pattern().Text, Access: "deny",
+		Audit: rule.Audit, Optional: out.Match.Optional(), Preflight: out.Match.ForPreflight(),
+	}
+	switch out.Match.Access() {
 	case policy.AccessPublic:
 		e.Rule.Access = "public"
 	case policy.AccessToken:

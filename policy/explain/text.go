@@ -78,10 +78,12 @@ func (e Explanation) writeRule(b *strings.Builder) {
 	if e.Rule.Name != "" {
 		fmt.Fprintf(b, " (%s)", e.Rule.Name)
 	}
-	switch e.Rule.Access {
-	case "public":
+	switch {
+	case e.Rule.Preflight:
+		b.WriteString(", which the browser asks for: preflight: public lets its question pass")
+	case e.Rule.Access == "public":
 		b.WriteString(", public: no token is needed")
-	case "deny":
+	case e.Rule.Access == "deny":
 		b.WriteString(", deny: nobody may")
 	}
 	if e.Rule.Optional {

@@ -22,7 +22,11 @@ func auditMode(g *group, report reporter) {
 func publicCatchAll(g *group, report reporter) {
 	for _, r := range g.rules {
 		for _, p := range r.Patterns {
-			if r.Access == policy.AccessPublic && len(p.Segments) == 0 && p.End == pattern.More {
+			switch {
+			case r.Access != policy.AccessPublic || len(p.Segments) > 0 || p.End != pattern.More:
+			case p.Method == "OPTIONS":
+				report(r, p.Pos, "public-catch-all", "every OPTIONS request that no other rule takes is public, also to paths that are added later", preflightInstead)
+			default:
 				report(r, p.Pos, "public-catch-all", "every path that no other rule takes is public, also those that are added later",
 					"name the paths that are public: what no rule matches is denied")
 			}
@@ -172,6 +176,9 @@ func (r *rule) weaker(other *rule) bool {
 	return missing(r.Scopes, other.Scopes) || len(r.AnyScopes) == 0 && len(other.AnyScopes) > 0 || r.When == "" && other.When != ""
 }
 
+// preflightInstead is what both checks of OPTIONS advise.
+const preflightInstead = "write preflight: public in the file, and remove patterns for OPTIONS: browsers' preflight requests pass then where a rule is for what they ask for"
+
 // optionsNotPublic finds OPTIONS patterns that ask for a token and, in a policy
 // that lets preflights through somewhere, patterns where they are denied
 // (https://fetch.spec.whatwg.org/#cors-preflight-fetch: they carry no credentials).
@@ -184,14 +191,13 @@ func optionsNotPublic(g *group, report reporter) {
 			case r.Access == policy.AccessPublic || r.Optional:
 				browsers[p.Host] = true
 			default:
-				report(r, p.Pos, "options-not-public", "a browser's preflight request never carries a token: it gets 401, and the browser sends no other",
-					"make it public: true")
+				report(r, p.Pos, "options-not-public", "a browser's preflight request never carries a token: it gets 401, and the browser sends no other", preflightInstead)
 			}
 		}
 	}
 	for _, r := range g.rules {
 		for _, p := range r.Patterns {
-			if p.Method == "OPTIONS" || r.Access == policy.AccessDeny || !browsers[p.Host] && !browsers[""] || isGRPC(p) {
+			if r.LetsPreflightsPass() || p.Method == "OPTIONS" || r.Access == policy.AccessDeny || !browsers[p.Host] && !browsers[""] || isGRPC(p) {
 				continue
 			}
 			target := g.example(p)
@@ -199,7 +205,7 @@ func optionsNotPublic(g *group, report reporter) {
 				continue
 			}
 			report(r, p.Pos, "options-not-public", fmt.Sprintf("other paths let browsers' preflight requests through, but OPTIONS %s%s is denied", p.Host, target),
-				fmt.Sprintf(`add "OPTIONS %s%s" to a public rule if browsers call it`, p.Host, p.Path()))
+				"if browsers call it, "+preflightInstead)
 			break // one is enough for a rule
 		}
 	}

@@ -44,7 +44,7 @@ func newCoverage(set *policy.Set) Coverage {
 // as denied: that is what the rule says.
 func (c *Coverage) touch(out explain.Outcome) {
 	covered := c.byRule[out.Match.Rule()]
-	if covered == nil {
+	if covered == nil || out.Match.ForPreflight() { // which tells nothing of the rule
 		return
 	}
 	code := out.Code

@@ -145,6 +145,8 @@ func why(out explain.Outcome) string {
 		return fmt.Sprintf("its mode is audit, so that it does not enforce %s: %s", out.WouldBe, out.Reason)
 	case out.Reason != "":
 		return out.Reason
+	case out.Match.ForPreflight():
+		return "it is a browser's preflight request, which the file lets pass (preflight: public)"
 	case out.Match.Access() == policy.AccessPublic:
 		return "it is public"
 	case out.Match.Optional() && out.Decision.Code == policy.Allowed:

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ type side struct {
 type verdict struct {
 	outcome string
 	match   policy.Match
+	// preflights are the methods for which the request would pass if it were a preflight
+	// request, which no log tells.
+	preflights []string
 }
 
 const (
@@ -71,7 +75,7 @@ func (s *side) decide(e *entry) verdict {
 	if err != nil {
 		return verdict{outcome: invalidPath}
 	}
-	v := verdict{match: match}
+	v := verdict{match: match, preflights: s.preflights(e, match)}
 	if match.Rule() != nil && match.Rule().Audit { // it is not enforced
 		v.outcome = allow
 		return v
@@ -85,6 +89,13 @@ func (s *side) decide(e *entry) verdict {
 		v.outcome = kind(match)
 	}
 	return v
+}
+
+func (s *side) preflights(e *entry, match policy.Match) []string {
+	if e.method != http.MethodOptions || match.Decide(nil).Code == policy.Allowed {
+		return nil
+	}
+	return s.set.PreflightMethods(s.name, &e.request)
 }
 
 // kind is what a rule asks of an unknown caller.
@@ -151,8 +162,23 @@ func (e *entry) knows(variable string) bool {
 	}
 }
 
-// compare tells what changes for the request.
+// compare tells what changes for the request, which may have been a preflight request.
 func compare(old, next verdict) Change {
+	change := compareOutcomes(old, next)
+	switch {
+	case change != Opens && may(old.outcome) != always && lacks(old.preflights, next.preflights):
+		return MayOpen
+	case (change == Same || change == Differs) && may(next.outcome) != always && lacks(next.preflights, old.preflights):
+		return MayClose
+	}
+	return change
+}
+
+func lacks(all, some []string) bool {
+	return slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
+}
+
+func compareOutcomes(old, next verdict) Change {
 	a, b := may(old.outcome), may(next.outcome)
 	switch {
 	case a == never && b == never:
