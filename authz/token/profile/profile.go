@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"scopeward/authz/token"
@@ -57,6 +58,9 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 		return nil, err
 	}
 	profile, err := v.ask(ctx, t.Raw)
+	if err == nil && !machine(id) && profile.Text("sub") == "" {
+		err = &token.UnavailableError{Reason: "the provider's profile has neither sub nor id"}
+	}
 	if err != nil {
 		v.warnings.Unavailable("cannot get a profile from the provider", err)
 		return nil, err
@@ -71,8 +75,8 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	case id == nil:
 		person.Email = v.rules.EmailOf(person.Email, profile)
 		return person, nil
-	case id.Subject != profile.Text("sub"):
-		return nil, token.Invalidf("the profile is not that of the token's subject (sub)")
+	case !owns(id, profile):
+		return nil, token.Invalidf("the profile is not that of the token's subject (sub) or client")
 	case id.Email == "" && err == nil:
 		// Access tokens seldom have it. A profile that is no good for it is no fault of
 		// the token.
@@ -80,6 +84,22 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	}
 	id.Email = v.rules.EmailOf(id.Email, claims, profile)
 	return id, nil
+}
+
+// machine reports whether a JWT stands for its client, and for no person.
+func machine(id *token.Identity) bool {
+	return id != nil && id.ClientID != "" && (id.Subject == "" || id.Subject == id.ClientID)
+}
+
+// owns reports whether a profile is that of a JWT. The profile of a machine may have no
+// subject, as Hydra's; then it names the client.
+func owns(id *token.Identity, profile token.Claims) bool {
+	if sub := profile.Text("sub"); sub != "" {
+		return sub == id.Subject || machine(id) && sub == id.ClientID
+	}
+	named, _, _ := profile.Texts("aud")
+	named = append(named, profile.Text("aud"), profile.Text("client_id"), profile.Text("azp"))
+	return machine(id) && slices.Contains(named, id.ClientID)
 }
 
 // Outage implements [token.Patient].
@@ -103,8 +123,8 @@ func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, token.Claims, e
 		return nil, token.Claims{}, err
 	}
 	id, err := v.anyEmail().For(t).Identity(t.Claims)
-	if err == nil && id.Subject == "" {
-		return nil, t.Claims, token.Invalidf("it has no subject (sub), so that no profile can be its own")
+	if err == nil && id.Subject == "" && id.ClientID == "" {
+		return nil, t.Claims, token.Invalidf("it has neither a subject (sub) nor a client, so that no profile can be its own")
 	}
 	return id, t.Claims, err
 }
@@ -142,8 +162,8 @@ func (v *Verifier) ask(ctx context.Context, raw string) (token.Claims, error) {
 	return read(resp)
 }
 
-// read sorts the answer into the three outcomes. The profile has a sub: where there is
-// none, id stands for it.
+// read sorts the answer into the three outcomes. Where the profile has no sub, id stands for
+// it.
 func read(resp *provider.Response) (token.Claims, error) {
 	switch {
 	case resp.Refuses():
@@ -157,9 +177,6 @@ func read(resp *provider.Response) (token.Claims, error) {
 	}
 	if sub, _ := profile.Get("sub"); sub == nil || sub == "" {
 		profile = profile.Copied("id", "sub")
-	}
-	if profile.Text("sub") == "" {
-		return token.Claims{}, resp.Unavailable("the provider's profile has neither sub nor id")
 	}
 	return profile, nil
 }

@@ -86,6 +86,38 @@ func TestOpaqueTokenIsItsProfile(t *testing.T) {
 	}
 }
 
+// TestMachines: a token of a client has no user whose profile it could be; the profile must
+// name the client all the same, or any answer of 200 would do.
+func TestMachines(t *testing.T) {
+	idp := tokentest.New(t)
+	type m = map[string]any
+	for _, c := range []struct {
+		token   m
+		profile string
+		outcome string
+	}{
+		{m{"sub": nil, "azp": "c"}, `{"aud":["c"],"iat":1,"iss":"i"}`, "valid"}, // Hydra's
+		{m{"sub": "c", "client_id": "c"}, `{"aud":["c"]}`, "valid"},
+		{m{"sub": nil, "azp": "c"}, `{"client_id":"c"}`, "valid"},
+		{m{"sub": nil, "azp": "c"}, `{"sub":"c"}`, "valid"},
+		{m{"sub": nil, "azp": "c"}, `{"id":"c"}`, "valid"},
+		{m{"sub": nil, "azp": "c"}, `{}`, "invalid"},
+		{m{"sub": nil, "azp": "c"}, `{"aud":["d"]}`, "invalid"},
+		{m{"sub": nil, "azp": "c"}, `{"sub":"alice","aud":"c"}`, "invalid"},
+		{m{"sub": "c", "azp": "c"}, `{"sub":"alice","aud":"c"}`, "invalid"},
+		{m{"sub": "alice", "azp": "c"}, `{"aud":["c"]}`, "unknown"},
+		{m{"sub": "alice", "azp": "c"}, `{"sub":"c"}`, "invalid"},
+		{m{"sub": nil}, `{"aud":[""]}`, "invalid"},
+		{m{"sub": nil, "azp": "c"}, `[]`, "unknown"},
+	} {
+		idp.Handle(tokentest.ProfilePath, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, c.profile) })
+		id, err := newVerifier(idp, tokentest.Audience).Verify(t.Context(), token.Parse(idp.Mint(c.token, nil)))
+		if got := outcome(t, id, err); got != c.outcome {
+			t.Errorf("%v, %s: %s (%v), want %s", c.token, c.profile, got, err, c.outcome)
+		}
+	}
+}
+
 func TestOpaqueTokenHasItsEmail(t *testing.T) {
 	idp := tokentest.New(t)
 	idp.Opaque("opaque", map[string]any{"sub": "bob"})
