@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 
 	"scopeward/internal/strictyaml"
 )
@@ -9,6 +10,22 @@ import (
 // unusedSections finds sections of a provider that its validation does not look at: what
 // they say would be ignored.
 func (v *validator) unusedSections(p providerSection) {
+	mode := string(p.Validation.Value)
+	for _, key := range []struct {
+		name    string
+		useless bool
+		written []located
+	}{
+		{"algorithms", !strings.HasPrefix(mode, ValidateJWKS), p.Algorithms},
+		{"discovery", mode == ValidateLookup || mode == ValidateAPIKeys, []located{p.Discovery}},
+		{"clients", mode == ValidateAPIKeys, p.Clients},
+		{"subject_prefix", mode == ValidateAPIKeys, []located{p.SubjectPrefix}},
+		{"tenants", mode == ValidateAPIKeys && len(p.Issuer) == 0, p.Tenants},
+	} {
+		if pos, ok := firstPlace(key.written); ok && key.useless && slices.Contains(validations, mode) {
+			v.add(pos, "provider %q: %s has no effect with validation: %s; remove it", p.Name.Value, key.name, mode)
+		}
+	}
 	keys := []string{ValidateJWKS, ValidateJWKSProfile}
 	for _, section := range []struct {
 		name    string
