@@ -27,6 +27,8 @@ type Event struct {
 	match      policy.Match
 	credential credential.Found
 	result     token.Result
+	bound      string          // what the token is bound to; see token.Binding
+	nonce      string          // that the client needs for its next proof, if the request passes
 	asks       policy.Identity // the result's, as rules see it
 	verdict    verdict
 	shadow     string // what the shadow policy would answer; empty if the same
@@ -85,6 +87,7 @@ func (e *Event) line(took time.Duration) audit.Event {
 		TraceID:    e.traceID,
 		Provider:   e.result.Provider,
 		Cache:      e.cache(),
+		Binding:    e.bound,
 		DurationMS: float64(took.Microseconds()) / 1000,
 		Reason:     e.verdict.reason,
 		Shadow:     e.shadow,

@@ -71,7 +71,7 @@ func BenchmarkStages(b *testing.B) {
 		{"unmarshal", func() { _ = proto.Unmarshal(wire, &authv3.CheckRequest{}) }},
 		{"request", func() { _, _ = newRequest(in, Hops{}) }},
 		{"match", func() { _, _ = snapshot.Policy.Match("", &event.request.Request) }},
-		{"credential", func() { _, _ = token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength) }},
+		{"credential", func() { _, _, _ = token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength) }},
 		{"hash", func() { _ = sha256.Sum256([]byte(raw)) }},
 		{"cache hit", func() { _, _ = snapshot.Validator.Validate(b.Context(), raw, nil) }},
 		{"decide", func() { _ = event.judge(event.match, event.result.Identity) }},

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scopeward/authz/token"
+	"scopeward/authz/token/binding"
 )
 
 // Metrics are the service's own metrics. Labels are bounded: codes, cache
@@ -24,6 +25,7 @@ type Metrics struct {
 	sampledOut  prometheus.Counter
 	revoked     prometheus.Counter
 	vouched     *prometheus.CounterVec
+	bindings    map[string]prometheus.Counter // by binding.Refusal's Check
 }
 
 // latencyBuckets reach from a cache hit (some µs) to a provider that hangs (s).
@@ -87,7 +89,14 @@ func NewMetrics(reg prometheus.Registerer, audit *LineWriter) *Metrics {
 	}, []string{"outcome"})
 	m.vouched.WithLabelValues("signed")
 	m.vouched.WithLabelValues("failed")
-	reg.MustRegister(m.vouched, m.revoked, decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
+	refusals := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scopeward_binding_refusals_total", Help: "Requests with a valid token that did not show what it is bound to (DPoP, mutual TLS), by the check that failed.",
+	}, []string{"check"})
+	m.bindings = map[string]prometheus.Counter{}
+	for _, check := range binding.Checks() {
+		m.bindings[check] = refusals.WithLabelValues(check)
+	}
+	reg.MustRegister(refusals, m.vouched, m.revoked, decisions, m.duration, lookups, m.limited, m.conditions, m.validations, m.shared, m.audited, m.shadows, m.shed, m.sampledOut, dropped)
 	return m
 }
 

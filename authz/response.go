@@ -38,6 +38,10 @@ func (c code) answer() row {
 		return row{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_request", challenge: true}
 	case codeInvalidToken:
 		return row{status: 401, grpc: codes.Unauthenticated, error: "Invalid token", code: "invalid_token", message: "Please re-authenticate", challenge: true}
+	case codeInvalidProof:
+		return row{status: 401, grpc: codes.Unauthenticated, error: "Invalid DPoP proof", code: "invalid_dpop_proof", challenge: true}
+	case codeUseNonce:
+		return row{status: 401, grpc: codes.Unauthenticated, error: "DPoP nonce required", code: "use_dpop_nonce", challenge: true}
 	case codeInsufficientScope:
 		return row{status: 403, grpc: codes.PermissionDenied, error: "Insufficient scope", code: "insufficient_scope", message: "Insufficient permissions", challenge: true}
 	case codeInsufficientAuthentication: // RFC 9470
@@ -85,6 +89,9 @@ func (s *Snapshot) allow(r *wire.Response, e *Event) {
 	r.Allowed = true
 	s.identityHeaders(r, e)
 	s.Credentials.Hide(&e.request.asked, r)
+	if e.nonce != "" {
+		r.Answer = append(r.Answer, wire.Header{Name: "dpop-nonce", Value: e.nonce})
+	}
 }
 
 // deny refuses the request. No cache may keep the answer: with another credential, or
@@ -97,6 +104,9 @@ func (s *Snapshot) deny(r *wire.Response, e *Event) {
 		wire.Header{Name: "cache-control", Value: "no-store"})
 	if d.challenge {
 		r.Set = append(r.Set, wire.Header{Name: "www-authenticate", Value: s.challenge(d, e)})
+		if nonce := s.Binding.Nonce(); nonce != "" && s.byDPoP(e) {
+			r.Set = append(r.Set, wire.Header{Name: "dpop-nonce", Value: nonce})
+		}
 	}
 	if d.retryAfter {
 		r.Set = append(r.Set, retryHeaders(e.verdict)...)
@@ -128,6 +138,7 @@ type denial struct {
 	row
 	body   string
 	scheme string // of a challenge: its beginning
+	fault  string // of a challenge: the error in it
 }
 
 // prepare makes the denials that are the same for every request.
@@ -144,12 +155,12 @@ func (s *Snapshot) prepare() {
 
 // denial is the prepared one, or made for a verdict that has a text of its own.
 func (s *Snapshot) denial(v verdict) denial {
-	if int(v.code) < len(s.prepared) && v.code != codeInvalidRequest {
+	if int(v.code) < len(s.prepared) && v.code != codeInvalidRequest && v.code != codeInvalidProof {
 		return s.prepared[v.code]
 	}
 	d := denial{row: v.code.answer()}
 	switch {
-	case v.code == codeInvalidRequest:
+	case v.code == codeInvalidRequest, v.code == codeInvalidProof:
 		d.message = v.reason
 	case d.message == "":
 		d.message = d.error
@@ -157,7 +168,7 @@ func (s *Snapshot) denial(v verdict) denial {
 	d.body = d.row.body()
 	d.scheme = "Bearer realm=" + quote(s.Realm)
 	if v.code != codeMissingToken { // RFC 6750 section 3.1: without a token there is no error
-		d.scheme += ", error=" + quote(d.code)
+		d.fault = ", error=" + quote(d.code)
 	}
 	return d
 }
@@ -186,11 +197,13 @@ func (s *Snapshot) challenge(d denial, e *Event) string {
 	if e.verdict.code == codeInsufficientAuthentication {
 		after += stepUp(e.match.Rule())
 	}
-	resource = s.resourceMetadata(&e.request)
-	if resource == "" {
-		return d.scheme + before + scope + after
+	if resource = s.resourceMetadata(&e.request); resource != "" {
+		resource = ", resource_metadata=" + quote(resource)
 	}
-	return d.scheme + before + scope + after + ", resource_metadata=" + quote(resource)
+	if s.byDPoP(e) {
+		return s.challengeDPoP(d.scheme, d.fault+before+scope+after+resource, e.credential.Scheme)
+	}
+	return d.scheme + d.fault + before + scope + after + resource
 }
 
 // stepUp tells the client which login to ask the provider for (RFC 9470 section 3): all

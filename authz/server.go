@@ -7,6 +7,7 @@
 //	             -> rule        policy        the one rule that matches; none denies
 //	             -> credential  credential    wherever the client has it, or why there is none
 //	             -> identity    token         cache, then the provider's verifier
+//	             -> binding     bound.go      what a bound token asks for besides itself
 //	             -> verdict     verdict.go    the rule against the identity, or an error translated
 //	             -> response    response.go   the only place that builds a CheckResponse
 //	             -> event       audit.go      one audit line and one set of metrics
@@ -25,6 +26,7 @@ import (
 	"scopeward/authz/audit"
 	"scopeward/authz/credential"
 	"scopeward/authz/token"
+	"scopeward/authz/token/binding"
 	"scopeward/policy"
 )
 
@@ -53,6 +55,12 @@ type Snapshot struct {
 	// Resources are documents that are answered to those who ask for them, before the
 	// policy. Challenges name the one that is about the request.
 	Resources []Metadata
+	// Binding checks what bound tokens ask for besides themselves; nil refuses them.
+	Binding *binding.Checker
+	// TrustXFCC says that x-forwarded-client-cert tells of the client's certificate.
+	TrustXFCC bool
+	// OfferDPoP says that each challenge names DPoP, also to who doesn't use it.
+	OfferDPoP bool
 	// Hops says how to find the client behind proxies.
 	Hops Hops
 	// Sampling is which requests get an audit event.
@@ -245,8 +253,10 @@ func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (iden
 	raw := event.credential.Raw
 	// Most tokens are known; only others may meet the limit.
 	if result, known, err := event.snapshot.Validator.Known(raw); known {
-		event.result = result
-		return true, err
+		if event.result = result; err != nil {
+			return true, err
+		}
+		return s.confirm(ctx, event, mayWait)
 	}
 	if !mayWait {
 		return false, nil
@@ -258,8 +268,10 @@ func (s *Server) identify(ctx context.Context, event *Event, mayWait bool) (iden
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.hurried, cancel)()
-	event.result, err = event.snapshot.Validator.Validate(ctx, raw, s.admission(limit, client))
-	return true, err
+	if event.result, err = event.snapshot.Validator.Validate(ctx, raw, s.admission(limit, client)); err != nil {
+		return true, err
+	}
+	return s.confirm(ctx, event, mayWait)
 }
 
 // judge holds the identity of the event against a rule.

@@ -3,6 +3,7 @@ package authz
 import (
 	"log/slog"
 
+	"scopeward/authz/token/binding"
 	"scopeward/policy"
 )
 
@@ -66,6 +67,8 @@ func (s *Snapshot) shadowVerdict(match policy.Match, e *Event) (v verdict, known
 		return verdict{code: codeAccessDenied}, false
 	case err != nil:
 		return denied(err), true
+	case binding.Asked(result.Identity.Bound, found.Scheme): // a proof counts once, for the policy in force
+		return verdict{code: codeAccessDenied}, false
 	case found.CrossSite(&e.request.asked):
 		return denied(ErrCrossSite), true
 	default:

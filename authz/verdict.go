@@ -10,6 +10,7 @@ import (
 
 	"scopeward/authz/ratelimit"
 	"scopeward/authz/token"
+	"scopeward/authz/token/binding"
 	"scopeward/policy"
 )
 
@@ -29,6 +30,8 @@ const (
 	codeRateLimited
 	codeUnavailable
 	codeCrossSite
+	codeInvalidProof
+	codeUseNonce
 	codeMetadata // answered with the metadata of the resource: it does not go upstream
 
 	numCodes = iota
@@ -94,6 +97,9 @@ func denied(err error) verdict {
 	if e, ok := errors.AsType[*token.InvalidError](err); ok {
 		return verdict{code: codeInvalidToken, reason: e.Reason}
 	}
+	if e, ok := errors.AsType[*binding.Refusal](err); ok {
+		return verdict{code: codeOfRefusal(e), reason: e.Reason}
+	}
 	if e, ok := errors.AsType[*limitedError](err); ok {
 		return verdict{code: codeRateLimited, reason: e.Error(), limit: e.Result}
 	}
@@ -104,6 +110,18 @@ func denied(err error) verdict {
 		return verdict{code: codeCrossSite, reason: err.Error()}
 	}
 	return verdict{code: codeInternalError, reason: "internal error", err: err}
+}
+
+// codeOfRefusal is the code for what a token is bound to (RFC 9449 section 7.1).
+func codeOfRefusal(e *binding.Refusal) code {
+	switch e.Kind {
+	case binding.OfProof:
+		return codeInvalidProof
+	case binding.OfNonce:
+		return codeUseNonce
+	default:
+		return codeInvalidToken
+	}
 }
 
 // orNobody lets a request without a credential pass where the rule takes nobody, too.

@@ -20,7 +20,7 @@ type Event struct {
 	Success       bool      `json:"success" yaml:"success,required" doc:"Whether the request was let through, or answered with the metadata of the resource."`
 	UserID        string    `json:"userId" yaml:"userId,required" doc:"The subject of a valid token; empty without one."`
 	Scopes        []string  `json:"scopes" yaml:"scopes,required" doc:"The scopes of a valid token."`
-	Code          string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|insufficient_scope|insufficient_user_authentication|access_denied|cross_site|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
+	Code          string    `json:"code" yaml:"code,required" enum:"allow|missing_token|invalid_request|invalid_token|invalid_dpop_proof|use_dpop_nonce|insufficient_scope|insufficient_user_authentication|access_denied|cross_site|invalid_path|rate_limited|unavailable|internal_error|metadata" doc:"What became of the request: allow, the code that the client got, or metadata (it asked for that of the resource, RFC 9728, and got it)."`
 	Rule          string    `json:"rule" yaml:"rule,required" doc:"Where the rule stands, as file:line:column; empty where none matches." examples:"['policy.yaml:7:5']"`
 	Method        string    `json:"method" yaml:"method,required" doc:"The request's method."`
 	Host          string    `json:"host" yaml:"host,required" doc:"The request's host, in lower case and without port."`
@@ -30,6 +30,7 @@ type Event struct {
 	RequestID     string    `json:"requestId" yaml:"requestId,required" doc:"Envoy's x-request-id."`
 	Provider      string    `json:"provider" yaml:"provider,required" doc:"The name of the identity provider that the token belongs to; empty where none was looked at."`
 	Cache         string    `json:"cache" yaml:"cache,required" enum:"hit|miss|stale|none" doc:"Whether the identity cache knew the token: hit, miss, stale (believed since the provider can't be asked), or none (it was not looked at)."`
+	Binding       string    `json:"binding,omitempty" yaml:"binding" enum:"dpop|mtls|dpop+mtls" doc:"What the token is bound to, and its request had to show: a key (dpop), a client certificate (mtls) or both; absent for a mere bearer token."`
 	DurationMS    float64   `json:"durationMs" yaml:"durationMs,required" doc:"How long the decision took, in milliseconds."`
 	TraceID       string    `json:"traceId,omitempty" yaml:"traceId" doc:"The id of the trace that the request belongs to (W3C Trace Context): Envoy's, or one that began here; absent without one." examples:"['0af7651916cd43dd8448eb211c80319c']"`
 	Reason        string    `json:"reason,omitempty" yaml:"reason" doc:"Why it was denied, or would have been."`
@@ -80,7 +81,7 @@ func (e *Event) Append(b []byte) []byte {
 	b = appendText(b, "provider", e.Provider)
 	b = appendText(b, "cache", e.Cache)
 	b = appendNumber(b, "durationMs", e.DurationMS)
-	for _, optional := range []struct{ name, value string }{{"peer", e.Peer}, {"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}, {"identityToken", e.IdentityToken}} {
+	for _, optional := range []struct{ name, value string }{{"binding", e.Binding}, {"peer", e.Peer}, {"traceId", e.TraceID}, {"reason", e.Reason}, {"wouldBe", e.WouldBe}, {"shadow", e.Shadow}, {"identityToken", e.IdentityToken}} {
 		if optional.value != "" {
 			b = appendText(b, optional.name, optional.value)
 		}

@@ -15,14 +15,14 @@ type Kind uint8
 
 // The kinds of places.
 const (
-	Bearer      Kind = iota // Authorization: Bearer TOKEN
+	Bearer      Kind = iota // Authorization: Bearer TOKEN, or DPoP TOKEN
 	Header                  // NAME: TOKEN
 	Cookie                  // Cookie: NAME=TOKEN
 	Query                   // ?NAME=TOKEN
 	Subprotocol             // Sec-WebSocket-Protocol: NAME, TOKEN
 )
 
-// Place is where a credential may be. Its zero value is Authorization: Bearer.
+// Place is where a credential may be. Its zero value is Authorization, by Bearer or DPoP.
 type Place struct {
 	Kind    Kind
 	Name    string
@@ -55,6 +55,7 @@ type Places struct {
 // Found is the credential of a request.
 type Found struct {
 	Raw     string
+	Scheme  token.Scheme
 	cookies []Place // those that held it
 }
 
@@ -63,30 +64,33 @@ type Found struct {
 // credential.
 func (p *Places) Find(r *wire.Request, longest int) (Found, error) {
 	if p.onlyBearer() {
-		raw, err := token.FromAuthorization(r.Header("authorization"), longest)
-		return Found{Raw: raw}, err
+		raw, scheme, err := token.FromAuthorization(r.Header("authorization"), longest)
+		return Found{Raw: raw, Scheme: scheme}, err
 	}
 	var found Found
 	var first Place
 	for _, at := range p.List {
-		raw, err := at.find(r, longest)
+		raw, scheme, err := at.find(r, longest)
+		if scheme == token.DPoP { // also of a request that is refused: its answer says how to do better
+			found.Scheme = scheme
+		}
 		if _, missing := errors.AsType[*token.MissingError](err); missing && len(p.List) > 1 {
 			continue
 		}
 		switch {
 		case err != nil:
-			return Found{}, err
+			return Found{Scheme: found.Scheme}, err
 		case found.Raw == "":
 			found.Raw, first = raw, at
 		case found.Raw != raw:
-			return Found{}, &token.MalformedError{Reason: "there are two different credentials, in " + first.String() + " and in " + at.String()}
+			return Found{Scheme: found.Scheme}, &token.MalformedError{Reason: "there are two different credentials, in " + first.String() + " and in " + at.String()}
 		}
 		if at.Kind == Cookie {
 			found.cookies = append(found.cookies, at)
 		}
 	}
 	if found.Raw == "" {
-		return Found{}, &token.MissingError{Reason: "there is no credential in " + p.String()}
+		return Found{Scheme: found.Scheme}, &token.MissingError{Reason: "there is no credential in " + p.String()}
 	}
 	return found, nil
 }
@@ -108,7 +112,7 @@ func (p *Places) String() string {
 }
 
 // find gives the credential at a place.
-func (p Place) find(r *wire.Request, longest int) (raw string, err error) {
+func (p Place) find(r *wire.Request, longest int) (raw string, scheme token.Scheme, err error) {
 	switch p.Kind {
 	case Header:
 		raw = strings.Trim(r.Header(p.Name), " \t")
@@ -123,14 +127,14 @@ func (p Place) find(r *wire.Request, longest int) (raw string, err error) {
 	}
 	switch {
 	case err != nil:
-		return "", &token.MalformedError{Reason: p.String() + " " + err.Error()}
+		return "", scheme, &token.MalformedError{Reason: p.String() + " " + err.Error()}
 	case raw == "":
-		return "", &token.MissingError{Reason: p.String() + " is missing, or has no token"}
+		return "", scheme, &token.MissingError{Reason: p.String() + " is missing, or has no token"}
 	}
 	if fault := token.CheckRaw(raw, longest); fault != "" {
-		return "", &token.MalformedError{Reason: p.String() + ": " + fault}
+		return "", scheme, &token.MalformedError{Reason: p.String() + ": " + fault}
 	}
-	return raw, nil
+	return raw, scheme, nil
 }
 
 // Hide takes out of what goes upstream what must not go on, whether or not it was looked

@@ -22,7 +22,7 @@ func (p Place) Fault() string {
 		return "write cookie and the name of the cookie"
 	case "sec-websocket-protocol":
 		return "write subprotocol and its name"
-	case "host", "connection", "content-length", "content-type", "transfer-encoding", "te", "upgrade", "trailer", "origin", "sec-fetch-site":
+	case "host", "connection", "content-length", "content-type", "transfer-encoding", "te", "upgrade", "trailer", "origin", "sec-fetch-site", ProofHeader:
 		return "the header " + p.Name + " belongs to the request itself"
 	}
 	return ""

@@ -36,11 +36,12 @@ const (
 	Limit Operation = iota // counts in a rate limit
 	Read                   // looks for an identity
 	Write                  // stores an identity
+	Proof                  // remembers a proof of a client's key
 	operations
 )
 
 // String is the operation's name.
-func (o Operation) String() string { return [...]string{"limit", "read", "write"}[o] }
+func (o Operation) String() string { return [...]string{"limit", "read", "write", "proof"}[o] }
 
 // How a call ended.
 const (

@@ -57,6 +57,9 @@ func (a accepted) size() int {
 	for _, scope := range id.Scopes {
 		n += len(scope) + 2 + int(unsafe.Sizeof(scope))
 	}
+	if id.Bound != nil {
+		n += int(unsafe.Sizeof(*id.Bound)) + len(id.Bound.Key) + len(id.Bound.Certificate)
+	}
 	if id.claims != nil {
 		n += int(unsafe.Sizeof(*id.claims)) + len(id.claims.rest) + maxAsked + id.claims.noted.size()
 	}

@@ -79,6 +79,9 @@ func (c Claims) Get(name string) (value any, present bool) {
 	return value, true
 }
 
+// JSON is a claim as it was written; "" if there is none.
+func (c Claims) JSON(name string) (text string, present bool) { return c.find(name) }
+
 // Text is a claim that is a string, else "".
 func (c Claims) Text(name string) string {
 	value, _ := c.Get(name)

@@ -2,30 +2,60 @@ package token
 
 import "strings"
 
-// FromAuthorization takes the bearer token out of the value of an Authorization
-// header (RFC 6750 §2.1). A longer one than so many bytes is refused. The error is a
-// *[MissingError] or a *[MalformedError].
-func FromAuthorization(header string, longest int) (raw string, err error) {
+// Scheme is the authentication scheme by which a token comes.
+type Scheme uint8
+
+// The schemes.
+const (
+	Bearer Scheme = iota // RFC 6750, and for a token that comes elsewhere
+	DPoP                 // RFC 9449: with a proof of the key that the token is bound to
+)
+
+// String is the scheme as it stands in headers.
+func (s Scheme) String() string {
+	if s == DPoP {
+		return "DPoP"
+	}
+	return "Bearer"
+}
+
+// ReadScheme reads the name of a scheme, which has no case.
+func ReadScheme(name string) (s Scheme, known bool) {
+	switch {
+	case strings.EqualFold(name, "Bearer"):
+		return Bearer, true
+	case strings.EqualFold(name, "DPoP"):
+		return DPoP, true
+	default:
+		return Bearer, false
+	}
+}
+
+// FromAuthorization takes the token out of the value of an Authorization header
+// (RFC 6750 §2.1, RFC 9449 §7.1). A longer one than so many bytes is refused. The error is
+// a *[MissingError] or a *[MalformedError].
+func FromAuthorization(header string, longest int) (raw string, scheme Scheme, err error) {
 	// RFC 9110 §5.5: white space around a field value is not part of it.
 	header = strings.Trim(header, " \t")
 	if header == "" {
-		return "", &MissingError{"there is no Authorization header, or it is empty"}
+		return "", scheme, &MissingError{"there is no Authorization header, or it is empty"}
 	}
-	scheme, rest, _ := strings.Cut(header, " ")
-	if !isScheme(scheme) {
-		return "", &MalformedError{"it does not begin with an authentication scheme"}
+	name, rest, _ := strings.Cut(header, " ")
+	if !isScheme(name) {
+		return "", scheme, &MalformedError{"it does not begin with an authentication scheme"}
 	}
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", &MissingError{"the authentication scheme is not Bearer"}
+	scheme, known := ReadScheme(name)
+	if !known {
+		return "", scheme, &MissingError{"the authentication scheme is neither Bearer nor DPoP"}
 	}
 	raw = strings.TrimLeft(rest, " ")
 	if raw == "" {
-		return "", &MissingError{"there is no token after Bearer"}
+		return "", scheme, &MissingError{"there is no token after " + scheme.String()}
 	}
 	if fault := CheckRaw(raw, longest); fault != "" {
-		return "", &MalformedError{fault}
+		return "", scheme, &MalformedError{fault}
 	}
-	return raw, nil
+	return raw, scheme, nil
 }
 
 // CheckRaw says what is wrong with the form of a credential, wherever it was; "" if

@@ -27,7 +27,10 @@ func TestFromAuthorization(t *testing.T) {
 		{"Bearer ", "", "missing"},
 		{"Bearer    ", "", "missing"},
 		{"Bearerabc", "", "missing"}, // a scheme of another name
-		{"DPoP abc", "", "missing"},
+		{"DPoP abc", "abc", ""},
+		{"dpop  abc ", "abc", ""},
+		{"DPoP", "", "missing"},
+		{"DPoPabc", "", "missing"},
 
 		{"Bearer\tabc", "", "malformed"},
 		{"Bearer,Bearer", "", "malformed"},
@@ -35,6 +38,8 @@ func TestFromAuthorization(t *testing.T) {
 		{"\"Bearer\" abc", "", "malformed"},
 		{"Bearer a,Bearer b", "", "malformed"},
 		{"Bearer a, Bearer b", "", "malformed"},
+		{"DPoP a,Bearer a", "", "malformed"},
+		{"Bearer a,DPoP a", "", "malformed"},
 		{"Bearer a,", "", "malformed"},
 		{"Bearer ,a", "", "malformed"},
 		{"Bearer a b", "", "malformed"},
@@ -51,7 +56,7 @@ func TestFromAuthorization(t *testing.T) {
 		{"Bearer a%2Eb", "", "malformed"},
 		{"Bearer " + long + "a", "", "malformed"},
 	} {
-		raw, err := token.FromAuthorization(c.header, token.DefaultMaxLength)
+		raw, _, err := token.FromAuthorization(c.header, token.DefaultMaxLength)
 		if got := credentialFault(err); raw != c.raw || got != c.fault {
 			t.Errorf("%.40q: got %.40q, %q (%v); want %.40q, %q", c.header, raw, got, err, c.raw, c.fault)
 		}
@@ -78,7 +83,7 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		raw, err := token.FromAuthorization(header, token.DefaultMaxLength)
+		raw, _, err := token.FromAuthorization(header, token.DefaultMaxLength)
 		if (raw == "") != (err != nil) {
 			t.Fatalf("token %q with error %v", raw, err)
 		}
@@ -92,7 +97,7 @@ func FuzzAuthorization(f *testing.F) {
 			t.Fatalf("accepted %q", raw)
 		}
 		// Whoever reads the accepted token from a header of its own gets the same.
-		if again, err := token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength); again != raw || err != nil {
+		if again, _, err := token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength); again != raw || err != nil {
 			t.Fatalf("read again: %q, %v", again, err)
 		}
 	})
@@ -103,7 +108,7 @@ func TestB64TokenCharacters(t *testing.T) {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 	for c := range 256 {
 		raw := "a" + string([]byte{byte(c)}) + "b"
-		_, err := token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength)
+		_, _, err := token.FromAuthorization("Bearer "+raw, token.DefaultMaxLength)
 		if want := strings.IndexByte(allowed, byte(c)) >= 0; (err == nil) != want {
 			t.Errorf("%q: %v", raw, err)
 		}

@@ -25,6 +25,7 @@ const (
 	CheckNotBefore  = "not before" // nbf
 	CheckIssuedAt   = "issued at"  // iat
 	CheckClient     = "client"     // azp, client_id, appid or cid, and the prefix of sub
+	CheckBinding    = "binding"    // cnf
 	CheckNames      = "names"      // sub, email, azp, client_id
 	CheckScopes     = "scopes"     // the scope claim
 	CheckSignature  = "signature"  // by a key of the provider
@@ -120,9 +121,10 @@ func (r Rules) Diagnose(claims Claims) []Check {
 		checks = append(checks, r.diagnoseClaims(registered, r.forIssuer(claims).validate(registered, claims.States("iss")))...)
 	}
 	checks = append(checks, Check{CheckClient, cmp.Or(r.checkClients(claims), r.checkSubject(claims))})
+	_, binding := r.binding(claims)
 	names := Identity{}
 	_, scopes := r.scopes(claims)
-	return append(checks, Check{CheckNames, names.readNames(claims)}, Check{CheckScopes, scopes})
+	return append(checks, Check{CheckBinding, binding}, Check{CheckNames, names.readNames(claims)}, Check{CheckScopes, scopes})
 }
 
 // diagnoseClaims says of each claim what the validator says of all.

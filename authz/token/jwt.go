@@ -59,6 +59,20 @@ func ParseJWT(raw string) (*JWT, error) {
 	if len(raw) > MaxLength {
 		return nil, tooLong(MaxLength)
 	}
+	return parseJWS(raw, readHeader)
+}
+
+// ParseJWS parses a JWT as [ParseJWT] does, of any typ: the caller must look at it.
+func ParseJWS(raw string) (*JWT, error) {
+	return parseJWS(raw, func(part string) (h joseHeader, err error) {
+		if h.Header, err = decodePart("header", part); err != nil {
+			return h, err
+		}
+		return h, h.read()
+	})
+}
+
+func parseJWS(raw string, readHeader func(part string) (joseHeader, error)) (*JWT, error) {
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, signature, found := strings.Cut(rest, ".")
 	switch dots := strings.Count(signature, "."); {
@@ -104,6 +118,9 @@ func readHeader(part string) (h joseHeader, err error) {
 	if err := h.read(); err != nil {
 		return h, err
 	}
+	if err := h.checkType(); err != nil {
+		return h, err
+	}
 	lastHeader.Store(&knownHeader{strings.Clone(part), h})
 	return h, nil
 }
@@ -131,7 +148,12 @@ func (h *joseHeader) read() error {
 	case h.Header.Has("b64"):
 		return Invalidf("the JWT has an unencoded payload (b64), which is not supported")
 	}
-	// RFC 9068 §2.1; JWT and no typ at all are what most providers send.
+	return nil
+}
+
+// checkType refuses other types than those of access tokens (RFC 9068 §2.1). JWT and no
+// typ at all are what most providers send.
+func (h *joseHeader) checkType() error {
 	switch typ := strings.ToLower(h.Typ); {
 	case !h.Header.Has("typ"), typ == "jwt", typ == "at+jwt", typ == "application/at+jwt":
 		return nil

@@ -11,8 +11,8 @@ type purpose uint8
 const (
 	untold purpose = iota
 	access
+	bound    // an access token that is bound to a key of its client, by its type
 	identity // an ID token
-	bound    // to a key of its client, by its type
 	refresh
 	event // a logout or security event token
 	other // a code, or another token that is not for an API
@@ -80,18 +80,17 @@ func (c Claims) purpose() (worst purpose, mark string) {
 }
 
 // CheckPurpose refuses tokens of the same provider, under the same keys, that were never
-// meant for an API (RFC 8725 §2.8), and such as are bound to a key of their client, whose
-// proof nobody asks for here. The error is an *[InvalidError].
+// meant for an API (RFC 8725 §2.8). The error is an *[InvalidError].
 func (r Rules) CheckPurpose(c Claims) error {
-	if c.Has("cnf") {
-		return Invalidf("it is bound to a key of its client (cnf), and must not pass without a proof of that key: DPoP and mutual TLS are not supported")
-	}
 	if c.States("events") {
 		return Invalidf("it is a logout or event token, not an access token (it has events)") // RFC 8417 §2.2
 	}
 	purpose, mark := c.purpose()
 	if r.header > purpose {
 		purpose, mark = r.header, "header"
+	}
+	if purpose == bound && !c.States("cnf") {
+		return Invalidf("it is bound to a key of its client (by its %s), and nothing says to which (cnf)", mark)
 	}
 	if err := r.refuse(purpose, mark); err != nil || r.AnyPurpose {
 		return err
@@ -104,7 +103,7 @@ func (r Rules) CheckPurpose(c Claims) error {
 	}
 	// Some providers put the nonce of §2 into access tokens, too, but those say what they
 	// are, or what they are good for.
-	if scope := slices.ContainsFunc(append(DefaultScopeClaims(), r.ScopeClaims...), c.States); c.States("nonce") && purpose != access && !scope {
+	if scope := slices.ContainsFunc(append(DefaultScopeClaims(), r.ScopeClaims...), c.States); c.States("nonce") && purpose != access && purpose != bound && !scope {
 		return Invalidf("it looks like an ID token, not an access token (it has nonce and no scopes); if the provider's access tokens are such, set purpose: any")
 	}
 	return nil
@@ -119,15 +118,13 @@ func (r Rules) For(t *JWT) Rules {
 // refuse is the error of a token with this mark; nil if it may be an access token.
 func (r Rules) refuse(p purpose, mark string) error {
 	switch p {
-	case untold, access:
+	case untold, access, bound:
 		return nil
 	case identity:
 		if r.AnyPurpose {
 			return nil
 		}
 		return Invalidf("it is an ID token, not an access token (by its %s); with purpose: any the provider's ID tokens pass", mark)
-	case bound:
-		return Invalidf("it is bound to a key of its client (by its %s), and must not pass without a proof of that key", mark)
 	case refresh:
 		return Invalidf("it is a refresh token, not an access token (by its %s)", mark)
 	default:

@@ -16,45 +16,46 @@ func TestPurpose(t *testing.T) {
 		claims      m
 		access, any bool
 	}{
-		"Hydra":                       {m{"token_use": "refresh_token"}, false, false},
-		"OpenIddict":                  {m{"token_usage": "refresh_token"}, false, false},
-		"OpenIddict, of its own":      {m{"oi_tkn_typ": "refresh_token"}, false, false},
-		"Keycloak":                    {m{"typ": "Refresh"}, false, false},
-		"Keycloak, offline":           {m{"typ": "Offline"}, false, false},
-		"SimpleJWT":                   {m{"token_type": "refresh"}, false, false},
-		"flask-jwt-extended":          {m{"type": "refresh"}, false, false},
-		"a URN":                       {m{"token_type": urn + "refresh_token"}, false, false},
-		"in other letters":            {m{"token_type": "Refresh-Token"}, false, false},
-		"in camel case":               {m{"tokenType": "refreshToken"}, false, false},
-		"as a type":                   {m{"typ": "rt+jwt"}, false, false},
-		"in other letters, the mark":  {m{"Token_Type": "refresh"}, false, false},
-		"with invisible characters":   {m{"token_type": "refresh\u200b"}, false, false},
-		"in a list":                   {m{"type": []any{"x", "refresh"}}, false, false},
-		"beside another mark":         {m{"token_use": "access", "type": "refresh"}, false, false},
-		"a code":                      {m{"token_usage": "authorization_code"}, false, false},
-		"Keycloak's registration":     {m{"typ": "InitialAccessToken"}, false, false},
-		"a logout token":              {m{"events": m{}}, false, false},
-		"ID token, Cognito":           {m{"token_use": "id"}, false, true},
-		"ID token, Keycloak":          {m{"typ": "ID"}, false, true},
-		"ID token, ForgeRock":         {m{"tokenName": "id_token"}, false, true},
-		"ID token, a URN":             {m{"token_type": urn + "id_token"}, false, true},
-		"ID token and refresh token":  {m{"typ": "ID", "token_type": "refresh"}, false, false},
-		"at_hash (ID tokens, Dex)":    {m{"at_hash": "x"}, false, true},
-		"c_hash":                      {m{"c_hash": "x"}, false, true},
-		"s_hash":                      {m{"s_hash": "x"}, false, true},
-		"nonce alone":                 {m{"nonce": "x", "scope": nil}, false, true},
-		"nonce and scopes of null":    {m{"nonce": "x", "scope": null{}}, false, true},
-		"nonce and scopes":            {m{"nonce": "x"}, true, true},
-		"nonce and access":            {m{"nonce": "x", "scope": nil, "typ": "Bearer"}, true, true},
-		"access, Cognito":             {m{"token_use": "access"}, true, true},
-		"access, Keycloak":            {m{"typ": "Bearer"}, true, true},
-		"access, a URN":               {m{"token_type": urn + "access_token"}, true, true},
-		"a claim of another meaning":  {m{"type": "employee", "typ": 7}, true, true},
-		"marks that are null":         {m{"at_hash": null{}, "token_use": null{}, "events": null{}}, true, true},
-		"bound":                       {m{"cnf": m{"jkt": "x"}}, false, false},
-		"bound to nothing":            {m{"cnf": null{}}, false, false},
-		"bound, by its type":          {m{"token_type": "DPoP"}, false, false},
-		"bound, in an unknown manner": {m{"cnf": "x"}, false, false},
+		"Hydra":                      {m{"token_use": "refresh_token"}, false, false},
+		"OpenIddict":                 {m{"token_usage": "refresh_token"}, false, false},
+		"OpenIddict, of its own":     {m{"oi_tkn_typ": "refresh_token"}, false, false},
+		"Keycloak":                   {m{"typ": "Refresh"}, false, false},
+		"Keycloak, offline":          {m{"typ": "Offline"}, false, false},
+		"SimpleJWT":                  {m{"token_type": "refresh"}, false, false},
+		"flask-jwt-extended":         {m{"type": "refresh"}, false, false},
+		"a URN":                      {m{"token_type": urn + "refresh_token"}, false, false},
+		"in other letters":           {m{"token_type": "Refresh-Token"}, false, false},
+		"in camel case":              {m{"tokenType": "refreshToken"}, false, false},
+		"as a type":                  {m{"typ": "rt+jwt"}, false, false},
+		"in other letters, the mark": {m{"Token_Type": "refresh"}, false, false},
+		"with invisible characters":  {m{"token_type": "refresh\u200b"}, false, false},
+		"in a list":                  {m{"type": []any{"x", "refresh"}}, false, false},
+		"beside another mark":        {m{"token_use": "access", "type": "refresh"}, false, false},
+		"a code":                     {m{"token_usage": "authorization_code"}, false, false},
+		"Keycloak's registration":    {m{"typ": "InitialAccessToken"}, false, false},
+		"a logout token":             {m{"events": m{}}, false, false},
+		"ID token, Cognito":          {m{"token_use": "id"}, false, true},
+		"ID token, Keycloak":         {m{"typ": "ID"}, false, true},
+		"ID token, ForgeRock":        {m{"tokenName": "id_token"}, false, true},
+		"ID token, a URN":            {m{"token_type": urn + "id_token"}, false, true},
+		"ID token and refresh token": {m{"typ": "ID", "token_type": "refresh"}, false, false},
+		"at_hash (ID tokens, Dex)":   {m{"at_hash": "x"}, false, true},
+		"c_hash":                     {m{"c_hash": "x"}, false, true},
+		"s_hash":                     {m{"s_hash": "x"}, false, true},
+		"nonce alone":                {m{"nonce": "x", "scope": nil}, false, true},
+		"nonce and scopes of null":   {m{"nonce": "x", "scope": null{}}, false, true},
+		"nonce and scopes":           {m{"nonce": "x"}, true, true},
+		"nonce and access":           {m{"nonce": "x", "scope": nil, "typ": "Bearer"}, true, true},
+		"access, Cognito":            {m{"token_use": "access"}, true, true},
+		"access, Keycloak":           {m{"typ": "Bearer"}, true, true},
+		"access, a URN":              {m{"token_type": urn + "access_token"}, true, true},
+		"a claim of another meaning": {m{"type": "employee", "typ": 7}, true, true},
+		"marks that are null":        {m{"at_hash": null{}, "token_use": null{}, "events": null{}}, true, true},
+		"bound by its type alone":    {m{"token_type": "DPoP"}, false, false},
+		"bound":                      {m{"token_type": "DPoP", "cnf": m{"jkt": sum}}, true, true},
+		"bound, Keycloak":            {m{"typ": "DPoP", "cnf": m{"jkt": sum}}, true, true},
+		"bound, nonce and no scope":  {m{"typ": "DPoP", "cnf": m{"jkt": sum}, "nonce": "x", "scope": nil}, true, true},
+		"bound ID token":             {m{"typ": "ID", "token_type": "DPoP", "cnf": m{"jkt": sum}}, false, true},
 	} {
 		claims := with(c.claims)
 		for name, v := range claims {
@@ -71,6 +72,70 @@ func TestPurpose(t *testing.T) {
 		}
 		mustBeInvalid(t, err)
 		mustBeInvalid(t, anyErr)
+	}
+}
+
+// sum is the spelling of some SHA-256.
+const sum = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+
+// TestBinding: what a token is bound to is known, or the token is refused.
+func TestBinding(t *testing.T) {
+	type m = map[string]any
+	for name, c := range map[string]struct {
+		cnf  any
+		want token.Binding
+		ok   bool
+	}{
+		"a key":                      {m{"jkt": sum}, token.Binding{Key: sum}, true},
+		"a certificate":              {m{"x5t#S256": sum}, token.Binding{Certificate: sum}, true},
+		"both":                       {m{"jkt": sum, "x5t#S256": sum}, token.Binding{Key: sum, Certificate: sum}, true},
+		"a key, and what is unknown": {m{"jkt": sum, "kid": "x"}, token.Binding{Key: sum}, true},
+		"null":                       {null{}, token.Binding{}, false},
+		"text":                       {sum, token.Binding{}, false},
+		"a list":                     {[]any{m{"jkt": sum}}, token.Binding{}, false},
+		"true":                       {true, token.Binding{}, false},
+		"nothing":                    {m{}, token.Binding{}, false},
+		"a kind that nobody knows":   {m{"jwk": m{"kty": "EC"}}, token.Binding{}, false},
+		"SHA-1":                      {m{"x5t": "x"}, token.Binding{}, false},
+		"in other letters":           {m{"JKT": sum}, token.Binding{}, false},
+		"no hash":                    {m{"jkt": "x"}, token.Binding{}, false},
+		"an empty one":               {m{"jkt": ""}, token.Binding{}, false},
+		"a null":                     {m{"jkt": nil}, token.Binding{}, false},
+		"a null beside a good one":   {m{"jkt": nil, "x5t#S256": sum}, token.Binding{}, false},
+		"a number beside a good one": {m{"jkt": sum, "x5t#S256": 1}, token.Binding{}, false},
+		"padded":                     {m{"jkt": sum + "="}, token.Binding{}, false},
+		"in base64":                  {m{"jkt": strings.ReplaceAll(sum, "-", "+")}, token.Binding{}, false},
+		"with spare bits":            {m{"jkt": sum[:42] + "J"}, token.Binding{}, false},
+		"longer":                     {m{"jkt": sum + "AAAA"}, token.Binding{}, false},
+		"in a list":                  {m{"jkt": []any{sum}}, token.Binding{}, false},
+		"with a line break":          {m{"jkt": sum + "\n"}, token.Binding{}, false},
+	} {
+		claims := with(m{"cnf": c.cnf})
+		if c.cnf == (any)(null{}) {
+			claims["cnf"] = nil
+		}
+		id, err := rules().Identity(tokentest.Decoded(claims))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && *id.Bound != c.want {
+			t.Errorf("%s: %+v, want %+v", name, id.Bound, c.want)
+		}
+		mustBeInvalid(t, err)
+	}
+}
+
+// TestMustBeBound: with binding: required, a mere bearer token is refused.
+func TestMustBeBound(t *testing.T) {
+	r := rules()
+	r.MustBeBound = true
+	_, err := r.Identity(tokentest.Decoded(with(nil)))
+	mustBeInvalid(t, err)
+	if err == nil {
+		t.Error("a mere bearer token passes")
+	}
+	if _, err := r.Identity(tokentest.Decoded(with(map[string]any{"cnf": map[string]any{"jkt": sum}}))); err != nil {
+		t.Errorf("a bound one: %v", err)
 	}
 }
 

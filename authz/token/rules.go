@@ -36,7 +36,9 @@ type Rules struct {
 	Optional bool
 	// AnyPurpose accepts ID tokens, too.
 	AnyPurpose bool
-	Email      EmailRule
+	// MustBeBound refuses tokens that nothing but their possession is asked for.
+	MustBeBound bool
+	Email       EmailRule
 
 	header purpose // see For
 }
@@ -63,6 +65,9 @@ func (r Rules) Identity(claims Claims) (*Identity, error) {
 		return nil, err
 	}
 	id := &Identity{Provider: r.Provider, Issuer: r.forIssuer(claims).Issuer}
+	if id.Bound, err = r.binding(claims); err != nil {
+		return nil, err
+	}
 	if err := id.readNames(claims); err != nil {
 		return nil, err
 	}
@@ -78,6 +83,15 @@ func (r Rules) Identity(claims Claims) (*Identity, error) {
 	}
 	id.SetClaims(claims)
 	return id, nil
+}
+
+// binding is what the token is bound to.
+func (r Rules) binding(claims Claims) (*Binding, error) {
+	b, err := claims.Binding()
+	if err == nil && b == nil && r.MustBeBound {
+		return nil, Invalidf("it is a mere bearer token (it has no cnf), and the provider's binding is required")
+	}
+	return b, err
 }
 
 func (r Rules) check(claims Claims) (registered jwt.RegisteredClaims, err error) {

@@ -53,16 +53,18 @@ type entry struct {
 	Scopes   []string       `json:"scopes"`
 	Expiry   time.Time      `json:"exp,omitzero"`
 	KeyID    string         `json:"key"`
+	Bound    *Binding       `json:"bound,omitempty"`
 	Claims   jsontext.Value `json:"claims"`
 }
 
-// Version 1 had lost digits of large numbers.
-const entryVersion = 2
+// Version 1 had lost digits of large numbers. Replicas of version 2 don't know of
+// [Identity.Bound], and would take such a token from whoever has it.
+const entryVersion = 3
 
 func encodeEntry(id *Identity, until time.Time) ([]byte, error) {
 	return json.Marshal(entry{
 		Version: entryVersion, Until: until, Issuer: id.Issuer, Subject: id.Subject, ClientID: id.ClientID, Email: id.Email,
-		Scopes: id.Scopes, Expiry: id.Expiry, KeyID: id.KeyID, Claims: id.json(),
+		Scopes: id.Scopes, Expiry: id.Expiry, KeyID: id.KeyID, Bound: id.Bound, Claims: id.json(),
 	})
 }
 
@@ -87,6 +89,9 @@ func decodeEntry(data []byte) (id *Identity, until time.Time, err error) {
 		}
 	}
 	id = &Identity{Issuer: e.Issuer, Subject: e.Subject, ClientID: unique.Make(e.ClientID).Value(), Email: e.Email, Expiry: e.Expiry, KeyID: e.KeyID}
+	if id.Bound, err = claims.Binding(); err != nil || !id.Bound.Same(e.Bound) {
+		return nil, until, errors.New("what it is bound to is malformed, or not what its claims say")
+	}
 	id.Scopes = scopes
 	id.SetClaims(claims)
 	return id, e.Until, nil

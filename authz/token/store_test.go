@@ -76,6 +76,7 @@ func person(t *testing.T, exp time.Time) *token.Identity {
 	id, err := rules.Identity(tokentest.Decoded(map[string]any{
 		"iss": "https://idp.test", "sub": "alice", "email": "alice@example.com", "client_id": "web", "scope": "read write", "exp": float64(exp.Unix()),
 		"org_code": "o1", "big": 12345678901234567890.0, "nested": map[string]any{"a": []any{"ü", nil, true, 1.5}}, "empty": map[string]any{},
+		"cnf": map[string]any{"jkt": strings.Repeat("k", 42) + "A", "x5t#S256": strings.Repeat("c", 42) + "A"},
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -224,24 +225,28 @@ func TestGarbageInTheStoreIsAMiss(t *testing.T) {
 		return strings.Replace(good, old, new, 1)
 	}
 	for name, value := range map[string]string{
-		"garbage":              "\x00\xff\x00",
-		"another version":      changed(`"v":2`, `"v":1`),
-		"no version":           changed(`"v":2,`, ``),
-		"truncated":            good[:len(good)/2],
-		"more":                 good + good,
-		"empty object":         "{}",
-		"null":                 "null",
-		"an unknown member":    changed(`"v":2`, `"v":2,"admin":true`),
-		"a repeated member":    changed(`"v":2`, `"v":2,"sub":"bob"`),
-		"far in the future":    changed(`"until":"2030`, `"until":"2031`),
-		"no end":               changed(`"until":"`+now.Add(5*time.Minute).Format(time.RFC3339)+`",`, ""),
-		"a malformed scope":    changed(`"read"`, `"re\"ad"`),
-		"two scopes in one":    changed(`"read","write"`, `"read write"`),
-		"an empty scope":       changed(`"read"`, `""`),
-		"a control character":  changed(`"sub":"alice"`, `"sub":"al\nice"`),
-		"claims are no object": changed(`"claims":{`, `"claims":[],"x":{`),
-		"too deep":             changed(`"claims":{`, `"claims":{"deep":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+","),
-		"too long":             changed(`"claims":{`, `"claims":{"long":"`+strings.Repeat("x", 65<<10)+`",`),
+		"garbage":               "\x00\xff\x00",
+		"another version":       changed(`"v":3`, `"v":2`),
+		"no version":            changed(`"v":3,`, ``),
+		"truncated":             good[:len(good)/2],
+		"more":                  good + good,
+		"empty object":          "{}",
+		"null":                  "null",
+		"an unknown member":     changed(`"v":3`, `"v":3,"admin":true`),
+		"a repeated member":     changed(`"v":3`, `"v":3,"sub":"bob"`),
+		"far in the future":     changed(`"until":"2030`, `"until":"2031`),
+		"no end":                changed(`"until":"`+now.Add(5*time.Minute).Format(time.RFC3339)+`",`, ""),
+		"bound to nothing":      changed(`"bound":{`, `"bound":null,"x":{`),
+		"bound to another key":  changed(`"bound":{"jkt":"k`, `"bound":{"jkt":"x`),
+		"a mere bearer token":   strings.Replace(changed(`"cnf":{`, `"conf":{`), `"bound":`, `"other":`, 1),
+		"bound, in claims only": changed(`"bound":{"jkt":"`+strings.Repeat("k", 42)+`A","x5t#S256":"`+strings.Repeat("c", 42)+`A"},`, ``),
+		"a malformed scope":     changed(`"read"`, `"re\"ad"`),
+		"two scopes in one":     changed(`"read","write"`, `"read write"`),
+		"an empty scope":        changed(`"read"`, `""`),
+		"a control character":   changed(`"sub":"alice"`, `"sub":"al\nice"`),
+		"claims are no object":  changed(`"claims":{`, `"claims":[],"x":{`),
+		"too deep":              changed(`"claims":{`, `"claims":{"deep":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+","),
+		"too long":              changed(`"claims":{`, `"claims":{"long":"`+strings.Repeat("x", 65<<10)+`",`),
 	} {
 		server.Do("SET", key, value)
 		v := answering(person(t, now.Add(time.Hour)), nil)

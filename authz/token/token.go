@@ -31,6 +31,10 @@ type Identity struct {
 	Email    string   // email, unless email_verified says false
 	Scopes   []string // granted scopes, each a scope-token of RFC 6749 §3.3
 
+	// Bound is what the token is bound to; who has verified the token alone knows only whose
+	// it is. Nil: nothing, and whoever has the token may use it.
+	Bound *Binding
+
 	scopes *scopeSet   // Scopes, where they are held once for many; see compact
 	claims *heldClaims // nil if there are none
 

@@ -25,6 +25,7 @@ type Request struct {
 	Headers            []Header // by lower-case name; of one name the last counts
 	RawHeaders         []Header // encode_raw_headers: as they came; if any, they replace Headers
 	Peer               string   // the downstream address; "" for a Unix socket
+	Certificate        string   // include_peer_certificate: the peer's, PEM, URL-encoded
 	Policy             string   // context_extensions: policy
 }
 
@@ -45,6 +46,7 @@ func (r *Request) Read(in *authv3.CheckRequest) {
 		r.RawHeaders = append(r.RawHeaders, rawHeader(h.GetKey(), h.GetValue(), h.GetRawValue()))
 	}
 	r.Peer = context.GetSource().GetAddress().GetSocketAddress().GetAddress()
+	r.Certificate = context.GetSource().GetCertificate()
 	r.Policy = context.GetContextExtensions()["policy"]
 }
 
@@ -121,10 +123,10 @@ func (r *Request) unmarshalContext(wire string) error {
 	return fields(wire, func(number protowire.Number, wire string) error {
 		switch number {
 		case 1: // source
-			return unmarshalPeer(&r.Peer, wire)
+			return unmarshalPeer(&r.Peer, &r.Certificate, wire)
 		case 2: // destination
 			var ignored string
-			return unmarshalPeer(&ignored, wire)
+			return unmarshalPeer(&ignored, &ignored, wire)
 		case 4: // request
 			return r.unmarshalRequest(wire)
 		case 10: // context_extensions
@@ -221,15 +223,17 @@ func entry(wire string) (name, value string, err error) {
 	return name, value, err
 }
 
-// unmarshalPeer reads the address of an AttributeContext.Peer.
-func unmarshalPeer(address *string, wire string) error {
+// unmarshalPeer reads address and certificate of an AttributeContext.Peer.
+func unmarshalPeer(address, certificate *string, wire string) error {
 	return fields(wire, func(number protowire.Number, wire string) error {
 		var ignored string
 		switch number {
 		case 1: // address
 			return unmarshalAddress(address, wire)
-		case 2, 4, 5: // service, principal, certificate
+		case 2, 4: // service, principal
 			return text(&ignored, wire)
+		case 5:
+			return text(certificate, wire)
 		case 3: // labels
 			_, _, err := entry(wire)
 			return err

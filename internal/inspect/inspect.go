@@ -186,7 +186,7 @@ func (u unverified) Diagnose(ctx context.Context, given *token.Token) []token.Ch
 
 // Inspect finds out all about a token.
 func (i *Inspector) Inspect(ctx context.Context, raw string) Inspection {
-	if _, err := token.FromAuthorization("Bearer "+raw, i.validator.MaxBytes()); err != nil {
+	if _, _, err := token.FromAuthorization("Bearer "+raw, i.validator.MaxBytes()); err != nil {
 		return Inspection{Verdict: Refused, Reason: reason(err), Notes: i.notes, err: err, Checks: []Check{
 			{Name: "credential", State: "failed", Text: textOfCheck("credential"), Detail: reason(err), Advice: "copy the access token again, alone and whole"}}}
 	}

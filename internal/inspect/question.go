@@ -114,7 +114,7 @@ func (o Question) withToken(q explain.Question, claims map[string]any, stdin io.
 		raw = strings.TrimSpace(line)
 	}
 	raw = strings.TrimPrefix(raw, "Bearer ")
-	if _, err := token.FromAuthorization("Bearer "+raw, token.MaxLength); err != nil {
+	if _, _, err := token.FromAuthorization("Bearer "+raw, token.MaxLength); err != nil {
 		return q, nil, fmt.Errorf("--token has no bearer token: %w", err)
 	}
 	t := token.Parse(raw)

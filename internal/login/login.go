@@ -174,7 +174,7 @@ func (o Options) check(got *oauth2.Token) error {
 	if kind := got.Type(); !strings.EqualFold(kind, "Bearer") {
 		return fmt.Errorf("the provider gives a token of the type %s, not a bearer token", quote(kind))
 	}
-	if _, err := token.FromAuthorization("Bearer "+got.AccessToken, token.MaxLength); err != nil {
+	if _, _, err := token.FromAuthorization("Bearer "+got.AccessToken, token.MaxLength); err != nil {
 		return fmt.Errorf("the provider gives a token that can't be sent: %w", err)
 	}
 	granted, ok := got.Extra("scope").(string)

@@ -193,7 +193,7 @@ func (r *record) audit() (entry, error) {
 		target = escape(target)
 	}
 	switch e.code {
-	case "missing_token", "invalid_token", "invalid_request", "cross_site": // of all that asks for a token
+	case "missing_token", "invalid_token", "invalid_request", "invalid_dpop_proof", "use_dpop_nonce", "cross_site": // of all that asks for a token
 		e.caller = nobody
 	case "allow", "insufficient_scope", "insufficient_user_authentication", "access_denied":
 		if r.Provider != "" { // else the token was not looked at

@@ -51,7 +51,7 @@ func (k key) fits(alg string) bool {
 			alg == "ES384" && public.Curve == elliptic.P384() ||
 			alg == "ES512" && public.Curve == elliptic.P521()
 	case ed25519.PublicKey:
-		return alg == "EdDSA"
+		return alg == "EdDSA" || alg == "Ed25519"
 	default:
 		return false
 	}
@@ -86,7 +86,7 @@ func method(alg string) jwt.SigningMethod {
 		return jwt.SigningMethodES384
 	case "ES512":
 		return jwt.SigningMethodES512
-	case "EdDSA":
+	case "EdDSA", "Ed25519": // RFC 9864 calls it by its curve
 		return jwt.SigningMethodEdDSA
 	default:
 		return nil
@@ -95,7 +95,7 @@ func method(alg string) jwt.SigningMethod {
 
 // Supported tells whether alg is a signature algorithm that a [Verifier] can
 // accept: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512
-// (RFC 7518 §3.1) and EdDSA (RFC 8037), all of them asymmetric.
+// (RFC 7518 §3.1), EdDSA (RFC 8037) and Ed25519 (RFC 9864), all of them asymmetric.
 func Supported(alg string) bool { return method(alg) != nil }
 
 // parsed is what a JWK Set has.

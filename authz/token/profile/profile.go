@@ -57,6 +57,9 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	if err != nil {
 		return nil, err
 	}
+	if claims.Has("cnf") {
+		return nil, errBound
+	}
 	profile, err := v.ask(ctx, t.Raw)
 	if err == nil && !machine(id) && profile.Text("sub") == "" {
 		err = &token.UnavailableError{Reason: "the provider's profile has neither sub nor id"}
@@ -65,7 +68,10 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 		v.warnings.Unavailable("cannot get a profile from the provider", err)
 		return nil, err
 	}
-	if err := v.rules.CheckPurpose(profile.Only("cnf", "token_use", "token_usage", "token_type")); err != nil {
+	if profile.Has("cnf") {
+		return nil, errBound
+	}
+	if err := v.rules.CheckPurpose(profile.Only("token_use", "token_usage", "token_type")); err != nil {
 		return nil, err
 	}
 	person, err := v.fromProfile(profile)
@@ -101,6 +107,10 @@ func owns(id *token.Identity, profile token.Claims) bool {
 	named = append(named, profile.Text("aud"), profile.Text("client_id"), profile.Text("azp"))
 	return machine(id) && slices.Contains(named, id.ClientID)
 }
+
+// errBound refuses a token with which the provider can't be asked: it would want the proof
+// of the client's key.
+var errBound = token.Invalidf("it is bound to a key of its client (cnf), and its provider gives no profile without a proof of that key: use validation: jwks or introspection")
 
 // Outage implements [token.Patient].
 func (v *Verifier) Outage() *token.UnavailableError { return provider.Outage(v.place, v.client) }

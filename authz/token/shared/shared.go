@@ -47,7 +47,7 @@ func bytesOf(name token.EntryName) []byte { return append(name.Token[:], name.Pr
 // keyOf is the key in Redis. The kinds of stores don't meet, nor do the versions of
 // entries: replicas of another version share with each other.
 func keyOf(kind string, name []byte) string {
-	return "scopeward:identity:2:" + kind + ":" + base64.RawURLEncoding.EncodeToString(name)
+	return "scopeward:identity:3:" + kind + ":" + base64.RawURLEncoding.EncodeToString(name)
 }
 
 // get reads an entry up to its bound.

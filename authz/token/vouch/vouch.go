@@ -79,6 +79,9 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	if own.States("sub") && stated.States("sub") && own.Text("sub") != stated.Text("sub") {
 		return nil, token.Invalidf("the provider states another subject than the token (sub)")
 	}
+	if err := sameBinding(own, stated); err != nil {
+		return nil, err
+	}
 	rules := v.opts.Rules
 	rules.Email = token.EmailAny
 	id, err := rules.Identity(v.merge(own, stated))
@@ -87,6 +90,22 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	}
 	id.Email = v.opts.Rules.EmailOf(id.Email, own, stated)
 	return id, nil
+}
+
+// sameBinding refuses a token that its provider states to be bound otherwise than it says
+// itself, or to nothing that can be shown.
+func sameBinding(own, stated token.Claims) error {
+	if !stated.Has("cnf") {
+		return nil
+	}
+	theirs, err := stated.Binding()
+	if err != nil || !own.Has("cnf") {
+		return err
+	}
+	if ours, err := own.Binding(); err != nil || !ours.Same(theirs) {
+		return token.Invalidf("the provider states that it is bound to something else than the token says (cnf)")
+	}
+	return nil
 }
 
 // note says once that the provider has refused every token.
@@ -118,7 +137,7 @@ func (v *Verifier) fromJWT(given *token.Token) (token.Claims, error) {
 	if !t.Claims.States("aud") {
 		rules.Audiences, rules.AnyAudience = nil, true // the answer may have it
 	}
-	rules.Clients, rules.SubjectPrefix = nil, "" // so may it
+	rules.Clients, rules.SubjectPrefix, rules.MustBeBound = nil, "", false // so may it
 	if _, err := rules.Identity(t.Claims); err != nil {
 		return token.Claims{}, err
 	}
