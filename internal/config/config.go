@@ -34,6 +34,7 @@ type Config struct {
 	Sharing          Sharing
 	Credentials      credential.Places
 	Answers          answer.List
+	DPoP             DPoP
 	Headers          []authz.Header
 	IdentityToken    authz.IdentityToken
 	Realm            string
@@ -57,6 +58,14 @@ type Listen struct {
 
 	MaxConnections int
 	StartPatience  time.Duration // for which a process without keys is not ready
+	TrustXFCC      bool          // x-forwarded-client-cert tells the client's certificate
+}
+
+// DPoP says how proofs of a client's key are checked.
+type DPoP struct {
+	MaxAge time.Duration
+	Nonce  bool
+	Offer  bool // each challenge names it, also to who doesn't use it
 }
 
 // The servers of the gRPC listener.
@@ -99,6 +108,7 @@ type Provider struct {
 	Timeout       time.Duration
 	ScopeClaims   []string
 	AnyPurpose    bool // ID tokens count, too
+	MustBeBound   bool // mere bearer tokens are refused
 	Discovery     bool // endpoints that are empty here come from the issuer's metadata
 	Insecure      bool // they may be without TLS
 	Email         token.EmailRule
@@ -178,6 +188,7 @@ func (d *document) resolve(secrets Secrets) (*Config, strictyaml.Problems) {
 		Sharing:          d.sharing,
 		Credentials:      d.credentials,
 		Answers:          d.answers,
+		DPoP:             d.dpop(),
 		Headers:          d.headers,
 		IdentityToken:    d.signed.token,
 		Realm:            string(d.Realm.Value),
@@ -205,6 +216,7 @@ func (d *document) listen() Listen {
 	l := Listen{
 		GRPC: string(d.Listen.GRPC.Value), Admin: string(d.Listen.Admin.Value), TLS: d.Listen.TLS != nil, Server: string(d.Listen.Server.Value),
 		Socket: Socket{Mode: defaultSocketMode}, MaxConnections: d.Listen.MaxConnections.Value, StartPatience: d.Listen.StartPatience.Value,
+		TrustXFCC: valueOf(d.Listen.TrustXFCC),
 	}
 	if d.Listen.Drain != nil {
 		l.Drain = &d.Listen.Drain.Value
@@ -226,7 +238,7 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 			URLs: stringsOf(p.JWKS.URL), File: p.JWKS.file(d.dir()), Uses: stringsOf(p.JWKS.Use),
 			Refresh: p.JWKS.Refresh.Value, MaxStale: p.JWKS.MaxStale.Value,
 		},
-		AnyPurpose: p.Purpose.Value == "any", Email: token.EmailRule(p.Email.Value), MaxTokenBytes: p.MaxTokenBytes.Value,
+		AnyPurpose: p.Purpose.Value == "any", MustBeBound: p.Binding.Value == "required", Email: token.EmailRule(p.Email.Value), MaxTokenBytes: p.MaxTokenBytes.Value,
 		Discovery: p.Discovery.Value == "auto", Insecure: p.Insecure,
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value)},
@@ -349,6 +361,10 @@ func (r rateLimitSection) hops() authz.Hops {
 // Warnings are what an operator should know of settings that are allowed.
 func (c *Config) Warnings() strictyaml.Problems {
 	warnings := c.Sharing.Warnings
+	if c.DPoP.Nonce && c.Sharing.Key == "" {
+		warnings = append(warnings, strictyaml.Problem{Pos: c.document.DPoP.Pos, Message: "dpop.nonce without cache.key: " +
+			"each replica has nonces of its own, and a client that comes from one to another has to ask twice; give all replicas one key"})
+	}
 	for _, l := range c.document.Providers {
 		p := l.Value
 		// Whoever asks a lookup as itself asks about what was made for it.

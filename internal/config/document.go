@@ -24,6 +24,7 @@ type document struct {
 	RateLimit         rateLimitSection                                             `yaml:"rate_limit" doc:"What one client address may cost."`
 	Credentials       *strictyaml.Located[[]strictyaml.Located[credentialSection]] `yaml:"credentials" default:"[bearer]" doc:"Where a request may have its credential: bearer (Authorization: Bearer), or a header, a cookie, a parameter of the query or a WebSocket subprotocol. Two different ones in a request are refused. Those of cookies, queries and subprotocols never go upstream." examples:"[[bearer, {cookie: __Host-access_token, origins: ['https://app.acme.dev']}]]"`
 	ForwardCredential *strictyaml.Located[bool]                                    `yaml:"forward_credential" default:"true" doc:"Whether the credential of Authorization or of another header goes upstream. false: an allowed request goes without it."`
+	DPoP              *strictyaml.Located[dpopSection]                             `yaml:"dpop" doc:"How proofs of a client's key are checked (DPoP, RFC 9449), for tokens that are bound to one. They work without this key. Challenges offer DPoP to every client where nonce or a provider's binding: required asks for it, else to those whose token needs it."`
 	Headers           map[string]located                                           `yaml:"headers" doc:"The headers that an allowed request carries to the service behind, each with a field of the identity. A client's own copies never pass." examples:"[{x-auth-subject: identity.subject, x-auth-scopes: identity.scopes, x-auth-org: identity.claims.org_code}]"`
 	Answers           []strictyaml.Located[answerSection]                          `yaml:"answers" doc:"What a client gets instead of JSON when it is denied: the first entry that fits answers. gRPC requests ignore them." examples:"[[{codes: [missing_token, invalid_token], accept: text/html, redirect: 'https://login.acme.dev/?return_to={url}'}]]"`
 	IdentityToken     *strictyaml.Located[identityTokenSection]                    `yaml:"identity_token" doc:"A signed token (JWT) of who asks, in a header of each allowed request with an identity, for services that verify it themselves. A client's own copies of the header never pass."`
@@ -62,7 +63,14 @@ type listenSection struct {
 	MaxConnections *strictyaml.Located[int]           `yaml:"max_connections" default:"1024" doc:"How many connections the gRPC listener has at most; a peer address has at most three quarters of them. One that is too many takes the place of one that has been silent for a second, or is closed at once."`
 	StartPatience  *strictyaml.Located[time.Duration] `yaml:"start_patience" default:"60s" doc:"How long a new process stays unready while a provider with keys has given none, at most 10m. Then it serves without them."`
 	Server         located                            `yaml:"server" default:"native" doc:"What serves the gRPC listener: native answers most checks where it reads them, at about half the cost; grpc-go is the general gRPC server, with the same answers."`
+	TrustXFCC      *strictyaml.Located[bool]          `yaml:"trust_xfcc" default:"false" doc:"Whether the last element of x-forwarded-client-cert tells the client's certificate, for tokens that are bound to one (RFC 8705). Only where Envoy writes it anew (forward_client_cert_details: SANITIZE_SET): else a client chooses it. Without it, the certificate is that of the connection (include_peer_certificate)."`
 	Socket         *strictyaml.Located[socketSection] `yaml:"socket" doc:"Who may connect to a Unix socket: by its mode and owner."`
+}
+
+// dpopSection says how proofs are checked.
+type dpopSection struct {
+	MaxAge *strictyaml.Located[time.Duration] `yaml:"max_age" default:"60s" doc:"How old a proof may be, from 5s to 10m; that it is used once is remembered for as long. A clock of a client may be 30s fast."`
+	Nonce  *strictyaml.Located[bool]          `yaml:"nonce" default:"false" doc:"Whether a proof needs a nonce of this service's: a client gets it with 401 use_dpop_nonce, and asks again. Replicas take each other's where they have the same cache.key."`
 }
 
 // adminSection says who may use the admin listener, which asks nobody who they are.
@@ -108,6 +116,7 @@ type providerSection struct {
 	Tokens        located                       `yaml:"tokens" doc:"Which credentials come here: jwt, opaque or any. By default jwt with keys, opaque with lookup and api_keys, else any."`
 	Prefixes      []located                     `yaml:"prefixes" doc:"Only credentials with one of these prefixes come here, and come here before other providers." examples:"[[ya29.]]"`
 	Opaque        *bool                         `yaml:"opaque" doc:"An older spelling of tokens: true is any, false is jwt."`
+	Binding       located                       `yaml:"binding" default:"optional" doc:"Whether a token must be bound to a key (DPoP) or a certificate (mutual TLS) of its client. optional: it may be, and then the client must show it. required: mere bearer tokens are refused."`
 	Purpose       located                       `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
 	Email         located                       `yaml:"email" default:"unless_unverified" doc:"Which e-mail address becomes identity.email. verified: one of which the provider says so (email_verified: true). unless_unverified: unless it says that it is not. any: each."`
 	MaxTokenBytes *strictyaml.Located[int]      `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`

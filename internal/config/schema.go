@@ -64,6 +64,7 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	orReference(s.Property("preset"), oneOf(Presets()))
 	orReference(s.Property("validation"), oneOf(validations))
 	orReference(s.Property("purpose"), oneOf(purposes))
+	orReference(s.Property("binding"), oneOf(bindings))
 	orReference(s.Property("email"), oneOf(emails))
 	s.Property("max_token_bytes")["minimum"] = 1024
 	s.Property("max_token_bytes")["maximum"] = token.MaxLength

@@ -19,6 +19,8 @@ func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
 		Realm:            c.Realm,
 		ResourceMetadata: c.ResourceMetadata,
 		Resources:        c.published(set),
+		OfferDPoP:        c.DPoP.Offer,
+		TrustXFCC:        c.Listen.TrustXFCC,
 		Hops:             c.RateLimit.Hops,
 		Sampling:         authz.Sample(c.Audit.Sample),
 	}

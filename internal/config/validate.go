@@ -37,6 +37,7 @@ var (
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
 	purposes    = []string{"access", "any"}
+	bindings    = []string{"optional", "required"}
 	emails      = []string{"verified", "unless_unverified", "any"}
 	logLevels   = []string{"debug", "info", "warn", "error"}
 	servers     = []string{ServerNative, ServerGRPCGo}
@@ -82,6 +83,7 @@ func (p *providerSection) setDefaults() {
 	p.usePreset()
 	setDefault(&p.Validation, ValidateJWKS)
 	setDefault(&p.Purpose, "access")
+	setDefault(&p.Binding, "optional")
 	setDefault(&p.Email, "unless_unverified")
 	setPointer(&p.MaxTokenBytes, token.DefaultMaxLength)
 	if p.Algorithms == nil {
@@ -168,12 +170,13 @@ func (d *document) validate(secrets Secrets) strictyaml.Problems {
 	if d.Cache.MaxEntries.Value < 1 {
 		v.add(d.Cache.MaxEntries.Pos, "cache.max_entries must be at least 1")
 	}
-	if d.Cache.Key.Pos.Line > 0 && d.Cache.Redis.Pos.Line == 0 {
-		v.add(d.Cache.Key.Pos, "cache.key has no effect without cache.redis: it encrypts the identities in that Redis")
+	if d.Cache.Key.Pos.Line > 0 && d.Cache.Redis.Pos.Line == 0 && !d.dpop().Nonce {
+		v.add(d.Cache.Key.Pos, "cache.key has no effect without cache.redis, whose identities it encrypts, and without dpop.nonce; remove it")
 	}
 	if d.Cache.MaxBytes != nil && d.Cache.MaxBytes.Value < minCache {
 		v.add(d.Cache.MaxBytes.Pos, "cache.max_bytes must be at least 1MiB")
 	}
+	v.bound(d)
 	v.rateLimit(d.RateLimit)
 	d.unusedSettings(v)
 	d.sharing = v.readSharing(d, secrets == AllSecrets)
@@ -344,6 +347,7 @@ func (v *validator) provider(l *providerSection, pos func(located) strictyaml.Po
 	}
 	v.keyTimes(p.JWKS)
 	v.oneOf("purpose", p.Purpose, purposes...)
+	v.binding(p)
 	v.oneOf("email", p.Email, emails...)
 	if n := p.MaxTokenBytes; n.Value < 1024 || n.Value > token.MaxLength {
 		v.add(n.Pos, "provider %q: max_token_bytes must lie between 1024 and %d", p.Name.Value, token.MaxLength)

@@ -75,6 +75,7 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 		ClockSkew:     p.ClockSkew,
 		ScopeClaims:   p.ScopeClaims,
 		AnyPurpose:    p.AnyPurpose,
+		MustBeBound:   p.MustBeBound,
 		Email:         p.Email,
 	}
 	if len(p.Issuers) > 0 && !p.Issuers[0].IsTemplate() {

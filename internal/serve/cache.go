@@ -44,7 +44,7 @@ func (s *service) counters() counters {
 }
 
 var (
-	cacheEntries  = prometheus.NewDesc("scopeward_cache_entries", "Entries held in memory, by kind (identities and refusals of tokens; clients: counters of the rate limit).", []string{"kind"}, nil)
+	cacheEntries  = prometheus.NewDesc("scopeward_cache_entries", "Entries held in memory, by kind (identities and refusals of tokens; clients: counters of the rate limit; proofs: those of clients' keys that were used, DPoP).", []string{"kind"}, nil)
 	cacheBytes    = prometheus.NewDesc("scopeward_cache_bytes", "The memory that these entries take, by kind.", []string{"kind"}, nil)
 	cacheMaxBytes = prometheus.NewDesc("scopeward_cache_max_bytes", "The memory that all of these entries may take: cache.max_bytes or its default.", nil, nil)
 )
@@ -54,7 +54,7 @@ func (c *stateCollector) collectCache(ch chan<- prometheus.Metric) {
 	held := c.state.Load()
 	identities, refusals := held.cache.Len()
 	identityBytes, refusalBytes := held.cache.Bytes()
-	clients, clientBytes := 0, int64(0)
+	clients, clientBytes, proofs := 0, int64(0), held.proofs.seen.Len()
 	if counted := c.counters(); counted != nil {
 		clients, clientBytes = counted.Len(), counted.Bytes()
 	}
@@ -62,7 +62,7 @@ func (c *stateCollector) collectCache(ch chan<- prometheus.Metric) {
 		name    string
 		entries int
 		bytes   int64
-	}{{"identities", identities, identityBytes}, {"refusals", refusals, refusalBytes}, {"clients", clients, clientBytes}} {
+	}{{"identities", identities, identityBytes}, {"refusals", refusals, refusalBytes}, {"clients", clients, clientBytes}, {"proofs", proofs, held.proofs.seen.Bytes()}} {
 		ch <- prometheus.MustNewConstMetric(cacheEntries, prometheus.GaugeValue, float64(kind.entries), kind.name)
 		ch <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(kind.bytes), kind.name)
 	}

@@ -212,7 +212,7 @@ func outcome(r corpus.Request, response *authv3.CheckResponse) corpus.Outcome {
 // TestEveryAnswerHasACase holds the corpus against the table of answers.
 func TestEveryAnswerHasACase(t *testing.T) {
 	table := map[string]int{
-		"missing_token": 401, "invalid_request": 401, "invalid_token": 401, "insufficient_scope": 403, "insufficient_user_authentication": 401, "access_denied": 403, "cross_site": 403,
+		"missing_token": 401, "invalid_request": 401, "invalid_token": 401, "invalid_dpop_proof": 401, "use_dpop_nonce": 401, "insufficient_scope": 403, "insufficient_user_authentication": 401, "access_denied": 403, "cross_site": 403,
 		"invalid_path": 400, "rate_limited": 429, "unavailable": 503, "internal_error": 500, "allow": 200, "metadata": 200,
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(table)), slices.Sorted(slices.Values(eventSchema(t).Property("code")["enum"].([]string)))); diff != "" {

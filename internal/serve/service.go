@@ -53,6 +53,7 @@ type state struct {
 	cache     *token.Cache
 	maxBytes  int64 // of the cache and the rate limit's counters
 	sharing   sharing
+	proofs    proofs
 	loaded    time.Time // when this version of the policy came into force
 }
 
@@ -107,9 +108,9 @@ func (s *service) prepare(f config.Files) (*state, error) {
 	if old != nil && old.Config.Cache.MaxEntries == f.Config.Cache.MaxEntries && old.maxBytes == next.maxBytes {
 		next.cache = old.cache
 	} else {
-		next.cache = token.NewCache(f.Config.Cache.MaxEntries, next.maxBytes-next.limitBytes())
+		next.cache = token.NewCache(f.Config.Cache.MaxEntries, next.maxBytes-next.limitBytes()-next.proofBytes())
 	}
-	return next, nil
+	return next, next.keepProofs(old)
 }
 
 // snapshot is what requests are decided by. What a change doesn't touch is taken
@@ -122,6 +123,7 @@ func (s *service) snapshot(next *state, inForce *authz.Snapshot) *authz.Snapshot
 	}
 	snapshot := c.Snapshot(next.Policy)
 	snapshot.Shadow = next.Shadow
+	snapshot.Binding = next.checker()
 	snapshot.Validator = token.NewValidator(token.Options{
 		Providers:   list,
 		TTL:         c.Cache.TTL,

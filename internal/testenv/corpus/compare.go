@@ -9,7 +9,7 @@ import (
 )
 
 // guidance are the headers that tell a client what to do.
-var guidance = []string{"WWW-Authenticate", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"}
+var guidance = []string{"WWW-Authenticate", "DPoP-Nonce", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"}
 
 // Compare reports how an outcome differs from the answer.
 func (a Answer) Compare(t testing.TB, got Outcome) {

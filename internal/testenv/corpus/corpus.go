@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"path"
@@ -38,6 +39,7 @@ type Case struct {
 	Config map[string]any    `yaml:"config"` // keys of scopeward.yaml that differ; $IDP is the provider's URL
 	Alg    string            `yaml:"alg"`    // by which the provider signs; default RS256
 	Tokens map[string]Token  `yaml:"tokens"`
+	Proofs map[string]Proof  `yaml:"proofs"` // of the client's key, by names as those of tokens
 	Faults map[string]string `yaml:"faults"` // of the provider, by path, from the start
 	Policy string            `yaml:"policy"` // context_extensions: policy
 
@@ -220,9 +222,21 @@ func (c *Case) Mint(t testing.TB, idp *tokentest.Provider) map[string]string {
 	if c.Alg != "" {
 		idp.RotateTo(c.Alg)
 	}
-	tokens := map[string]string{}
+	tokens, client, stranger := map[string]string{}, tokentest.NewHolder(t, "ES256"), tokentest.NewHolder(t, "ES256")
 	for name, spec := range c.Tokens {
+		if spec.Bound {
+			claims := map[string]any{"cnf": client.Confirmation()}
+			maps.Copy(claims, spec.Claims)
+			spec.Claims = claims
+		}
 		tokens[name] = spec.mint(t, idp)
+	}
+	for name, spec := range c.Proofs {
+		by := client
+		if spec.Stranger {
+			by = stranger
+		}
+		tokens[name] = by.Proof(spec.Method, spec.URL, tokens[spec.Token], dated(spec.Claims), spec.Header)
 	}
 	return tokens
 }

@@ -25,8 +25,20 @@ type Token struct {
 	// Forge says how an attacker made it.
 	Forge string `yaml:"forge" enum:"none|hmac|stranger|tampered|stripped"`
 	Raw   string `yaml:"raw"`
+	// Bound binds it to the key of the case's client.
+	Bound bool `yaml:"bound"`
 	// Length makes a token of that many bytes which is none.
 	Length int `yaml:"length"`
+}
+
+// Proof says how a proof for a request differs from a good one.
+type Proof struct {
+	Token    string         `yaml:"token,required"`
+	Method   string         `yaml:"method,required"`
+	URL      string         `yaml:"url,required"`
+	Claims   map[string]any `yaml:"claims"` // as those of a token
+	Header   map[string]any `yaml:"header"`
+	Stranger bool           `yaml:"stranger"` // it is by another key
 }
 
 func (s Token) mint(t testing.TB, idp *tokentest.Provider) string {
@@ -41,8 +53,17 @@ func (s Token) mint(t testing.TB, idp *tokentest.Provider) string {
 	case s.Length > 0:
 		return strings.Repeat("a", s.Length)
 	}
+	good := idp.Mint(dated(s.Claims), s.Header)
+	if s.Forge == "" {
+		return good
+	}
+	return forge(t, s.Forge, good)
+}
+
+// dated are claims whose durations have become dates.
+func dated(spec map[string]any) map[string]any {
 	claims := map[string]any{}
-	for name, value := range s.Claims {
+	for name, value := range spec {
 		if text, ok := value.(string); ok && (name == "exp" || name == "nbf" || name == "iat" || name == "auth_time") {
 			if d, err := time.ParseDuration(text); err == nil {
 				value = time.Now().Add(d).Unix()
@@ -50,11 +71,7 @@ func (s Token) mint(t testing.TB, idp *tokentest.Provider) string {
 		}
 		claims[name] = value
 	}
-	good := idp.Mint(claims, s.Header)
-	if s.Forge == "" {
-		return good
-	}
-	return forge(t, s.Forge, good)
+	return claims
 }
 
 // forge changes a good token as an attacker without the provider's key could.
