@@ -24,6 +24,11 @@ type Resource struct {
 	BearerMethods        []string `json:"bearer_methods_supported,omitempty"`
 	Name                 string   `json:"resource_name,omitempty"`
 	Documentation        string   `json:"resource_documentation,omitempty"`
+
+	// Which bound tokens count, and whether mere bearer tokens don't.
+	ProofAlgorithms []string `json:"dpop_signing_alg_values_supported,omitempty"`
+	MustBeBound     bool     `json:"dpop_bound_access_tokens_required,omitempty"`
+	ByCertificate   bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 }
 
 const wellKnown = "/.well-known/oauth-protected-resource"

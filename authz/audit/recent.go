@@ -77,9 +77,9 @@ func (r *Recent) Add(e *Event) {
 }
 
 // texts are all texts of an event but its scopes.
-func (e *Event) texts() [17]*string {
+func (e *Event) texts() [18]*string {
 	return [...]*string{
-		&e.Code, &e.Method, &e.Rule, &e.Action, &e.Provider, &e.Cache, &e.WouldBe, &e.Shadow, &e.TraceID, &e.ClientIP, &e.Peer,
+		&e.Code, &e.Method, &e.Rule, &e.Action, &e.Provider, &e.Cache, &e.WouldBe, &e.Shadow, &e.Binding, &e.TraceID, &e.ClientIP, &e.Peer,
 		&e.IdentityToken, &e.RequestID, &e.Host, &e.UserID, &e.Reason, &e.Path,
 	}
 }

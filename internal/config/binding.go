@@ -29,7 +29,7 @@ func (d *document) dpop() DPoP {
 
 // bound refuses settings for bound tokens that can't take effect.
 func (v *validator) bound(d *document) {
-	bindable := slices.ContainsFunc(d.Providers, func(p strictyaml.Located[providerSection]) bool { return p.Value.bindable() })
+	bindable := slices.ContainsFunc(d.Providers, func(p strictyaml.Located[providerSection]) bool { return bindable(string(p.Value.Validation.Value)) })
 	const none = "has no effect: no provider takes tokens that are bound to anything, neither by a profile nor as API keys; remove it"
 	if d.DPoP != nil {
 		if age := d.DPoP.Value.MaxAge; age != nil && (age.Value < minProofAge || age.Value > maxProofAge) {
@@ -50,19 +50,24 @@ func (v *validator) bound(d *document) {
 // binding refuses a provider whose tokens must be bound and can't be.
 func (v *validator) binding(p providerSection) {
 	v.oneOf("binding", p.Binding, bindings...)
-	if p.Binding.Value == "required" && !p.bindable() {
+	if p.Binding.Value == "required" && !bindable(string(p.Validation.Value)) {
 		v.add(p.Binding.Pos, "provider %q: binding: required would refuse every token: validation: %s tells of none what it is bound to; use jwks or introspection, or remove it", p.Name.Value, p.Validation.Value)
 	}
 }
 
-// bindable reports whether tokens of the provider may be bound to something: a profile is
-// not given for such, and API keys are not.
-func (p providerSection) bindable() bool {
-	switch p.Validation.Value {
+// bindable reports whether tokens that are validated so may be bound to something: a
+// profile is not given for such, and API keys are not.
+func bindable(validation string) bool {
+	switch validation {
 	case ValidateProfile, ValidateJWKSProfile, ValidateAPIKeys:
 		return false
 	}
 	return true
+}
+
+// bindable reports whether any provider's tokens may be bound.
+func (c *Config) bindable() bool {
+	return slices.ContainsFunc(c.Providers, func(p Provider) bool { return bindable(p.Validation) })
 }
 
 // bearer reports whether credentials may be in Authorization.

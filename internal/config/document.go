@@ -152,7 +152,7 @@ type cacheSection struct {
 	MaxEntries  *strictyaml.Located[int]           `yaml:"max_entries" default:"100000" doc:"How many tokens it holds."`
 	MaxBytes    *strictyaml.Located[byteSize]      `yaml:"max_bytes" doc:"How much memory cached tokens and the counters of the rate limit may take, as in 64MiB, at least 1MiB; by default two fifths of the memory limit (GOMEMLIMIT, or nine tenths of the container's), or of half the machine's memory without one." examples:"[64MiB]"`
 	Redis       strictyaml.Located[Secret]         `yaml:"redis" doc:"The Redis in which replicas share valid tokens' identities: a redis://, rediss:// or unix:// URL, as file:PATH or with ${NAME}." examples:"['redis://127.0.0.1:6379', 'rediss://scopeward:${REDIS_PASSWORD}@redis.example:6379/0', 'file:redis.url']"`
-	Key         strictyaml.Located[Secret]         `yaml:"key" doc:"The key by which identities in Redis are encrypted and authenticated, at least 32 bytes, as file:PATH or ${NAME}. Without it, whoever can write to Redis can forge identities." examples:"['file:cache.key', '${CACHE_KEY}']"`
+	Key         strictyaml.Located[Secret]         `yaml:"key" doc:"The key by which identities in Redis are encrypted and authenticated, at least 32 bytes, as file:PATH or ${NAME}. Without it, whoever can write to Redis can forge identities. With dpop.nonce, nonces are made by it, also without Redis." examples:"['file:cache.key', '${CACHE_KEY}']"`
 }
 
 // rateLimitSection bounds the token validations of one client IP.

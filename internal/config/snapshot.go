@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"scopeward/authz"
+	"scopeward/authz/token/binding"
 	"scopeward/policy"
 )
 
@@ -33,6 +34,10 @@ func (c *Config) published(set *policy.Set) []authz.Metadata {
 		if p.Validation != ValidateAPIKeys { // which nobody issues
 			common.AuthorizationServers = append(common.AuthorizationServers, p.Issuer)
 		}
+	}
+	if c.bindable() {
+		common.ProofAlgorithms, common.ByCertificate = binding.Algorithms(), true
+		common.MustBeBound = !slices.ContainsFunc(c.Providers, func(p Provider) bool { return !p.MustBeBound })
 	}
 	for _, rule := range set.Rules() {
 		common.Scopes = append(append(common.Scopes, rule.Scopes...), rule.AnyScopes...)

@@ -29,7 +29,7 @@ const (
 
 // Asymmetric are the algorithms of RFC 7518 section 3.1 and RFC 8037 whose
 // verification key can't sign.
-var Asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+var Asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 
 // What other keys may be.
 var (

@@ -235,7 +235,7 @@ func (r *record) envoy() (entry, error) {
 		m = m.or(&r.Metadata.metadata).or(r.Metadata.Filter)
 	}
 	switch m.Code {
-	case "missing_token", "invalid_token", "invalid_request":
+	case "missing_token", "invalid_token", "invalid_request", "invalid_dpop_proof", "use_dpop_nonce":
 		e.caller, e.code = nobody, string(m.Code)
 	default:
 		if m.Scopes.known {
