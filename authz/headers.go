@@ -70,7 +70,7 @@ func checkHeaderName(name string) error {
 		return fmt.Errorf("%q is not a header name", name)
 	}
 	switch name {
-	case "host", "authorization", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer":
+	case "host", "authorization", "dpop", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer":
 		return fmt.Errorf("header %s belongs to the request itself; choose a name of your own, such as x-auth-subject", name)
 	}
 	// Envoy, proxies and services give these a meaning of their own.

@@ -95,6 +95,9 @@ func NewMetadata(r Resource) (Metadata, error) {
 	return Metadata{Document: document, address: address, base: base}, err
 }
 
+// Body is the document.
+func (m *Metadata) Body() string { return m.body }
+
 // SamePlace reports whether two documents are asked for by the same host and path.
 func (m *Metadata) SamePlace(other *Metadata) bool {
 	return m.host == other.host && m.path == other.path

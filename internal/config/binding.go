@@ -65,11 +65,6 @@ func bindable(validation string) bool {
 	return true
 }
 
-// bindable reports whether any provider's tokens may be bound.
-func (c *Config) bindable() bool {
-	return slices.ContainsFunc(c.Providers, func(p Provider) bool { return bindable(p.Validation) })
-}
-
 // bearer reports whether credentials may be in Authorization.
 func (d *document) bearer() bool {
 	return d.Credentials == nil ||

@@ -35,10 +35,12 @@ func (c *Config) published(set *policy.Set) []authz.Metadata {
 			common.AuthorizationServers = append(common.AuthorizationServers, p.Issuer)
 		}
 	}
-	if c.bindable() {
-		common.ProofAlgorithms, common.ByCertificate = binding.Algorithms(), true
-		common.MustBeBound = !slices.ContainsFunc(c.Providers, func(p Provider) bool { return !p.MustBeBound })
+	if c.DPoP.Offer {
+		common.ProofAlgorithms = binding.Algorithms()
 	}
+	required := func(p Provider) bool { return p.MustBeBound }
+	common.ByCertificate = c.Listen.TrustXFCC || slices.ContainsFunc(c.Providers, required)
+	common.MustBeBound = !slices.ContainsFunc(c.Providers, func(p Provider) bool { return !p.MustBeBound })
 	for _, rule := range set.Rules() {
 		common.Scopes = append(append(common.Scopes, rule.Scopes...), rule.AnyScopes...)
 	}
