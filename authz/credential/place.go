@@ -1,6 +1,9 @@
 package credential
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Fault says why a place can't be looked at; "" if it can.
 func (p Place) Fault() string {
@@ -67,6 +70,35 @@ func (p Place) RequestHeaders() []string {
 	default:
 		return []string{p.UpstreamHeader()}
 	}
+}
+
+// Looked are the headers that Envoy must send so that all places can be looked at, sorted.
+func (p *Places) Looked() []string {
+	return p.headers(func(at Place) []string { return at.RequestHeaders() })
+}
+
+// Edited are the headers that are changed or removed on the way upstream, which Envoy must
+// allow, sorted.
+func (p *Places) Edited() []string {
+	return p.headers(func(at Place) []string {
+		if !p.Withhold && (at.Kind == Bearer || at.Kind == Header) {
+			return nil
+		}
+		return []string{at.UpstreamHeader()}
+	})
+}
+
+func (p *Places) headers(of func(Place) []string) []string {
+	list := p.List
+	if len(list) == 0 {
+		list = []Place{{}}
+	}
+	names := []string{}
+	for _, at := range list {
+		names = append(names, of(at)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Clashes reports whether two places are the same for some reader.

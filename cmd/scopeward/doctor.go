@@ -108,6 +108,7 @@ func doctorOptions(o config.Options, with *doctor.Options, hopsGiven bool) error
 		with.TrustedHops = f.Config.RateLimit.Hops.Trusted
 	}
 	with.Headers = f.Config.HeaderNames()
+	with.Reads, with.Edits = f.Config.LooksAt(), f.Config.Credentials.Edited()
 	for _, p := range f.Config.Providers {
 		with.Timeout = max(with.Timeout, p.Timeout)
 	}
@@ -131,6 +132,12 @@ func doctorPolicy(files []string, with *doctor.Options) error {
 func admits(set *policy.Set, with *doctor.Options) {
 	with.EncodedSlash = set.AdmitsEncodedSlash()
 	with.EscapedUnreserved = set.AdmitsEscapedUnreserved()
+	if set.LetsPreflightsPass() {
+		if with.Reads == nil { // nobody said where credentials are
+			with.Reads = []string{"authorization"}
+		}
+		with.Reads = append(with.Reads, "origin", "access-control-request-method")
+	}
 }
 
 func runDoctor(cmd *cobra.Command, target string, with doctor.Options, output string) error {

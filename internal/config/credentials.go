@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"scopeward/authz/answer"
 	"scopeward/authz/credential"
 	"scopeward/internal/strictyaml"
 )
@@ -160,4 +162,17 @@ func (v *validator) placeIsFree(d *document, others []credential.Place, place cr
 		}
 	}
 	return true
+}
+
+// LooksAt are the headers of requests that the service looks at, in lower case: where
+// credentials may be, and what answers ask for. Policies may ask for more.
+func (c *Config) LooksAt() []string {
+	names := c.Credentials.Looked()
+	if len(c.Answers) > 0 {
+		names = append(names, "content-type") // of gRPC
+	}
+	if slices.ContainsFunc(c.Answers, func(e answer.Entry) bool { return e.Accept != "" }) {
+		names = append(names, "accept")
+	}
+	return names
 }

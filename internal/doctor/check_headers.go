@@ -74,6 +74,14 @@ func headerMutations(e *subject, report reporter) {
 		if m == nil || !rules.exists() {
 			return
 		}
+		for _, name := range e.Edits {
+			if mayMutate(rules, name) {
+				continue
+			}
+			report(rules, fmt.Sprintf("These rules refuse what Scopeward does to %s: the credential that is in it reaches the service.", name),
+				"remove decoder_header_mutation_rules, or let them allow "+name)
+			return
+		}
 		for _, name := range e.identity() {
 			if mayMutate(rules, name) {
 				continue
@@ -93,6 +101,8 @@ func mayMutate(rules *node, name string) bool {
 		return false
 	case matchesRegex(rules.get("allow_expression"), name):
 		return true
+	case strings.HasPrefix(name, ":") && rules.get("disallow_system").yes():
+		return false
 	default:
 		return !rules.get("disallow_all").yes() && (rules.get("allow_envoy").yes() || !strings.HasPrefix(name, "x-envoy"))
 	}

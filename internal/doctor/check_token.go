@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,33 @@ func sent(f filter, name string) bool {
 	return (!allowed.exists() || matchesAny(allowed, name)) && !matchesAny(disallowed, name)
 }
 
+// unsentHeaders finds what Scopeward looks at and is not shown.
+func unsentHeaders(e *subject, report reporter) {
+	e.eachAuthz(func(m *manager, f filter) {
+		if m == nil || f.config.get("http_service").exists() {
+			return
+		}
+		var missing, patterns []string
+		for _, name := range e.Reads {
+			if name != "authorization" && !sent(f, name) { // of which token-removed tells
+				missing, patterns = append(missing, name), append(patterns, "{exact: "+name+"}")
+			}
+		}
+		if len(missing) == 0 {
+			return
+		}
+		at, fix := f.config.get("allowed_headers"), "add "+strings.Join(patterns, ", ")+" to its patterns"
+		if matchesAny(f.config.get("disallowed_headers"), missing[0]) {
+			at, fix = f.config.get("disallowed_headers"), "remove "+strings.Join(missing, ", ")+" from it"
+		}
+		report(at, fmt.Sprintf("ext_authz does not send %s, which Scopeward is set to look at: to it no request has them.", strings.Join(missing, ", ")), fix)
+	})
+}
+
 func tokenRemoved(e *subject, report reporter) {
+	if e.Reads != nil && !slices.Contains(e.Reads, "authorization") {
+		return
+	}
 	e.eachAuthz(func(m *manager, f filter) {
 		if m == nil || f.config.get("http_service").exists() || sent(f, "authorization") { // over HTTP it is always sent
 			return

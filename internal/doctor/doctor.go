@@ -58,6 +58,8 @@ type Options struct {
 	EncodedSlash bool // a policy admits %2F
 	// EscapedUnreserved is that a policy admits escapes of what needs none.
 	EscapedUnreserved bool
+	Reads             []string // headers of requests that it looks at, in lower case; nil: authorization
+	Edits             []string // headers that it changes besides the identity headers, and :path
 	Ignore            []string // names of checks not to run
 }
 
@@ -111,6 +113,7 @@ func Checks() []Check {
 		{"token-injected", High, "A filter in front of ext_authz puts a token of Envoy's own into requests: everybody is taken for Envoy.", tokenInjected},
 		{"token-removed", Medium, "The token does not reach Scopeward: a filter in front removes Authorization, or ext_authz does not send it. Everything that is not public is refused.", tokenRemoved},
 		{"underscore-headers", Medium, "Scopeward does not get to see, and so can't remove, a client's x_auth_subject, which many servers read as x-auth-subject: ext_authz does not send it, or the route is open on purpose.", underscoreHeaders},
+		{"unsent-headers", Medium, "ext_authz does not send a header that Scopeward is set to look at: where a credential may be, or what tells a browser, another site or a preflight request. Needs the configuration.", unsentHeaders},
 		{"unused-settings", Medium, "A route has settings for ext_authz under a name that no filter has, or no request reaches it: Envoy ignores them, such as the policy that the route names.", unusedSettings},
 		{"unverified-authz", Medium, "Envoy asks Scopeward over TLS, and does not verify whose certificate it is shown: who stands on the way can answer for Scopeward.", unverifiedAuthz},
 		{"upgrade-bypass", High, "Upgrades, such as to WebSocket, have filters of their own, without ext_authz.", upgradeBypass},

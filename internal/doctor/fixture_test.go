@@ -37,6 +37,8 @@ type fixtureOptions struct {
 	Timeout           time.Duration `yaml:"timeout"`
 	EncodedSlash      bool          `yaml:"encoded_slash"`
 	EscapedUnreserved bool          `yaml:"escaped_unreserved"`
+	Reads             []string      `yaml:"reads"`
+	Edits             []string      `yaml:"edits"`
 	Ignore            []string      `yaml:"ignore"`
 }
 
