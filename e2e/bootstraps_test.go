@@ -50,6 +50,7 @@ func TestBootstraps(t *testing.T) {
 		"unix-socket.yaml": {try: tryUnixSocket},
 		"mutual-tls.yaml":  {try: tryMutualTLS},
 		"jwt-first.yaml":   {try: tryJWTFirst},
+		"browser.yaml":     {try: tryBrowser},
 	}
 	files, err := filepath.Glob("../envoy/*.yaml")
 	if err != nil {
@@ -87,8 +88,8 @@ rules:
 `
 
 // startEdge runs an Envoy by a file, and a Scopeward by the configuration in its
-// first comment.
-func startEdge(t *testing.T, file string) *edge {
+// first comment. names and what stands for them here, in pairs, are replaced in both.
+func startEdge(t *testing.T, file string, names ...string) *edge {
 	t.Helper()
 	dir := t.TempDir()
 	idp := tokentest.New(t)
@@ -100,6 +101,7 @@ func startEdge(t *testing.T, file string) *edge {
 			"issuer: https://acme.kinde.com", "issuer: " + idp.URL, "https://api.acme.dev", tokentest.Audience, "cache_duration: 300s", "cache_duration: 1s",
 		},
 	}
+	e.paths = append(names, e.paths...)
 	e.writeFiles(t)
 	text, err := os.ReadFile("../envoy/" + file)
 	if err != nil {
