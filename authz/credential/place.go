@@ -67,6 +67,8 @@ func (p Place) RequestHeaders() []string {
 		return []string{"cookie", "origin", "sec-fetch-site"}
 	case Query:
 		return nil
+	case Bearer:
+		return []string{"authorization", "dpop"}
 	default:
 		return []string{p.UpstreamHeader()}
 	}
