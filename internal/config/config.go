@@ -242,11 +242,18 @@ func (d *document) provider(v *validator, p providerSection, secrets Secrets) Pr
 		Discovery: p.Discovery.Value == "auto", Insecure: p.Insecure,
 		ProfileURL:    string(p.Profile.URL.Value),
 		Introspection: Introspection{URL: string(p.Introspection.URL.Value)},
-		Lookup:        Lookup{Request: p.Lookup.request(), Meaning: p.Lookup.meaning},
+		Lookup:        Lookup{Meaning: p.Lookup.meaning},
 	}
 	if secret := p.JWKS.Token; secret.Value != "" {
 		resolved.JWKS.Token = func() (string, error) { got, err := secret.Value.resolve(d.dir()); return string(got), err }
 	}
+	resolved.Lookup.Request = p.Lookup.request(func(text strictyaml.Located[Secret]) string {
+		secret, err := text.Value.resolve(d.dir())
+		if err != nil && secrets != NoSecrets {
+			v.add(text.Pos, "%v", err)
+		}
+		return string(secret)
+	})
 	var ca, keys []byte
 	if secrets != NoSecrets {
 		var err error
@@ -272,7 +279,7 @@ func (d *document) providerID(p providerSection, resolved Provider, ca, apiKeys 
 		Provider         providerSection
 		TTL, NegativeTTL time.Duration
 	}{p, d.Cache.TTL.Value, d.Cache.NegativeTTL.Value})
-	parts := [][]byte{[]byte(settings), keys, ca, apiKeys}
+	parts := [][]byte{[]byte(settings), keys, ca, apiKeys, fmt.Appendf(nil, "%q", []map[string]string{resolved.Lookup.Request.Form, resolved.Lookup.Request.Query})}
 	for _, c := range []clientauth.Options{resolved.Introspection.Client, resolved.Lookup.Client} {
 		parts = append(parts, fmt.Appendf(nil, "%q", []string{c.Secret, c.Token}), publicKey(c.Key))
 	}

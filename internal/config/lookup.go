@@ -20,8 +20,8 @@ type lookupSection struct {
 	URL           located                                        `yaml:"url" doc:"The endpoint. Its redirects are not followed." examples:"['https://acme.kinde.com/api/v1/api_keys/verify']"`
 	Method        located                                        `yaml:"method" doc:"GET or POST; by default POST with json or form, else GET. A GET sends the credential as a bearer token unless query names {token}."`
 	JSON          strictyaml.Located[map[string]any]             `yaml:"json" doc:"The body of a POST, a JSON object. {token} within its texts stands for the credential." examples:"[{api_key: '{token}'}]"`
-	Form          map[string]located                             `yaml:"form" doc:"The body of a POST as a form. {token} stands for the credential." examples:"[{token: '{token}'}]"`
-	Query         map[string]located                             `yaml:"query" doc:"Parameters of the URL. {token} stands for the credential." examples:"[{access_token: '{token}'}]"`
+	Form          map[string]strictyaml.Located[Secret]          `yaml:"form" doc:"The body of a POST as a form. {token} stands for the credential; other values may be file:PATH or ${NAME}." examples:"[{token: '{token}'}]"`
+	Query         map[string]strictyaml.Located[Secret]          `yaml:"query" doc:"Parameters of the URL. {token} stands for the credential; other values may be file:PATH or ${NAME}." examples:"[{access_token: '{token}'}]"`
 	Auth          located                                        `yaml:"auth" default:"none" doc:"How Scopeward says who it is, as for introspection. none: the credential is the only one, so that 401 refuses it. With another, 401 and 403 refuse Scopeward, and tell nothing of the credential."`
 	Valid         strictyaml.Text                                `yaml:"valid" doc:"Whether the credential is valid: CEL over status and body, which is null where an answer other than 2xx is no JSON. 429 and 5xx are unavailable before it is asked." examples:"['status == 200 && body.is_valid']"`
 	Claims        strictyaml.Located[map[string]strictyaml.Text] `yaml:"claims" doc:"The claims of a valid credential, each CEL over status and body. body.?name is absent where there is no such member. They are then checked like those of a token." examples:"[{sub: body.user_id, scope: body.scopes}]"`
@@ -33,7 +33,12 @@ type lookupSection struct {
 // written is a key of the section that somebody wrote.
 func (l lookupSection) written() []located {
 	all := []located{l.URL, l.Method, l.Auth, {Pos: l.JSON.Pos}, {Pos: l.Valid.Pos}, {Pos: l.Claims.Pos}}
-	return slices.Concat(all, l.clientSection.written(), slices.Collect(maps.Values(l.Form)), slices.Collect(maps.Values(l.Query)))
+	for _, texts := range []map[string]strictyaml.Located[Secret]{l.Form, l.Query} {
+		for _, text := range texts {
+			all = append(all, located{Pos: text.Pos})
+		}
+	}
+	return append(all, l.clientSection.written()...)
 }
 
 func (l *lookupSection) setDefaults() {
@@ -44,18 +49,29 @@ func (l *lookupSection) setDefaults() {
 	setDefault(&l.Method, http.MethodGet)
 }
 
-// request is how the endpoint is asked.
-func (l lookupSection) request() lookup.Request {
-	texts := func(from map[string]located) map[string]string {
+// request is how the endpoint is asked. read gives what a text stands for.
+func (l lookupSection) request(read func(strictyaml.Located[Secret]) string) lookup.Request {
+	texts := func(from map[string]strictyaml.Located[Secret]) map[string]string {
 		to := map[string]string{}
 		for name, value := range from {
-			to[name] = string(value.Value)
+			to[name] = read(value)
 		}
 		return to
 	}
 	return lookup.Request{
 		URL: string(l.URL.Value), Method: string(l.Method.Value), Query: texts(l.Query), Form: texts(l.Form), JSON: l.JSON.Value,
 	}
+}
+
+// secrets are the values that may stand in files.
+func (l lookupSection) secrets() []Secret {
+	all := l.clientSection.secrets()
+	for _, texts := range []map[string]strictyaml.Located[Secret]{l.Form, l.Query} {
+		for _, text := range texts {
+			all = append(all, text.Value)
+		}
+	}
+	return all
 }
 
 // lookup checks the settings of validation lookup, and compiles its expressions.
@@ -77,12 +93,15 @@ func (v *validator) lookup(p *providerSection, pos func(located) strictyaml.Pos)
 
 // lookupBody checks that what is sent can be, and that the credential is in it.
 func (v *validator) lookupBody(l *lookupSection, pos func(located) strictyaml.Pos) {
-	r, body := l.request(), located{Pos: l.JSON.Pos}
-	if l.JSON.Value == nil {
-		body, _ = firstOf(l.Form)
+	r := l.request(func(text strictyaml.Located[Secret]) string { return string(text.Value) })
+	body := located{Pos: l.JSON.Pos}
+	if names := slices.Sorted(maps.Keys(l.Form)); l.JSON.Value == nil && len(names) > 0 {
+		body.Pos = l.Form[names[0]].Pos
 	}
 	inForm := []string{clientauth.Post, clientauth.PrivateKey}
 	switch {
+	case l.JSON.Value != nil && reference.MatchString(fmt.Sprint(l.JSON.Value)):
+		v.add(pos(body), "lookup.json takes no ${NAME}: say who Scopeward is by auth, or write form or query")
 	case l.JSON.Value != nil && l.Form != nil:
 		v.add(pos(body), "lookup has json and form; keep one")
 	case r.Method == http.MethodGet && (l.JSON.Value != nil || l.Form != nil):
@@ -96,13 +115,6 @@ func (v *validator) lookupBody(l *lookupSection, pos func(located) strictyaml.Po
 	case slices.Contains(inForm, string(l.Auth.Value)) && (l.JSON.Value != nil || r.Method == http.MethodGet):
 		v.add(pos(l.Auth), "lookup.auth: %s says who Scopeward is in a form: write form, or another auth", l.Auth.Value)
 	}
-}
-
-func firstOf(settings map[string]located) (l located, ok bool) {
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		return settings[name], true
-	}
-	return l, false
 }
 
 // lookupVariables are what valid and claims are about.

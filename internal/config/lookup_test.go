@@ -3,6 +3,9 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +51,7 @@ func TestLookupMistakes(t *testing.T) {
 		"url: https://a.example/\nvalid: body.ok\nclaims: {sub: body.user, scope: body.scopes.split( }":   "8:57: lookup.claims.scope: not CEL",
 		"url: https://a.example/\nvalid: body.ok\nclaims: {sub: '1 + \"x\"'}":                             "8:24: lookup.claims.sub: + cannot be applied to (int, string)",
 		"url: https://a.example/\nvalid: body.ok\nclaims: {sub: identity.subject}":                        "unknown name identity",
+		goodLookup + "json: {key: '{token}', own: '${HOME}'}":                                             "9:13: lookup.json takes no ${NAME}",
 		"url: https://a.example/\nvalid: body.ok\nclaims: {sub: body.x}\nunknown: 1":                      `unknown key "unknown"`,
 	} {
 		_, err := loadText(t, lookupText(settings))
@@ -57,6 +61,44 @@ func TestLookupMistakes(t *testing.T) {
 	}
 	_, err := loadText(t, []byte("providers: [{name: a, issuer: 'https://a.example', audiences: [b], lookup: {valid: 'true'}}]\npolicy: p.yaml\n"))
 	if err == nil || !strings.Contains(err.Error(), "lookup has no effect with validation: jwks") {
+		t.Error(err)
+	}
+}
+
+// TestLookupSecrets: what is sent beside the credential may be a secret: it is read from its
+// file, watched, shown nowhere, and another one is another provider.
+func TestLookupSecrets(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "own.key")
+	read := func(secret string) *Config {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config := filepath.Join(dir, "scopeward.yaml")
+		if err := os.WriteFile(config, lookupText(goodLookup+"query: {key: 'file:own.key', t: '{token}'}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Read(Options{File: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	one, other := read("canary-1"), read("canary-2")
+	if p := one.Providers[0]; p.Lookup.Request.Query["key"] != "canary-1" || p.Lookup.Request.Query["t"] != "{token}" || p.ID == other.Providers[0].ID {
+		t.Errorf("%+v", p)
+	}
+	if shown, err := one.Shown(); err != nil || strings.Contains(fmt.Sprint(shown), "canary") {
+		t.Errorf("%v, %v", shown, err)
+	}
+	if !slices.Contains(one.Watched(), file) {
+		t.Errorf("%v are watched", one.Watched())
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(Options{File: filepath.Join(dir, "scopeward.yaml")}); err == nil || !strings.Contains(err.Error(), "scopeward.yaml:9:20: the secret's file can't be read") {
 		t.Error(err)
 	}
 }

@@ -49,6 +49,7 @@ func New(opts Options) *vouch.Verifier {
 	}
 	return vouch.New(vouch.Options{
 		Ask: asker{opts}.ask, Place: provider.At(opts.Request.URL), Client: opts.Client, Rules: opts.Rules, Logger: opts.Logger,
+		Alone:   true,
 		Refusal: "the lookup says that it is not valid",
 		Fault:   "cannot look up a credential",
 		Silence: "the lookup has called every credential invalid so far: are lookup.url and lookup.valid right?",
@@ -89,7 +90,7 @@ func (a asker) read(resp *provider.Response) (stated token.Claims, good bool, er
 	if broken != nil && success {
 		return stated, false, resp.Unavailable("the lookup's answer cannot be read: %v", broken)
 	}
-	if err := a.Rules.CheckPurpose(body.Only("cnf", "token_use", "token_usage", "token_type")); err != nil {
+	if err := a.Rules.CheckPurpose(body.Only("token_use", "token_usage", "token_type")); err != nil {
 		return stated, false, err
 	}
 	answer := Answer{resp.Status, body.Map()}
@@ -102,7 +103,7 @@ func (a asker) read(resp *provider.Response) (stated token.Claims, good bool, er
 	if stated, err = a.claims(answer); err != nil {
 		return stated, false, resp.Unavailable("lookup.claims do not fit the answer (%d): %v", resp.Status, err)
 	}
-	return stated, true, nil
+	return body.Only("cnf").Over(stated), true, nil // what it is bound to counts, whoever forgets it
 }
 
 func (a asker) claims(answer Answer) (token.Claims, error) {

@@ -18,6 +18,7 @@ import (
 	"scopeward/authz/token"
 	"scopeward/authz/token/clientauth"
 	"scopeward/authz/token/provider"
+	"scopeward/internal/testenv/tokentest"
 )
 
 // endpoint is a server that answers with what a test says, and remembers what it was asked.
@@ -238,6 +239,27 @@ func TestRules(t *testing.T) {
 	id, err := e.verifier(nil).Verify(t.Context(), token.Parse("t"))
 	if err != nil || id.Subject != "alice" || id.ScopeText() != "read:users" || id.Issuer != "https://issuer.example" {
 		t.Errorf("%+v, %v", id, err)
+	}
+}
+
+// TestJWT: a JWT is checked before anybody is asked, and ends when it says; nothing else of
+// it counts, since the configuration says which claims do.
+func TestJWT(t *testing.T) {
+	idp := tokentest.New(t)
+	e := newEndpoint(t)
+	e.body = `{"ok":true,"sub":"alice"}`
+	v := e.verifier(func(o *Options) { o.Rules.Issuer = idp.URL })
+	id, err := v.Verify(t.Context(), token.Parse(idp.Mint(map[string]any{"scope": "admin", "email": "root@acme.dev"}, nil)))
+	if err != nil || id.ScopeText() != "" || id.Email != "" || id.Expiry.IsZero() || id.Claims()["scope"] != nil {
+		t.Errorf("%+v, %v", id, err)
+	}
+	for _, raw := range []string{idp.Mint(map[string]any{"exp": 1}, nil), idp.Mint(map[string]any{"sub": "bob"}, nil), idp.Mint(map[string]any{"iss": "https://b.example"}, nil)} {
+		if id, err := v.Verify(t.Context(), token.Parse(raw)); outcome(id, err) != "invalid" {
+			t.Errorf("%+v, %v", id, err)
+		}
+	}
+	if n := e.visits.Load(); n != 2 {
+		t.Errorf("asked %d times", n)
 	}
 }
 

@@ -28,6 +28,10 @@ type Options struct {
 	Rules  token.Rules
 	Logger *slog.Logger
 
+	// Alone says that what the provider states is all that counts of a JWT, too, but for its
+	// end and what it is bound to: somebody chose these claims. Else what is not stated is taken from the token.
+	Alone bool
+
 	Refusal string // why a token that is not good is refused
 	Fault   string // what is logged when the provider can't tell
 	// Silence is what is logged, once, when the provider has vouched for no token so far:
@@ -61,7 +65,8 @@ func New(opts Options) *Verifier {
 //
 // Providers may state little more than that the token is good: what is missing in the
 // answer is taken from the token if it is a JWT, since the provider has vouched for
-// exactly this token. What both state must not differ in sub.
+// exactly this token, unless the answer counts alone. What both state must not differ in
+// sub.
 func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity, error) {
 	own, err := v.fromJWT(t)
 	if err != nil {
@@ -81,6 +86,9 @@ func (v *Verifier) Verify(ctx context.Context, t *token.Token) (*token.Identity,
 	}
 	if err := sameBinding(own, stated); err != nil {
 		return nil, err
+	}
+	if v.opts.Alone {
+		own = own.Only("exp", "cnf")
 	}
 	rules := v.opts.Rules
 	rules.Email = token.EmailAny
