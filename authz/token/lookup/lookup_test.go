@@ -235,6 +235,11 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: %v, want %s", e.body, err, test.want)
 		}
 	}
+	// What it is bound to counts, although Claims don't name it.
+	e.body = `{"ok":true,"sub":"alice","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}`
+	if id, err := e.verifier(nil).Verify(t.Context(), token.Parse("t")); err != nil || id.Claims()["cnf"] == nil || id.Bound == nil {
+		t.Errorf("%+v, %v", id, err)
+	}
 	e.body = `{"ok":true,"sub":"alice","scope":["read:users",7]}`
 	id, err := e.verifier(nil).Verify(t.Context(), token.Parse("t"))
 	if err != nil || id.Subject != "alice" || id.ScopeText() != "read:users" || id.Issuer != "https://issuer.example" {
