@@ -6,7 +6,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 
-.PHONY: all help build demo test test-web test-providers screenshot test-transport test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible man vuln manifests tour clean
+.PHONY: all help build demo test test-web test-providers screenshot test-transport test-mesh test-compose test-alerts lint race fuzz soak bench bench-check profile release reproducible actionlint man vuln manifests tour clean
 
 all: build
 
@@ -134,20 +134,34 @@ manifests: ## renew envoy/istio/scopeward.yaml
 	{ head -2 envoy/istio/scopeward.yaml; kubectl kustomize envoy/kubernetes/overlays/istio; } > bin/scopeward.yaml
 	mv bin/scopeward.yaml envoy/istio/scopeward.yaml
 
-# What is published: bin/release/scopeward, as the Dockerfile builds it, and what it is made of
-# (CycloneDX). Whoever builds the same commit with the same Go gets the same bytes:
-# make reproducible builds it again at another path, with an empty cache.
+# What is published, in bin/release: a program for each platform as the Dockerfile builds it, what
+# it is made of (CycloneDX, with Go's standard library), and checksums of all. Whoever builds the
+# same commit with the same Go gets the same bytes: make reproducible builds this machine's again
+# at another path, with an empty cache.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 RELEASE = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.release=$(VERSION)"
-release: ## what is published, in bin/release
-	$(RELEASE) -o bin/release/scopeward ./cmd/scopeward
-	$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -output bin/release/scopeward.cdx.json bin/release/scopeward
+SBOM = $(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -std -version "$(VERSION)"
+release: ## what is published, in bin/release (PLATFORMS, VERSION)
+	rm -rf bin/release
+	@for platform in $(PLATFORMS); do \
+		program="bin/release/scopeward-$$(echo "$$platform" | tr / -)"; echo "$$program"; \
+		GOOS="$${platform%/*}" GOARCH="$${platform#*/}" $(RELEASE) -o "$$program" ./cmd/scopeward && \
+		$(SBOM) -output "$$program.cdx.json" "$$program" || exit 1; \
+	done
+	@cd bin/release && { command -v sha256sum >/dev/null && sha256sum scopeward-* || shasum -a 256 scopeward-*; } > SHA256SUMS && cat SHA256SUMS
 
-reproducible: release ## build the release again elsewhere, and compare
+reproducible: PLATFORMS = $(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)
+reproducible: ## build this machine's release again elsewhere, and compare
+	@test -f "bin/release/scopeward-$(subst /,-,$(PLATFORMS))" || $(MAKE) release PLATFORMS="$(PLATFORMS)"
 	@there="$$(mktemp -d)" && trap 'rm -rf "$$there"' EXIT && \
 		git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$$there" && \
 		(cd "$$there" && GOCACHE="$$there/.cache" $(RELEASE) -o again ./cmd/scopeward) && \
-		cmp bin/release/scopeward "$$there/again" && sha256sum bin/release/scopeward
+		cmp "bin/release/scopeward-$(subst /,-,$(PLATFORMS))" "$$there/again" && sha256sum "$$there/again"
+
+# GitHub's workflows, ours and those that people copy.
+actionlint: ## the GitHub workflows
+	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 .github/workflows/*.yaml policy/ci/github-actions.yaml
 
 # Manual pages: man -M bin/man scopeward. What makes them is not in the program otherwise.
 man: ## manual pages, in bin/man

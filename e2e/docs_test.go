@@ -245,3 +245,42 @@ func documentedTLS(t *testing.T, dir string) func(map[string]any) {
 		}
 	}
 }
+
+// TestWorkflows: what GitHub reads has what GitHub asks for, and the workflows make targets that there are. make actionlint
+// checks more.
+func TestWorkflows(t *testing.T) {
+	t.Parallel()
+	forms, err := filepath.Glob("../.github/ISSUE_TEMPLATE/*.yaml")
+	if err != nil || len(forms) == 0 {
+		t.Fatal(forms, err)
+	}
+	for _, file := range forms {
+		var form struct {
+			Name, Description string
+			Labels            []string
+			Body              []struct {
+				Type, ID    string
+				Attributes  struct{ Label, Value, Description, Render string }
+				Validations struct{ Required bool }
+			}
+		}
+		decode(t, file, &form)
+		if form.Name == "" || form.Description == "" || len(form.Body) == 0 {
+			t.Errorf("%s: it has no name, description or body", file)
+		}
+		for _, part := range form.Body {
+			if (part.Type == "markdown") != (part.ID == "") || (part.Attributes.Label == "") == (part.Attributes.Value == "") {
+				t.Errorf("%s: %+v", file, part)
+			}
+		}
+	}
+	makefile := readFile(t, "../Makefile")
+	for _, file := range []string{"test", "release"} {
+		text := string(readFile(t, "../.github/workflows/"+file+".yaml"))
+		for _, m := range regexp.MustCompile(`(?:run: make|target:) ([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(string(makefile), "\n"+m[1]+":") {
+				t.Errorf("%s.yaml makes %s, which the Makefile does not have", file, m[1])
+			}
+		}
+	}
+}

@@ -31,7 +31,7 @@ func TestKinde(t *testing.T) {
 	if got := status(t, command); got != "503" {
 		t.Errorf("a token while Kinde can't be asked: %s, want 503", got)
 	}
-	if log := p.must("logs", "scopeward-kinde"); !strings.Contains(log, "https://kinde.invalid/.well-known/jwks") {
+	if log := p.must("logs", "scopeward-kinde"); !strings.Contains(log, "https://kinde.invalid/.well-known/openid-configuration") {
 		t.Errorf("the log does not say whom it asks:\n%s", log)
 	}
 }
