@@ -83,7 +83,6 @@ func NewMetadata(r Resource) (Metadata, error) {
 	if err != nil {
 		return Metadata{}, err
 	}
-	r.BearerMethods = []string{"header"}
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)

@@ -90,6 +90,20 @@ func (p *Places) Edited() []string {
 	})
 }
 
+// BearerMethods are the ways of RFC 6750 to bring a bearer token, as RFC 9728 names them.
+func (p *Places) BearerMethods() []string {
+	var methods []string
+	if p.Has(Bearer) {
+		methods = append(methods, "header")
+	}
+	for _, at := range p.List {
+		if at.Kind == Query && at.Name == "access_token" {
+			methods = append(methods, "query")
+		}
+	}
+	return methods
+}
+
 func (p *Places) headers(of func(Place) []string) []string {
 	list := p.List
 	if len(list) == 0 {

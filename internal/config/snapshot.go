@@ -29,7 +29,7 @@ func (c *Config) Snapshot(set *policy.Set) *authz.Snapshot {
 
 // published are the documents of the resources.
 func (c *Config) published(set *policy.Set) []authz.Metadata {
-	common := authz.Resource{}
+	common := authz.Resource{BearerMethods: c.Credentials.BearerMethods()}
 	for _, p := range c.Providers {
 		if p.Validation != ValidateAPIKeys { // which nobody issues
 			common.AuthorizationServers = append(common.AuthorizationServers, p.Issuer)
