@@ -106,8 +106,8 @@ func dashboard(t *testing.T, p *project) {
 	if err := json.Unmarshal([]byte(read(t, filepath.Join(p.dir, "envoy/kubernetes/components/dashboard/dashboard.json"))), &board); err != nil {
 		t.Fatal(err)
 	}
-	// Nothing has happened that these tell of: no TLS, no rule in audit mode, no shadow policy, no fault of Redis.
-	empty := []string{"Certificate ends", "TLS reload", "Refused TLS connections", "Audit mode", "Shadow policy"}
+	// Nothing has happened that these tell of: no TLS, no rule in audit mode, no shadow policy, no fault of Redis or of a connection.
+	empty := []string{"Certificate ends", "TLS reload", "Refused TLS connections", "Audit mode", "Shadow policy", "Connections closed by an error"}
 	filled := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*")
 	for _, panel := range board.Panels {
 		for _, target := range panel.Targets {
