@@ -52,9 +52,10 @@ and the dates checked, but nothing is verified.
 --request asks the policy as well, about a request with this token, and shows what Envoy answers.
 
 With --output json: {verdict, reason, notes, provider, header, claims, unreadable, dates, checks:
-[{name, state, text, detail, advice}], identity: {subject, client_id, email, scopes}, request},
+[{name, state, text, detail, advice}], identity: {subject, client_id, email, scopes}, bound, request},
 where verdict is accepted, refused or unknown, state is passed, failed or unknown, and request is
-what policy explain --output json prints.
+what policy explain --output json prints. bound is dpop, mtls or dpop+mtls for a token that is bound
+to a key or certificate of its client; that the client has it is not checked here.
 
 The exit status is 0 only if the server would accept the token (and with --request, let the request
 pass), 1 if not or if it can't be told, 2 for wrong usage.`,

@@ -67,6 +67,9 @@ func TestPublishedBinding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if reads := strings.Join(f.Config.LooksAt(), " "); !strings.Contains(reads, "dpop") || strings.Contains(reads, "x-forwarded-client-cert") != (c.rest == "listen: {trust_xfcc: true}") {
+			t.Errorf("%+v: the doctor looks for %s", c, reads)
+		}
 		body := f.Config.published(f.Policy)[0].Body()
 		for i, member := range []string{`"dpop_signing_alg_values_supported":["ES256",`, `"dpop_bound_access_tokens_required":true`, `"tls_client_certificate_bound_access_tokens":true`} {
 			if strings.Contains(body, member) != c.want[i] {

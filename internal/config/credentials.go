@@ -174,5 +174,8 @@ func (c *Config) LooksAt() []string {
 	if slices.ContainsFunc(c.Answers, func(e answer.Entry) bool { return e.Accept != "" }) {
 		names = append(names, "accept")
 	}
+	if c.Listen.TrustXFCC {
+		names = append(names, "x-forwarded-client-cert")
+	}
 	return names
 }

@@ -31,6 +31,7 @@ func textOfCheck(name string) string {
 		token.CheckNotBefore:  "its time has come",
 		token.CheckIssuedAt:   "it was not issued in the future",
 		token.CheckClient:     "its client and subject are among those configured",
+		token.CheckBinding:    "what it is bound to (cnf), if anything, is known",
 		token.CheckNames:      "subject, client and e-mail address are sound text",
 		token.CheckScopes:     "its scopes are well formed",
 		token.CheckSignature:  "a key of the provider signed it",

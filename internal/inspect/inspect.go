@@ -39,6 +39,7 @@ type Inspection struct {
 	Dates      map[string]time.Time `json:"dates,omitempty"`
 	Checks     []Check              `json:"checks"`
 	Identity   *Identity            `json:"identity,omitempty"`
+	Bound      string               `json:"bound,omitempty"` // dpop, mtls or dpop+mtls
 	Request    *explain.Explanation `json:"request,omitempty"`
 
 	err      error
@@ -209,9 +210,25 @@ func (i *Inspector) Inspect(ctx context.Context, raw string) Inspection {
 	}
 	found.decide(i.assumed)
 	if id := d.Identity; id != nil {
+		found.Bound = id.Bound.String()
+		if id.Bound != nil {
+			found.Notes = append(found.Notes, boundNote(*id.Bound))
+		}
 		found.Identity = &Identity{id.Subject, id.ClientID, id.Email, append([]string{}, id.Scopes...)}
 	}
 	return found
+}
+
+// boundNote says what must come with a bound token, which nothing here can show.
+func boundNote(b token.Binding) string {
+	var needs []string
+	if b.Key != "" {
+		needs = append(needs, "as Authorization: DPoP, with a proof by the key whose thumbprint is "+b.Key+" in the header DPoP")
+	}
+	if b.Certificate != "" {
+		needs = append(needs, "in a connection with the client certificate whose SHA-256 is "+b.Certificate)
+	}
+	return "it is bound to its client: each request must send it " + strings.Join(needs, ", and ")
 }
 
 // decide is the server's verdict, never that of the checks as they are shown.

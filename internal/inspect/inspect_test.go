@@ -35,7 +35,11 @@ func TestInspectAgreesWithCorpus(t *testing.T) {
 				if !bearer || !told {
 					continue
 				}
-				if found := i.Inspect(t.Context(), raw); found.Verdict != want {
+				found := i.Inspect(t.Context(), raw)
+				if found.Bound != "" {
+					continue // what must come besides the token, only the server sees
+				}
+				if found.Verdict != want {
 					t.Errorf("%s/%s: %s: inspect says %s (%s), the server %s", c.Name, mode, step.Name, found.Verdict, found.Reason, code)
 				}
 				seen[want]++
