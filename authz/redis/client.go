@@ -59,13 +59,13 @@ type Options struct {
 	Observe func(op Operation, outcome string, d time.Duration)
 }
 
-// Client talks to one Redis. It is for concurrent use; make it with [New].
+// Client talks to one Redis, be it several servers. It is for concurrent use; make it with [New].
 type Client struct {
 	url     URL
 	log     *slog.Logger
 	observe func(Operation, string, time.Duration)
 
-	conns    atomic.Pointer[goredis.Client] // anew after each time that Redis was down
+	conns    atomic.Pointer[goredis.UniversalClient] // anew after each time that Redis was down
 	up       atomic.Bool
 	failures atomic.Int32  // in a row
 	trouble  chan struct{} // wakes Run; has room for one
@@ -96,7 +96,7 @@ func New(url URL, opts Options) *Client {
 		url: url, log: opts.Logger.With(slog.String("redis", url.String())), observe: opts.Observe,
 		trouble: make(chan struct{}, 1), tried: make(chan struct{}), down: untried,
 	}
-	c.conns.Store(goredis.NewClient(url.options()))
+	c.conns.Store(new(url.connect()))
 	return c
 }
 
@@ -114,11 +114,11 @@ func (c *Client) Do(ctx context.Context, op Operation, call func(ctx context.Con
 	within, cancel := context.WithTimeout(ctx, c.url.timeout)
 	defer cancel()
 	start := time.Now()
-	err := call(within, c.conns.Load())
+	err := call(within, *c.conns.Load())
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	outcome := outcomeOf(err)
+	outcome := c.url.outcomeOf(err)
 	c.observe(op, outcome, time.Since(start))
 	switch outcome {
 	case Failed:
@@ -138,8 +138,9 @@ var errDown = errors.New("redis is down")
 const untried = "it was not tried yet"
 
 // outcomeOf tells a Redis that answered no from one that could not be asked. A
-// connection that Redis does not let in counts as the latter.
-func outcomeOf(err error) string {
+// connection that Redis does not let in counts as the latter, and so does a server that
+// others have taken the place of.
+func (u URL) outcomeOf(err error) string {
 	var reply goredis.Error
 	switch {
 	case err == nil || errors.Is(err, goredis.Nil):
@@ -147,8 +148,12 @@ func outcomeOf(err error) string {
 	case !errors.As(err, &reply):
 		return Failed
 	}
-	for _, unwelcome := range []string{"WRONGPASS", "NOAUTH", "AUTH", "Client sent AUTH", "max number of clients", "DB index", "invalid DB"} {
-		if goredis.HasErrorPrefix(err, unwelcome) {
+	unwelcome := []string{"WRONGPASS", "NOAUTH", "AUTH", "Client sent AUTH", "max number of clients", "DB index", "invalid DB"}
+	if u.cluster || u.master != "" {
+		unwelcome = append(unwelcome, "READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "MOVED", "ASK")
+	}
+	for _, prefix := range unwelcome {
+		if goredis.HasErrorPrefix(err, prefix) {
 			return Failed
 		}
 	}
@@ -183,7 +188,7 @@ func (c *Client) fall(err error, probed bool) bool {
 	if news {
 		c.log.Warn("Redis can't be used: each replica goes on by itself until it is back", slog.String("reason", c.down))
 	}
-	_ = c.conns.Swap(goredis.NewClient(c.url.options())).Close()
+	_ = (*c.conns.Swap(new(c.url.connect()))).Close()
 	return news
 }
 
@@ -295,7 +300,7 @@ func (c *Client) probe(ctx context.Context) error {
 	ping := func(within time.Duration) error {
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
-		return c.conns.Load().Ping(ctx).Err()
+		return (*c.conns.Load()).Ping(ctx).Err()
 	}
 	if err := ping(probeTimeout); err != nil || c.up.Load() {
 		return err
@@ -309,5 +314,5 @@ func (c *Client) Close() {
 	defer c.mu.Unlock()
 	c.up.Store(false)
 	c.down = "the connection was closed"
-	_ = c.conns.Load().Close()
+	_ = (*c.conns.Load()).Close()
 }

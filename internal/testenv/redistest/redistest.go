@@ -220,9 +220,15 @@ func (s *Server) signal(sig syscall.Signal) {
 // "?timeout=5s".
 func (s *Server) Connect(opts redis.Options, parameters string) *redis.Client {
 	s.t.Helper()
-	to, err := redis.ParseURL(s.URL() + parameters)
+	return Connect(s.t, s.URL()+parameters, opts)
+}
+
+// Connect makes a client of a URL, which runs until the test ends, and waits until it is up.
+func Connect(t testing.TB, url string, opts redis.Options) *redis.Client {
+	t.Helper()
+	to, err := redis.ParseURL(url)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	client := redis.New(to, opts)
 	ctx, stop := context.WithCancel(context.Background())
@@ -231,12 +237,12 @@ func (s *Server) Connect(opts redis.Options, parameters string) *redis.Client {
 		client.Run(ctx)
 		close(done)
 	}()
-	s.t.Cleanup(func() {
+	t.Cleanup(func() {
 		stop()
 		<-done
 		client.Close()
 	})
-	Eventually(s.t, "Redis is up", func() bool { up, _ := client.State(); return up })
+	Eventually(t, "Redis is up", func() bool { up, _ := client.State(); return up })
 	return client
 }
 
