@@ -17,7 +17,7 @@ func newPolicyDrift() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drift OPENAPI --policy FILE",
 		Short: "Compare a policy with an OpenAPI document",
-		Long: `drift tells where a policy and an OpenAPI document (3.0 or 3.1, YAML or JSON; - reads
+		Long: `drift tells where a policy and an OpenAPI document (3.0 to 3.2, YAML or JSON; - reads
 standard input) have drifted apart:
 
   route_without_rule   an operation of the document that no rule is for: it is denied

@@ -216,29 +216,53 @@ var (
 
 // ownerUnused finds `/users/{id}` where any user's token will do. A rule that
 // asks for a scope to do more than read is for those who may do so for others;
-// a tenant's data is another tenant's business only for administrators.
+// a tenant's data is another tenant's business only for administrators. Of patterns that
+// begin with the same wildcard, one is told for all: who has decided about it has done so.
 func ownerUnused(g *group, report reporter) {
+	type finding struct {
+		rule              *rule
+		pattern           *policy.Pattern
+		wildcard, compare string
+		more              int
+	}
+	found := map[string]*finding{}
+	var order []*finding
 	for _, r := range g.rules {
-		if r.when.uses("request.path", "identity.scopes", "identity.claims.roles", "identity.claims.role", "identity.claims.permissions", "identity.claims.groups") {
+		if r.when.uses("request.path", "identity.scopes", "identity.provider", "identity.claims.roles", "identity.claims.role", "identity.claims.permissions", "identity.claims.groups") {
 			continue
 		}
 		for _, p := range r.Patterns {
-			wildcard, tenant, ok := owner(p)
-			if !ok || r.when.uses("path."+wildcard) || r.asksMoreThanOwner(tenant) {
+			at, tenant, ok := owner(p)
+			if !ok || r.when.uses("path."+p.Segments[at].Name()) || r.asksMoreThanOwner(tenant) || g.silenced(r, p.Pos, "owner-unused") {
 				continue
 			}
+			wildcard := p.Segments[at].Name()
 			compare := "path." + wildcard + " == identity.subject"
 			if tenant {
 				compare = "path." + wildcard + " == identity.claims.org_code"
 			}
-			report(r, p.Pos, "owner-unused", fmt.Sprintf("{%s} says whose data it is, but the rule does not ask whether that is the token's: any token that passes may have all", wildcard),
-				fmt.Sprintf("add when: %s, or ask for a scope that says that all may be read", compare))
+			start := pattern.Pattern{Host: p.Host, Segments: p.Segments[:at+1]}
+			if known := found[start.Key()]; known != nil {
+				known.more++
+				continue
+			}
+			found[start.Key()] = &finding{rule: r, pattern: p, wildcard: wildcard, compare: compare}
+			order = append(order, found[start.Key()])
 		}
+	}
+	for _, f := range order {
+		more := ""
+		if f.more > 0 {
+			more = fmt.Sprintf(" (and so of %d more below it)", f.more)
+		}
+		report(f.rule, f.pattern.Pos, "owner-unused", fmt.Sprintf("{%s} says whose data it is, but the rule does not ask whether that is the token's: any token that passes may have all%s", f.wildcard, more),
+			fmt.Sprintf("add when: %s, or ask for a scope that says that all may be read", f.compare))
 	}
 }
 
-// owner finds the wildcard that says whose data a path is about.
-func owner(p *policy.Pattern) (wildcard string, tenant, ok bool) {
+// owner finds the segment that says whose data a path is about: of a collection of owners,
+// one that is named for them or only for being an id, or one that has an owner's name.
+func owner(p *policy.Pattern) (at int, tenant, ok bool) {
 	plain := strings.NewReplacer("_", "", "-", "")
 	for i, s := range p.Segments {
 		if s.Literal != "" {
@@ -249,13 +273,24 @@ func owner(p *policy.Pattern) (wildcard string, tenant, ok bool) {
 			collection = strings.ToLower(p.Segments[i-1].Literal)
 		}
 		switch {
-		case slices.Contains(tenantWildcards, name), slices.Contains(tenantCollections, collection):
-			return s.Name(), true, true
-		case slices.Contains(ownerWildcards, name), slices.Contains(ownerCollections, collection):
-			return s.Name(), false, true
+		case slices.Contains(tenantWildcards, name), slices.Contains(tenantCollections, collection) && namesOwner(name, collection):
+			return i, true, true
+		case slices.Contains(ownerWildcards, name), slices.Contains(ownerCollections, collection) && namesOwner(name, collection):
+			return i, false, true
 		}
 	}
-	return "", false, false
+	return 0, false, false
+}
+
+// namesOwner reports whether a wildcard is for one of a collection: {id} and {user_id} of
+// users are, {type} is not.
+func namesOwner(name, collection string) bool {
+	for _, general := range []string{"id", "uuid", "guid", "sid", "key", "slug", "name", "code", "idorslug"} {
+		if name == general || strings.HasPrefix(name, strings.TrimSuffix(collection, "s")) && strings.HasSuffix(name, general) {
+			return true
+		}
+	}
+	return name == strings.TrimSuffix(collection, "s") || name == collection
 }
 
 func (r *rule) asksMoreThanOwner(tenant bool) bool {

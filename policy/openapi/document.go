@@ -1,9 +1,13 @@
 package openapi
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"io/fs"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -15,11 +19,25 @@ const maxBytes = 64 << 20
 
 // Options say how a document is read.
 type Options struct {
-	AnyHost bool // leave out the hosts of the servers: patterns are for all hosts
+	AnyHost bool              // leave out the hosts of the servers: patterns are for all hosts
+	Schemes map[string]string // the providers that check the credentials of security schemes
+	Scopes  Scopes
+	Prefix  string // before each scope that the document names
+	Files   fs.FS  // the folder of the document, whose files it may name; nil: none
+	Base    string // the document's own name in there
 }
 
-// Read reads an OpenAPI document; file is for positions. References to other
-// files are not followed: what is behind them is denied. The error is of type
+// Scopes says how the scopes of a document are read.
+type Scopes uint8
+
+const (
+	ScopesAll   Scopes = iota // a token needs all scopes that a scheme lists (OpenAPI)
+	ScopesAny                 // one of them
+	ScopesKinde               // each operation has its own, as scopes are named in Kinde
+)
+
+// Read reads an OpenAPI document; file is for positions. References to other files are
+// followed into options.Files; what is behind others is denied. The error is of type
 // strictyaml.Problems.
 func Read(file string, data io.Reader, options Options) (*Document, error) {
 	file = printable(file) // it gets into comments
@@ -30,7 +48,7 @@ func Read(file string, data io.Reader, options Options) (*Document, error) {
 	case len(text) > maxBytes:
 		return nil, problem(strictyaml.Pos{File: file}, "is larger than %d MiB", maxBytes>>20)
 	}
-	root, err := load(file, text)
+	root, err := load(file, text, options)
 	if err != nil {
 		return nil, err
 	}
@@ -42,24 +60,26 @@ func problem(pos strictyaml.Pos, format string, args ...any) error {
 }
 
 // load parses the document, and refuses one of another kind.
-func load(file string, text []byte) (node, error) {
-	parsed, err := strictyaml.Parse(file, text, maxBytes)
+func load(file string, text []byte, options Options) (node, error) {
+	in, err := newSource(file, cmp.Or(options.Base, "openapi"), text)
 	if err != nil {
 		return node{}, err
 	}
-	root := resolve(parsed)
+	root := in.root
 	version, at := root.get("openapi"), strictyaml.Pos{File: file}
 	switch v := version.text(); {
-	case v == "3.0", v == "3.1", strings.HasPrefix(v, "3.0."), strings.HasPrefix(v, "3.1."):
+	case known.MatchString(v):
 		return root, nil
 	case version.Node != nil:
-		return node{}, problem(at, "is OpenAPI %s: 3.0 and 3.1 can be read", printable(v))
+		return node{}, problem(at, "is OpenAPI %s: 3.0 to 3.2 can be read", printable(v))
 	case root.get("swagger").Node != nil:
-		return node{}, problem(at, "is Swagger %s: convert it to OpenAPI 3.0 or 3.1 first", printable(root.get("swagger").text()))
+		return node{}, problem(at, "is Swagger %s: convert it to OpenAPI 3.0 to 3.2 first", printable(root.get("swagger").text()))
 	default:
-		return node{}, problem(at, "is no OpenAPI document: it does not say openapi: 3.0 or 3.1")
+		return node{}, problem(at, "is no OpenAPI document: it does not say openapi: 3.0 to 3.2")
 	}
 }
+
+var known = regexp.MustCompile(`^3\.[012](\.|$)`)
 
 // printable makes one line of text that came from a document, without
 // characters that YAML or a terminal would act on.
@@ -81,22 +101,37 @@ func printable(s string) string {
 func read(file string, root node, options Options) (*Document, error) {
 	info := root.get("info")
 	d := &Document{File: file, Title: printable(info.get("title").text()), Version: printable(info.get("version").text())}
-	r := &reader{file: file, options: options, root: root, security: root.get("security"), servers: root.get("servers")}
+	r := &reader{
+		file: file, options: options, root: root, security: root.get("security"), servers: root.get("servers"),
+		files: map[string]*source{root.in.path: root.in},
+	}
+	for name := range options.Schemes {
+		if root.get("components").get("securitySchemes").get(name).Node == nil {
+			return nil, problem(strictyaml.Pos{File: file}, "has no security scheme %s", strconv.Quote(printable(name)))
+		}
+	}
 	paths := root.get("paths")
 	for i := 0; paths.isMapping() && i+1 < len(paths.Content); i += 2 {
-		key := resolve(paths.Content[i])
+		key := paths.child(i)
 		if path := key.text(); !strings.HasPrefix(path, "x-") {
-			r.path(path, key, resolve(paths.Content[i+1]))
+			r.path(path, key, paths.child(i+1))
 		}
 	}
 	d.Operations = r.operations
+	for _, in := range r.files {
+		r.problems = append(r.problems, in.problems...)
+	}
 	if len(r.problems) > 0 {
 		return nil, r.problems.Err()
 	}
 	if len(d.Operations) == 0 {
 		return nil, problem(strictyaml.Pos{File: file}, "has no operation: a policy without a rule denies everything")
 	}
-	d.rules = separate(d.Operations)
+	rules, ok := separate(d.Operations)
+	if !ok {
+		return nil, problem(strictyaml.Pos{File: file}, "has paths that overlap in more than %d ways", maxEntries)
+	}
+	d.rules = rules
 	return d, nil
 }
 
@@ -109,13 +144,15 @@ type reader struct {
 	servers    node
 	operations []*Operation
 	problems   strictyaml.Problems
+	files      map[string]*source // by their names in the folder of the document
+	bytes      int                // of the other files
 }
 
 func (r *reader) pos(n node) strictyaml.Pos {
 	if n.Node == nil {
 		return strictyaml.Pos{File: r.file}
 	}
-	return strictyaml.Pos{File: r.file, Line: n.Line, Column: n.Column}
+	return strictyaml.Pos{File: n.in.name, Line: n.Line, Column: n.Column}
 }
 
 // path reads the operations of a path item.
@@ -132,23 +169,34 @@ func (r *reader) path(path string, key, written node) {
 		r.unresolved(path, key, fault, why)
 		return
 	}
-	for _, method := range []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"} {
-		at := root.key(method)
-		if at.Node == nil {
-			continue
-		}
-		op := &Operation{Method: strings.ToUpper(method), Path: path, Pos: r.pos(at)}
-		body := root.get(method)
-		if !body.isMapping() || body.get("$ref").Node != nil {
-			op.note(r.pos(body), "the operation cannot be read")
-			op.targets, op.closed = pathTargets(path), true
-			r.operations = append(r.operations, op)
-			continue
-		}
-		op.ID = printable(body.get("operationId").text())
-		r.read(op, body, root.get("servers"))
-		r.operations = append(r.operations, op)
+	for _, method := range []string{"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"} {
+		r.operation(strings.ToUpper(method), path, root, root.key(method), root.get(method))
 	}
+	more := root.get("additionalOperations") // OpenAPI 3.2
+	for i := 0; more.isMapping() && i+1 < len(more.Content); i += 2 {
+		r.operation(more.child(i).text(), path, root, more.child(i), more.child(i+1))
+	}
+}
+
+// operation reads an operation of a path item.
+func (r *reader) operation(method, path string, item, at, written node) {
+	if at.Node == nil {
+		return
+	}
+	op := &Operation{Method: method, Path: path, Pos: r.pos(at)}
+	r.operations = append(r.operations, op)
+	body, fault, why := r.follow(written)
+	switch {
+	case why != "":
+		op.note(r.pos(fault), "%s", why)
+	case !body.isMapping():
+		op.note(r.pos(written), "the operation cannot be read")
+	default:
+		op.ID = printable(body.get("operationId").text())
+		r.read(op, body, item.get("servers"))
+		return
+	}
+	op.targets, op.closed = pathTargets(path), true
 }
 
 // unresolved denies a path item that is somewhere else, with all its methods.

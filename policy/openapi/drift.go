@@ -3,12 +3,15 @@ package openapi
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"scopeward/internal/strictyaml"
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 // Finding is one difference between a document and a policy.
@@ -110,29 +113,51 @@ func (c *comparison) match(set *policy.Set, r request) (policy.Match, bool) {
 // route compares the operations of a rule of the document.
 func (c *comparison) route(r *rule) {
 	for _, p := range r.patterns {
-		c.alone(r, p)
-		for _, rp := range c.patterns {
-			if sample, ok := meet(p, rp.pattern); ok {
-				c.compare(r, sample)
+		for _, op := range r.operations {
+			if op.Method == "HEAD" && p.Method == "GET" {
+				continue // with its GET
+			}
+			c.alone(r, p, op)
+			for _, rp := range c.patterns {
+				if both, ok := p.Meet(&rp.pattern.Pattern); ok {
+					if sample, ok := sampleOf(&both, op); ok {
+						c.compare(r, sample)
+					}
+				}
 			}
 		}
 	}
 }
 
-// alone looks for a rule for the operation as a whole. One that no host is
+// sampleOf gives a request for an operation by a pattern: with its literal segments, and
+// fresh values elsewhere. It stands for all such requests that no other pattern takes away.
+func sampleOf(p *pattern.Pattern, op *Operation) (request, bool) {
+	path, ok := examplePath(p, op.guards(), fresh)
+	out := request{method: cmp.Or(p.Method, "GET"), host: p.Host, path: path}
+	if _, domain := pattern.SplitHost(p.Host); domain != "" {
+		out.host = fresh + domain
+	}
+	return out, ok
+}
+
+// alone looks for a rule for an operation as a whole. One that no host is
 // written for may have a rule for some hosts.
-func (c *comparison) alone(r *rule, p pattern) {
-	sample := request{method: cmp.Or(p.method, "GET"), host: p.host, path: p.path(fresh)}
+func (c *comparison) alone(r *rule, p *pattern.Pattern, op *Operation) {
+	sample, ok := sampleOf(p, op)
+	if !ok {
+		return
+	}
 	if _, err := policy.NewRequest(sample.method, sample.host, sample.path); err != nil {
 		return // no request can be for it
 	}
-	hosts := []string{p.host}
-	if p.host == "" {
+	hosts := []string{sample.host}
+	if p.Host == "" {
 		for _, rp := range c.patterns {
-			hosts = append(hosts, rp.pattern.Host)
+			hosts = append(hosts, exampleHost(rp.pattern.Host))
 		}
 	}
 	slices.Sort(hosts)
+	none := sample
 	for _, host := range slices.Compact(hosts) {
 		sample.host = host
 		if match, ok := c.match(c.set, sample); ok && match.Rule() != nil {
@@ -140,10 +165,11 @@ func (c *comparison) alone(r *rule, p pattern) {
 			return
 		}
 	}
-	sample.host = p.host
-	op := r.operations[0]
+	if r.between {
+		return // each operation is told of by itself
+	}
 	c.add(Finding{
-		Kind: RouteWithoutRule, Pos: op.Pos, Request: sample.String(), Operation: op.String(), Route: op.Pos,
+		Kind: RouteWithoutRule, Pos: op.Pos, Request: none.String(), Operation: op.String(), Route: op.Pos,
 		Message: fmt.Sprintf("no rule is for %s (pattern %s): it is denied, and the document asks for %s", printable(op.String()), printable(p.String()), op.Requirement),
 	})
 }
@@ -160,10 +186,10 @@ func (c *comparison) compare(r *rule, sample request) {
 	}
 	c.use(match.Rule(), sample)
 	for i, op := range r.operations {
-		if i > 0 && !op.closed {
-			break // HEAD, as GET
+		if i > 0 && op.Method == "HEAD" && op.Path == r.operations[0].Path || !op.asks(owner, sample) {
+			continue // as GET, or for other requests
 		}
-		if why := weaker(op, match); why != "" {
+		if why := weaker(op, match, settled(match, r.operations)); why != "" {
 			c.add(Finding{
 				Kind: WeakerRule, Pos: match.Rule().Pos, Request: sample.String(), Operation: op.String(), Route: op.Pos,
 				Message: fmt.Sprintf("the rule %s is weaker than %s (%s) asks: %s", printable(match.Action()), printable(op.String()), op.Pos, why),
@@ -175,10 +201,35 @@ func (c *comparison) compare(r *rule, sample request) {
 // use notes which of the rule's patterns the request met.
 func (c *comparison) use(r *policy.Rule, sample request) {
 	for _, p := range r.Patterns {
-		if covers(p, sample) {
+		path, _, _ := strings.Cut(sample.path, "?")
+		if decoded, err := url.PathUnescape(path); err == nil && p.Matches(sample.method, sample.host, decoded) {
 			c.used[p] = true
 		}
 	}
+}
+
+// asks reports whether a request, which matches a pattern of the document, has what the
+// operation's guards ask for.
+func (o *Operation) asks(match policy.Match, sample request) bool {
+	path, query, _ := strings.Cut(sample.path, "?")
+	segments := strings.Split(strings.Trim(path, "/"), "/")
+	values, err := url.ParseQuery(query)
+	for _, g := range o.guards() {
+		switch {
+		case err != nil:
+			return false
+		case g.pieces == nil:
+			if got, ok := values[g.name]; !ok || !g.any && !slices.Equal(got, []string{g.value}) {
+				return false
+			}
+		default:
+			text, err := url.PathUnescape(segments[len(segments)-g.fromEnd])
+			if err != nil || !g.fits(text) {
+				return false
+			}
+		}
+	}
+	return match.Rule() != nil
 }
 
 func (c *comparison) unused() {
@@ -207,7 +258,7 @@ func (c *comparison) add(f Finding) {
 
 // weaker says why the rule lets pass what the operation's requirement does not;
 // "" if it does not.
-func weaker(op *Operation, match policy.Match) string {
+func weaker(op *Operation, match policy.Match, settled map[string]bool) string {
 	need := op.Requirement
 	switch {
 	case need.Public, need.Silent, match.Access() == policy.AccessDeny && !match.Rule().Audit:
@@ -225,9 +276,9 @@ func weaker(op *Operation, match policy.Match) string {
 	if !ok {
 		return "it has too many alternatives to compare"
 	}
-	for _, scopes := range failing {
+	for _, scopes := range ofOneProvider(failing) {
 		passes, certain := witness(match, scopes)
-		if !certain && !mayAllow(match, scopes) {
+		if !certain && !mayAllow(match, scopes, settled) {
 			continue
 		}
 		words := "a token without scopes"
@@ -249,11 +300,44 @@ func weaker(op *Operation, match policy.Match) string {
 func witness(match policy.Match, scopes []string) (passes []string, certain bool) {
 	few := shown(scopes, match.Rule())
 	for _, some := range [][]string{nil, few, scopes} {
-		if match.Decide(&policy.Identity{Scopes: some}).Code == policy.Allowed {
+		if match.Decide(identity(some)).Code == policy.Allowed {
 			return some, true
 		}
 	}
 	return few, false
+}
+
+// identity gives who has the scopes, of which at most one is a provider.
+func identity(scopes []string) *policy.Identity {
+	id := &policy.Identity{}
+	for _, scope := range scopes {
+		if provider, ok := strings.CutPrefix(scope, ofProvider); ok {
+			id.Provider = provider
+		} else {
+			id.Scopes = append(id.Scopes, scope)
+		}
+	}
+	return id
+}
+
+// ofOneProvider splits sets with several providers: a token has one.
+func ofOneProvider(sets [][]string) [][]string {
+	var out [][]string
+	for _, set := range sets {
+		var providers, scopes []string
+		for _, scope := range set {
+			if strings.HasPrefix(scope, ofProvider) {
+				providers = append(providers, scope)
+			} else {
+				scopes = append(scopes, scope)
+			}
+		}
+		out = append(out, scopes)
+		for _, provider := range providers {
+			out = append(out, append(slices.Clone(scopes), provider))
+		}
+	}
+	return out
 }
 
 // shown are those of the scopes that the rule asks for.
@@ -262,7 +346,7 @@ func shown(scopes []string, r *policy.Rule) []string {
 	asked := false
 	for _, scope := range scopes {
 		any := slices.Contains(r.AnyScopes, scope)
-		if slices.Contains(r.Scopes, scope) || any && !asked || strings.Contains(r.When, `"`+scope+`"`) {
+		if slices.Contains(r.Scopes, scope) || any && !asked || strings.Contains(r.When, strconv.Quote(strings.TrimPrefix(scope, ofProvider))) {
 			out = append(out, scope)
 		}
 		asked = asked || any

@@ -6,12 +6,18 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// node is a part of the document as it is written. Models of whole documents, such as
+// node is a part of a file of the document as it is written. Models of whole documents, such as
 // libraries make, forgive too much where a mistake would open an operation.
-type node struct{ *yaml.Node }
+type node struct {
+	*yaml.Node
+	in *source
+}
 
-// resolve follows aliases to what they stand for.
-func resolve(n *yaml.Node) node {
+// child gives an element of a list, or a key or a value of a mapping.
+func (n node) child(i int) node { return n.in.resolve(n.Content[i]) }
+
+// resolve follows aliases to what they stand for, and reads what has not been read yet.
+func (in *source) resolve(n *yaml.Node) node {
 	for range 100 {
 		switch {
 		case n == nil:
@@ -20,10 +26,12 @@ func resolve(n *yaml.Node) node {
 			n = n.Content[0]
 		case n.Kind == yaml.AliasNode:
 			n = n.Alias
+		case n.Kind == unread:
+			in.read(n)
 		case n.Kind == yaml.MappingNode:
-			return node{merged(n)}
+			return node{merged(n), in}
 		default:
-			return node{n}
+			return node{n, in}
 		}
 	}
 	return node{}
@@ -94,8 +102,8 @@ func (n node) find(name string) (key, value node) {
 		return node{}, node{}
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if k := resolve(n.Content[i]); k.Node != nil && k.Kind == yaml.ScalarNode && k.Value == name {
-			return k, resolve(n.Content[i+1])
+		if k := n.child(i); k.Node != nil && k.Kind == yaml.ScalarNode && k.Value == name {
+			return k, n.child(i + 1)
 		}
 	}
 	return node{}, node{}

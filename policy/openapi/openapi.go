@@ -1,5 +1,5 @@
-// Package openapi makes policies from OpenAPI documents (3.0 and 3.1, YAML or
-// JSON), and compares policies with them.
+// Package openapi makes policies from OpenAPI documents (3.0 to 3.2, YAML or JSON), and
+// compares policies with them.
 //
 // What a document asks for is taken as the specification has it (OpenAPI 3.1
 // §4.8.30, Security Requirement Object): of the requirements in a list one is
@@ -8,9 +8,9 @@
 // security replaces the document's.
 //
 // What a rule cannot check is never taken as given: API keys, Basic and mutual
-// TLS beside a token, servers and paths that are no patterns, and documents
+// TLS without a provider for them, servers and paths that are no patterns, and documents
 // that say nothing about security. Such operations are denied, and a Note says
-// why and where.
+// why and where. A request that may be for several operations must meet them all.
 package openapi
 
 import (
@@ -39,7 +39,7 @@ type Operation struct {
 	Notes       []Note // what of it is not expressed by a rule
 
 	targets []target
-	closed  bool // it can't be told from its neighbours by a pattern: denied
+	closed  bool // denied, as a note says
 }
 
 // String gives the method and the path.
@@ -56,9 +56,12 @@ type Requirement struct {
 
 	// Alternatives are sets of scopes, sorted: a valid token with all scopes of
 	// one of them is enough. None of them contains another, and an empty one
-	// asks for any valid token.
+	// asks for any valid token. "provider NAME", which is no scope, stands for a token of
+	// that provider.
 	Alternatives [][]string
 }
+
+const ofProvider = "provider "
 
 // String says in words what is asked for.
 func (r Requirement) String() string {
@@ -78,14 +81,25 @@ func (r Requirement) String() string {
 }
 
 func inWords(scopes []string) string {
-	switch len(scopes) {
-	case 0:
-		return "any valid token"
-	case 1:
-		return "the scope " + scopes[0]
-	default:
-		return "the scopes " + strings.Join(scopes[:len(scopes)-1], ", ") + " and " + scopes[len(scopes)-1]
+	var names, words []string
+	for _, scope := range scopes {
+		if provider, ok := strings.CutPrefix(scope, ofProvider); ok {
+			words = append(words, "a token of the provider "+provider)
+		} else {
+			names = append(names, scope)
+		}
 	}
+	switch len(names) {
+	case 0:
+		if len(words) == 0 {
+			return "any valid token"
+		}
+	case 1:
+		words = append(words, "the scope "+names[0])
+	default:
+		words = append(words, "the scopes "+strings.Join(names[:len(names)-1], ", ")+" and "+names[len(names)-1])
+	}
+	return strings.Join(words, " with ")
 }
 
 func containsAll(scopes, needed []string) bool {

@@ -134,17 +134,18 @@ func TestPatterns(t *testing.T) {
 		"two schemes of one":      {"[{url: https://a.example}, {url: http://a.example}]", "/x", []string{"GET a.example/x"}, false, ""},
 		"variables, listed":       {`[{url: "https://{r}.example/{v}", variables: {r: {default: eu, enum: [eu, us]}, v: {default: v1}}}]`, "/x", []string{"GET eu.example/v1/x", "GET us.example/v1/x"}, false, `only its default "v1" is covered`},
 		"a variable without":      {`[{url: "https://{r}.example"}]`, "/x", []string{"GET /x"}, true, "not defined"},
+		"any label":               {`[{url: "https://{r}.example/v1", variables: {r: {default: eu}}}]`, "/x", []string{"GET {r}.example/v1/x"}, false, ""},
 		"relative":                {"[{url: v1}]", "/x", []string{"GET /x"}, true, "relative to the place"},
 		"one of two unreadable":   {"[{url: v1}, {url: /v2}]", "/x", []string{"GET /v2/x"}, false, "relative to the place"},
 		"no address":              {`[{url: "https://a b"}]`, "/x", []string{"GET /x"}, true, "no address"},
 		"parameters":              {"", "/u/{id}/{id2}", []string{"GET /u/{id}/{id2}"}, false, ""},
-		"names that are no names": {"", "/u/{user-id}/{1}/{}", []string{"GET /u/{user_id}/{_1}/{parameter}"}, true, "only a part of a segment"},
+		"names that are no names": {"", "/u/{user-id}/{1}/{}", []string{"GET /u/{user_id}/{_1}/{parameter}"}, true, "without a name"},
 		"the same name twice":     {"", "/u/{id}/{id}", []string{"GET /u/{id}/{id_2}"}, false, ""},
 		"root":                    {"", "/", []string{"GET /{$}"}, false, ""},
 		"slash at the end":        {"[{url: /v1}]", "/x/", []string{"GET /v1/x/{$}"}, false, ""},
-		"part of a segment":       {"", "/r/{a}.{b}", []string{"GET /r/{a_b}"}, true, "only a part of a segment"},
-		"custom verb":             {"", "/r/{a}:go", []string{"GET /r/{a_go}"}, true, "only a part of a segment"},
-		"query":                   {"", "/r?action=a", []string{"GET /r"}, true, "query or a fragment"},
+		"part of a segment":       {"", "/r/{a}.{b}", []string{"GET /r/{a_b}"}, true, "a public rule has no condition"},
+		"custom verb":             {"", "/r/{a}:go", []string{"GET /r/{a}"}, true, "a public rule has no condition"},
+		"query":                   {"", "/r?action=a", []string{"GET /r"}, true, "a public rule has no condition"},
 		"space":                   {"", "/a b", []string{"GET /a%20b"}, false, ""},
 		"script":                  {"", "/é", []string{"GET /%C3%A9"}, false, ""},
 		"no wildcards":            {"[{url: /*}]", "/:id/$metadata/<x>", []string{"GET /%2A/%3Aid/%24metadata/%3Cx%3E"}, false, ""},
@@ -178,41 +179,47 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// TestConflicts: operations that no pattern tells apart are denied, all of them.
+// TestConflicts: only operations that nothing can express are denied.
 func TestConflicts(t *testing.T) {
 	tests := map[string]struct {
 		paths  string
 		closed []string
 		open   []string
 	}{
-		"crossing":           {`{"/a/{x}": {get: {}}, "/{y}/b": {get: {}}, /c: {get: {}}}`, []string{"GET /a/{x}", "GET /{y}/b"}, []string{"GET /c"}},
-		"the same twice":     {`{"/a/{x}": {get: {}}, "/a/{y}": {get: {}, put: {}}}`, []string{"GET /a/{x}", "GET /a/{y}"}, []string{"PUT /a/{y}"}},
-		"a verb beside":      {`{"/a/{x}": {get: {}, post: {}}, "/a/{x}:go": {post: {}}}`, []string{"POST /a/{x}", "POST /a/{x}:go"}, []string{"GET /a/{x}"}},
+		"crossing":           {`{"/a/{x}": {get: {}}, "/{y}/b": {get: {}}, /c: {get: {}}}`, nil, []string{"GET /a/{x}", "GET /{y}/b", "GET /c"}},
+		"the same twice":     {`{"/a/{x}": {get: {}}, "/a/{y}": {get: {}, put: {}}}`, nil, []string{"GET /a/{x}", "GET /a/{y}", "PUT /a/{y}"}},
+		"a verb beside":      {`{"/a/{x}": {get: {}, post: {}}, "/a/{x}:go": {post: {}}}`, nil, []string{"POST /a/{x}", "POST /a/{x}:go", "GET /a/{x}"}},
 		"more specific":      {`{"/a/{x}": {get: {}}, "/a/b": {get: {}}}`, nil, []string{"GET /a/{x}", "GET /a/b"}},
-		"HEAD against GET":   {`{"/a/{x}": {head: {}}, "/a/b": {get: {}}}`, []string{"HEAD /a/{x}", "GET /a/b"}, nil},
+		"HEAD against GET":   {`{"/a/{x}": {head: {}}, "/a/b": {get: {}}}`, nil, []string{"HEAD /a/{x}", "GET /a/b"}},
 		"HEAD beside GET":    {`{"/a/{x}": {head: {}, get: {}}, "/a/b": {get: {}}}`, nil, []string{"HEAD /a/{x}", "GET /a/{x}", "GET /a/b"}},
 		"by the query":       {`{"/a?x=1": {get: {}}, "/a?x=2": {get: {}}, /b: {get: {}}}`, []string{"GET /a?x=1", "GET /a?x=2"}, []string{"GET /b"}},
-		"three in a circle":  {`{"/a/{x}/{y}": {get: {}}, "/{x}/b/{y}": {get: {}}, "/{x}/{y}/c": {get: {}}}`, []string{"GET /a/{x}/{y}", "GET /{x}/b/{y}", "GET /{x}/{y}/c"}, nil},
+		"by the fragment":    {`{"/a#x": {get: {}}, "/a#y": {get: {}}, /b: {get: {}}}`, nil, []string{"GET /a#x", "GET /a#y", "GET /b"}},
+		"three in a circle":  {`{"/a/{x}/{y}": {get: {}}, "/{x}/b/{y}": {get: {}}, "/{x}/{y}/c": {get: {}}}`, nil, []string{"GET /a/{x}/{y}", "GET /{x}/b/{y}", "GET /{x}/{y}/c"}},
 		"somewhere else":     {`{/a: {$ref: "other.yaml#/x"}, /b: {get: {}}}`, []string{" /a"}, []string{"GET /b"}},
-		"all and one method": {`{"/a/b": {$ref: "other.yaml#/x"}, "/a/{x}": {get: {}}}`, []string{" /a/b", "GET /a/{x}"}, nil},
+		"all and one method": {`{"/a/b": {$ref: "other.yaml#/x"}, "/a/{x}": {get: {}}}`, []string{" /a/b"}, []string{"GET /a/{x}"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := document(t, "openapi: 3.1.0\ninfo: {title: T, version: v}\nsecurity: []\npaths: "+test.paths+"\n")
-			made := imported(t, d)
+			made, err := d.Policy()
+			if err != nil {
+				t.Fatal(err)
+			}
 			var closed, open []string
-			for _, op := range d.Operations {
-				if op.closed {
+			for _, r := range made.Rules {
+				for _, op := range r.own() {
+					if r.Access != policy.AccessDeny {
+						open = append(open, op.String())
+						continue
+					}
 					closed = append(closed, op.String())
 					if len(op.Notes) == 0 {
 						t.Errorf("%s is closed without a word", op)
 					}
-				} else {
-					open = append(open, op.String())
 				}
 			}
 			if diff := cmp.Diff([][]string{sorted(test.closed), sorted(test.open)}, [][]string{sorted(closed), sorted(open)}); diff != "" {
-				t.Errorf("closed and open (-want +got)\n%s\n%s", diff, made)
+				t.Errorf("closed and open (-want +got)\n%s\n%s", diff, made.Policy)
 			}
 		})
 	}
@@ -252,9 +259,9 @@ func TestHosts(t *testing.T) {
 			`{"/{x}/{y}/c": {get: {security: [], ` + one + `}}, "/{x}/b/c": {get: {security: []}}, "/a/b/c": {get: {security: []}}}`,
 			[]string{"GET one.example/{x}/{y}/c", "GET /{x}/b/c", "GET one.example/{x}/b/c", "GET /a/b/c", "GET one.example/a/b/c"},
 		},
-		"crossing": { // denied
+		"crossing": { // what both are for asks for both
 			`{"/k/{id}": {get: {security: [], ` + one + `}}, "/{x}/secret": {get: {security: [{oauth: [a]}]}}}`,
-			[]string{"GET /{x}/secret", "GET one.example/{k}/{id}"},
+			[]string{"GET /{x}/secret", "GET one.example/k/secret", "GET one.example/k/{id}", "GET one.example/{x}/secret"},
 		},
 	}
 	for name, test := range tests {
@@ -267,8 +274,8 @@ func TestHosts(t *testing.T) {
 			var got []string
 			for _, r := range made.Rules {
 				got = append(got, r.Patterns...)
-				if len(r.Operations) > 1 && r.Access != policy.AccessDeny {
-					t.Errorf("%v is not denied", r.Patterns)
+				if len(r.Operations) > 1 && (r.Access != policy.AccessToken || !slices.Equal(r.Scopes, []string{"a"})) {
+					t.Errorf("%v does not ask for what each asks for", r.Patterns)
 				}
 			}
 			if diff := cmp.Diff(sorted(test.want), sorted(got)); diff != "" {
@@ -403,7 +410,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ text, want string }{
 		"empty":         {"", "api.yaml:1:1: the file is empty"},
-		"another":       {"a: b\n", "api.yaml: is no OpenAPI document: it does not say openapi: 3.0 or 3.1"},
+		"another":       {"a: b\n", "api.yaml: is no OpenAPI document: it does not say openapi: 3.0 to 3.2"},
 		"binary":        {"\x00\xff\xfe", "api.yaml"},
 		"a list":        {"[1]", "api.yaml"},
 		"text":          {"hello", "api.yaml"},
@@ -412,7 +419,7 @@ func TestUnreadable(t *testing.T) {
 		"paths a list":  {"openapi: 3.1.0\ninfo: {title: T, version: v}\npaths: [a]\n", "api.yaml"},
 		"no slash":      {"openapi: 3.1.0\npaths: {x: {get: {}}}\n", `api.yaml:2:9: path "x" does not start with a slash`},
 		"swagger":       {"swagger: '2.0'\npaths: {}\n", "is Swagger 2.0"},
-		"3.2":           {"openapi: 3.2.0\npaths: {}\n", "is OpenAPI 3.2.0"},
+		"3.3":           {"openapi: 3.3.0\npaths: {}\n", "is OpenAPI 3.3.0"},
 		"a key twice":   {"openapi: 3.1.0\npaths:\n  /a:\n    get:\n      security: [{oauth: []}]\n      security: []\n", "already defined"},
 		"a path twice":  {"openapi: 3.1.0\npaths:\n  /a: {get: {security: []}}\n  /a: {put: {security: []}}\n", "already defined"},
 		"alias bomb":    {"openapi: 3.1.0\n" + bomb + "paths: {/a: {get: {security: []}}}\n", ""},
@@ -587,7 +594,7 @@ func TestMayAllow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := mayAllow(match, test.scopes); got != test.want {
+		if got := mayAllow(match, test.scopes, nil); got != test.want {
 			t.Errorf("%s with %q: got %t", test.when, test.scopes, got)
 		}
 	}

@@ -19,6 +19,7 @@ type Import struct {
 // ImportedRule is a rule of the policy, and the operations that it is for.
 type ImportedRule struct {
 	Operations []*Operation
+	Between    bool // they have rules of their own: this one is for requests that may be for several
 	Patterns   []string
 	Access     policy.Access
 	Scopes     []string
@@ -49,7 +50,7 @@ func (d *Document) Policy() (*Import, error) {
 
 // imported says what the rule is, with the patterns that a request can match.
 func (r *rule) imported() ImportedRule {
-	out := ImportedRule{Operations: r.operations}
+	out := ImportedRule{Operations: r.operations, Between: r.between}
 	for _, p := range r.patterns {
 		if err := acceptable(p.String()); err != nil {
 			r.operations[0].note(r.operations[0].Pos, "no request can match %s", printable(p.String()))
@@ -57,20 +58,12 @@ func (r *rule) imported() ImportedRule {
 			out.Patterns = append(out.Patterns, p.String())
 		}
 	}
-	if r.closed() {
+	t := r.terms()
+	if len(t.when) > maxCondition {
+		r.operations[0].note(r.operations[0].Pos, "the alternatives are too many for a condition")
 		return out
 	}
-	switch need := r.operations[0].Requirement; {
-	case need.Public:
-		out.Access = policy.AccessPublic
-	case len(need.Alternatives) > 0:
-		t := express(need.Alternatives)
-		if len(t.when) > maxCondition {
-			r.operations[0].note(r.operations[0].Pos, "the alternatives are too many for a condition")
-			break
-		}
-		out.Access, out.Scopes, out.AnyScopes, out.When = policy.AccessToken, t.scopes, t.anyScopes, t.when
-	}
+	out.Access, out.Scopes, out.AnyScopes, out.When = t.access, t.scopes, t.anyScopes, t.when
 	return out
 }
 
@@ -95,7 +88,13 @@ func (im *Import) header(d *Document) string {
 }
 
 func (r ImportedRule) write(w *strings.Builder) {
-	for _, op := range r.Operations {
+	if r.Between && len(r.Patterns) > 0 {
+		fmt.Fprintf(w, "  # Requests that may be for any of these operations must meet all of them:\n")
+		for _, op := range r.Operations {
+			fmt.Fprintf(w, "  #   %s, %s\n", op.Pos, printable(op.String()))
+		}
+	}
+	for _, op := range r.own() {
 		fmt.Fprintf(w, "  # %s, %s\n", op.Pos, printable(op.describe()))
 		for _, n := range op.Notes {
 			fmt.Fprintf(w, "  #   %s: %s\n", n.Pos, n.Message)
@@ -138,9 +137,17 @@ func (r ImportedRule) writeTerms(w *strings.Builder) {
 	}
 }
 
+// own gives the operations that have no other rule.
+func (r ImportedRule) own() []*Operation {
+	if r.Between {
+		return nil
+	}
+	return r.Operations
+}
+
 // name is the rule's action in audit events: the operation's id.
 func (r ImportedRule) name() string {
-	if len(r.Operations) > 1 && r.Access == policy.AccessDeny {
+	if r.Between || len(r.Operations) > 1 && r.Access == policy.AccessDeny {
 		return ""
 	}
 	return r.Operations[0].ID

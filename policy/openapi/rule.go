@@ -1,80 +1,85 @@
 package openapi
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
-	"strings"
+
+	"scopeward/policy/pattern"
 )
 
-// rule is a rule of the policy to be made: of one operation, or of several that
-// patterns can't tell apart, which are denied.
+// rule is a rule of the policy to be made: of one operation, or of several that a request
+// could be for, which must all be met then.
 type rule struct {
 	operations []*Operation
-	patterns   []pattern
+	patterns   []*pattern.Pattern
 
-	// joined are patterns of the operations that others in patterns cover. What
-	// conflicts with them is not told apart from the operations either.
-	joined []pattern
+	// between: each of the operations has a rule of its own, and this one is for the
+	// requests that more than one of those would be for.
+	between bool
 }
 
-// pattern is a pattern of the policy to be made.
-type pattern struct {
-	method string // empty: all
-	target
+// maxEntries bounds the patterns of a policy to be made: what overlaps in all ways has
+// more of them than anybody can read.
+const maxEntries = 20_000
+
+// entry is a pattern and the operations that its requests may be for.
+type entry struct {
+	pattern    *pattern.Pattern
+	operations []*Operation
 }
 
-func (p pattern) String() string {
-	if p.method == "" {
-		return p.target.String()
+// entries are the patterns of a policy to be made.
+type entries struct {
+	all  []*entry
+	tree pattern.Tree[*entry]
+}
+
+// add adds operations to the entry of a pattern, and reports whether that is new.
+func (e *entries) add(p *pattern.Pattern, operations ...*Operation) bool {
+	added := &entry{pattern: p}
+	same := e.tree.Add(p, added)
+	if same != nil {
+		added = same.Value
+	} else {
+		e.all = append(e.all, added)
 	}
-	return p.method + " " + p.target.String()
+	for _, op := range operations {
+		if !slices.Contains(added.operations, op) {
+			added.operations = append(added.operations, op)
+		}
+	}
+	return same == nil
 }
 
-// shape is what patterns have in common that can be for the same path, as none
-// ends in a {name...}.
-func (p pattern) shape() string {
-	return "/" + strconv.Itoa(len(p.segments)) + strconv.FormatBool(p.slash)
-}
-
-func (r *rule) closed() bool {
-	return slices.ContainsFunc(r.operations, func(op *Operation) bool { return op.closed })
-}
-
-// separate makes a rule for each operation. Where the patterns of two would
-// conflict, so that it would be open which of them a request is for, both are
-// closed and share a rule.
-func separate(operations []*Operation) []*rule {
-	var rules []*rule
+// separate makes the rules for operations. It is false if there would be too many.
+func separate(operations []*Operation) ([]*rule, bool) {
+	e := &entries{tree: pattern.Tree[*entry]{}}
 	heads := map[*Operation]*Operation{}
 	for _, op := range operations {
 		if get := getOf(op, operations); get != nil {
 			heads[get] = op
 			continue
 		}
-		r := &rule{operations: []*Operation{op}}
 		for _, t := range op.targets {
-			r.patterns = append(r.patterns, pattern{op.Method, t})
+			p := t.Pattern.Clone()
+			p.Method = op.Method
+			e.add(&p, op)
 		}
-		rules = append(rules, r)
 	}
+	e.protectHosts()
+	if !e.settle() {
+		return nil, false
+	}
+	rules := e.rules()
 	for _, r := range rules {
-		if head := heads[r.operations[0]]; head != nil {
-			r.operations = append(r.operations, head)
+		for _, op := range r.operations {
+			if head := heads[op]; head != nil {
+				r.operations = append(r.operations, head)
+			}
 		}
 	}
-	protectHosts(rules)
-	for {
-		a, b, found := firstConflict(rules)
-		if !found {
-			return rules
-		}
-		if a.rule == b.rule {
-			a.rule.replace(a.pattern(), b.pattern())
-			continue
-		}
-		a.rule.take(b.rule)
-		rules = slices.DeleteFunc(rules, func(r *rule) bool { return r == b.rule })
-	}
+	return rules, true
 }
 
 // getOf finds the GET operation of the same path whose rule will do for a HEAD
@@ -84,9 +89,7 @@ func getOf(head *Operation, operations []*Operation) *Operation {
 		return nil
 	}
 	at := slices.IndexFunc(operations, func(op *Operation) bool {
-		return op.Method == "GET" && op.Path == head.Path && op.closed == head.closed &&
-			op.Requirement.Public == head.Requirement.Public && op.Requirement.Silent == head.Requirement.Silent &&
-			slices.EqualFunc(op.Requirement.Alternatives, head.Requirement.Alternatives, slices.Equal) &&
+		return op.Method == "GET" && op.Path == head.Path && sameDemand(op, head) &&
 			slices.EqualFunc(op.targets, head.targets, func(a, b target) bool { return a.String() == b.String() })
 	})
 	if at < 0 {
@@ -95,203 +98,120 @@ func getOf(head *Operation, operations []*Operation) *Operation {
 	return operations[at]
 }
 
-// place is a pattern of a rule.
-type place struct {
-	rule  *rule
-	index int // of its patterns, and then of those that are joined
+// sameDemand reports whether two operations ask for the same.
+func sameDemand(a, b *Operation) bool {
+	return a.closed == b.closed && a.Requirement.Public == b.Requirement.Public && a.Requirement.Silent == b.Requirement.Silent &&
+		slices.EqualFunc(a.Requirement.Alternatives, b.Requirement.Alternatives, slices.Equal)
 }
 
-func (p place) joined() bool { return p.index >= len(p.rule.patterns) }
-
-func (p place) pattern() pattern {
-	if p.joined() {
-		return p.rule.joined[p.index-len(p.rule.patterns)]
+// protectHosts adds, to patterns for all hosts, the same for the hosts of others. A
+// pattern with a host goes before any without one, also before a more concrete path,
+// where a document has the concrete path first (OpenAPI 3.1 §4.8.8.1) and no order of
+// servers: without the copy, the rule of one host would open what another rule protects
+// at all hosts.
+func (e *entries) protectHosts() {
+	byShape := map[string][]*entry{}
+	shape := func(p *pattern.Pattern) string { return strconv.Itoa(len(p.Segments)) + "/" + strconv.Itoa(int(p.End)) }
+	for _, entry := range e.all {
+		byShape[shape(entry.pattern)] = append(byShape[shape(entry.pattern)], entry)
 	}
-	return p.rule.patterns[p.index]
-}
-
-// firstConflict finds two patterns that http.ServeMux would refuse. Only those
-// of one host and shape can conflict.
-func firstConflict(rules []*rule) (a, b place, found bool) {
-	alike := map[string][]place{}
-	for _, r := range rules {
-		for i := range len(r.patterns) + len(r.joined) {
-			at := place{r, i}
-			p := at.pattern()
-			shape := p.host + p.shape()
-			for _, other := range alike[shape] {
-				if other.rule == r && (other.joined() || at.joined()) {
-					continue
-				}
-				if conflict(other.pattern(), p) {
-					return other, at, true
-				}
+	for i := 0; i < len(e.all); i++ {
+		rival := e.all[i].pattern
+		if rival.Host == "" {
+			continue
+		}
+		for _, wider := range byShape[shape(rival)] {
+			if !rival.Hides(wider.pattern) {
+				continue
 			}
-			alike[shape] = append(alike[shape], at)
-		}
-	}
-	return place{}, place{}, false
-}
-
-// take closes the operations of two rules, and moves them into this one.
-func (r *rule) take(other *rule) {
-	r.close(other)
-	other.close(r)
-	r.operations = append(r.operations, other.operations...)
-	r.patterns = append(r.patterns, other.patterns...)
-	r.joined = append(r.joined, other.joined...)
-}
-
-func (r *rule) close(rival *rule) {
-	for _, op := range r.operations {
-		if !op.closed {
-			op.note(op.Pos, "a request may be for this operation or for %s: no pattern tells them apart", printable(rival.operations[0].String()))
-			op.closed = true
+			p := wider.pattern.Clone()
+			p.Host = rival.Host
+			e.add(&p, wider.operations...) // it hides others in its turn
 		}
 	}
 }
 
-// replace puts one pattern in the place of two.
-func (r *rule) replace(a, b pattern) {
-	r.joined = append(r.joined, a, b)
-	r.patterns = slices.DeleteFunc(r.patterns, func(p pattern) bool { return p.String() == a.String() || p.String() == b.String() })
-	r.patterns = unique(append(r.patterns, join(a, b)))
-	r.close(r)
-}
-
-// unique drops patterns that differ in the names of wildcards at most.
-func unique(patterns []pattern) []pattern {
-	var kept []pattern
-	for _, p := range patterns {
-		if !slices.ContainsFunc(kept, p.same) {
-			kept = append(kept, p)
-		}
-	}
-	return kept
-}
-
-func (p pattern) same(o pattern) bool {
-	return p.method == o.method && p.host == o.host && p.slash == o.slash && compareSegments(p.segments, o.segments) == equal
-}
-
-// relation is how two sets of requests lie.
-type relation uint8
-
-const (
-	disjoint relation = iota
-	equal
-	within   // the first is a part of the second
-	contains // the second is a part of the first
-	overlap  // neither
-)
-
-func conflict(a, b pattern) bool {
-	methods, paths := compareMethods(a.method, b.method), compareSegments(a.segments, b.segments)
-	switch {
-	case methods == disjoint || paths == disjoint:
-		return false
-	case paths == overlap, paths == equal && methods == equal:
-		return true
-	default:
-		return methods == within && paths == contains || methods == contains && paths == within
-	}
-}
-
-func compareMethods(a, b string) relation {
-	switch {
-	case a == b:
-		return equal
-	case a == "", a == "GET" && b == "HEAD":
-		return contains
-	case b == "", b == "GET" && a == "HEAD":
-		return within
-	default:
-		return disjoint
-	}
-}
-
-// compareSegments compares paths of one length.
-func compareSegments(a, b []string) relation {
-	if len(a) != len(b) {
-		return disjoint
-	}
-	out := equal
-	for i := range a {
-		next := equal
-		switch wa, wb := isWildcard(a[i]), isWildcard(b[i]); {
-		case wa && wb:
-		case wa:
-			next = contains
-		case wb:
-			next = within
-		case a[i] != b[i]:
-			return disjoint
-		}
-		switch {
-		case next == equal:
-		case out == equal:
-			out = next
-		case out != next:
-			out = overlap
-		}
-	}
-	return out
-}
-
-// join gives a pattern that covers two of one host and length.
-func join(a, b pattern) pattern {
-	out := a
-	if compareMethods(a.method, b.method) == within {
-		out.method = b.method
-	}
-	out.segments = slices.Clone(a.segments)
-	names := map[string]int{}
-	for i, segment := range out.segments {
-		switch {
-		case isWildcard(segment), isWildcard(b.segments[i]):
-			out.segments[i] = "{" + wildcardName(strings.Trim(segment, "{}"), names) + "}"
-		}
-	}
-	return out
-}
-
-// terms are what a rule asks of a token.
-type terms struct {
-	scopes, anyScopes []string
-	when              string
-}
-
-// maxCondition is how long a condition may be.
-const maxCondition = 16 << 10
-
-// express puts alternatives into a rule's words, exactly: what all of them have
-// in common into scopes, one of single scopes into any_scopes, and all else
-// into a condition.
-func express(alternatives [][]string) terms {
-	var t terms
-	for _, scope := range alternatives[0] {
-		if !slices.ContainsFunc(alternatives, func(a []string) bool { return !slices.Contains(a, scope) }) {
-			t.scopes = append(t.scopes, scope)
-		}
-	}
-	single, conditions := true, []string{}
-	for _, alternative := range alternatives {
-		var rest, tests []string
-		for _, scope := range alternative {
-			if !slices.Contains(t.scopes, scope) {
-				rest = append(rest, scope)
-				tests = append(tests, strconv.Quote(scope)+" in identity.scopes")
+// settle adds a pattern for what two have in common of which none is more specific: a
+// request there may be for the operations of both. One that a document has there itself
+// is more concrete than both.
+func (e *entries) settle() bool {
+	for i := 0; i < len(e.all) && len(e.all) <= maxEntries; i++ {
+		later := e.all[i]
+		var rivals []*entry
+		e.tree.OfHost(later.pattern.Host).Overlapping(later.pattern, func() bool { return true }, func(other *pattern.Leaf[*entry]) {
+			if later.pattern.Conflicts(other.Pattern) && other.Value != later {
+				rivals = append(rivals, other.Value)
+			}
+		})
+		slices.SortFunc(rivals, func(a, b *entry) int { return slices.Index(e.all, a) - slices.Index(e.all, b) })
+		for _, rival := range rivals {
+			both, _ := rival.pattern.Meet(later.pattern)
+			if e.tree.Get(&both) == nil {
+				rename(&both)
+				e.add(&both, slices.Concat(rival.operations, later.operations)...)
 			}
 		}
-		if len(rest) == 0 {
-			return t // alternatives are minimal: it is the only one
+	}
+	return len(e.all) <= maxEntries
+}
+
+// rename makes the names of the wildcards differ, as they come from two patterns.
+func rename(p *pattern.Pattern) {
+	taken := map[string]int{}
+	for i, s := range p.Segments {
+		if s.Literal == "" {
+			p.Segments[i] = wildcard(s.Name(), taken)
 		}
-		single = single && len(rest) == 1
-		t.anyScopes = append(t.anyScopes, rest...)
-		conditions = append(conditions, "("+strings.Join(tests, " && ")+")")
 	}
-	if !single {
-		t.anyScopes, t.when = nil, strings.Join(conditions, " || ")
+}
+
+// rules joins the patterns of the same operations. Where a request may be for several that
+// ask for the same, the rule of the first will do.
+func (e *entries) rules() []*rule {
+	var rules []*rule
+	byOperations := map[string]*rule{}
+	numbers, first := map[*Operation]int{}, map[*Operation]*rule{}
+	for _, entry := range e.all {
+		key := ""
+		plain := true
+		for _, op := range entry.operations {
+			if numbers[op] == 0 {
+				numbers[op] = len(numbers) + 1
+			}
+			words, possible := conditions(op.guards(), entry.pattern.Segments)
+			key += fmt.Sprintln(numbers[op], words, possible)
+			plain = plain && len(op.guards()) == 0 && sameDemand(op, entry.operations[0])
+		}
+		if own := first[entry.operations[0]]; plain && own != nil && !own.between {
+			for _, op := range entry.operations {
+				if first[op] == nil {
+					first[op] = own
+					own.operations = append(own.operations, op)
+				}
+			}
+			own.patterns = append(own.patterns, entry.pattern)
+			continue
+		}
+		r := byOperations[key]
+		if r == nil {
+			r = &rule{operations: slices.Clone(entry.operations), between: true}
+			rules = append(rules, r)
+			byOperations[key] = r
+		}
+		for _, op := range entry.operations {
+			if first[op] == nil {
+				first[op], r.between = r, false
+			}
+		}
+		r.patterns = append(r.patterns, entry.pattern)
 	}
-	return t
+	return rules
+}
+
+// guards gives what the operation's requests must have besides the pattern.
+func (o *Operation) guards() []guard {
+	if len(o.targets) == 0 {
+		return nil
+	}
+	return o.targets[0].guards // of the path, whatever the server
 }

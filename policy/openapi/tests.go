@@ -1,11 +1,13 @@
 package openapi
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"scopeward/policy"
+	"scopeward/policy/pattern"
 )
 
 // testCase is a test of the policy that is made.
@@ -33,13 +35,13 @@ func (im *Import) tests(d *Document, set *policy.Set) (string, error) {
 	var w strings.Builder
 	hosts := d.hosts()
 	for _, op := range d.Operations {
-		at := slices.IndexFunc(d.rules, func(r *rule) bool { return slices.Contains(r.operations, op) })
+		at := slices.IndexFunc(d.rules, func(r *rule) bool { return !r.between && slices.Contains(r.operations, op) })
 		for _, targets := range op.places(hosts) {
 			sample, match, found := im.sample(op, targets, set, at)
 			if !found {
 				continue
 			}
-			for _, t := range im.Rules[at].cases(op, sample) {
+			for _, t := range im.Rules[at].cases(op, sample, match) {
 				if err := t.check(match); err != nil {
 					return "", fmt.Errorf("the policy made of the document does not decide as it, which is a mistake of this program: %s: %w", op, err)
 				}
@@ -58,8 +60,8 @@ func (d *Document) hosts() []string {
 	var hosts []string
 	for _, op := range d.Operations {
 		for _, t := range op.targets {
-			if t.host != "" && !slices.Contains(hosts, t.host) {
-				hosts = append(hosts, t.host)
+			if t.Host != "" && !slices.Contains(hosts, t.Host) {
+				hosts = append(hosts, t.Host)
 			}
 		}
 	}
@@ -73,8 +75,8 @@ func (o *Operation) places(hosts []string) [][]target {
 	for _, host := range hosts {
 		var there []target
 		for _, t := range o.targets {
-			if t.host == "" {
-				t.host = host
+			if t.Host == "" {
+				t.Host = host
 				there = append(there, t)
 			}
 		}
@@ -100,10 +102,11 @@ func (im *Import) sample(op *Operation, targets []target, set *policy.Set, rule 
 	want := set.Rules()[written]
 	for _, t := range targets {
 		for _, value := range []string{"1", "2", "x1", "sample-1", "0a1b2c"} {
-			r := request{method: op.Method, host: t.host, path: t.path(value)}
-			if r.method == "" {
-				r.method = "GET"
+			path, ok := examplePath(&t.Pattern, t.guards, value)
+			if !ok {
+				continue
 			}
+			r := request{method: cmp.Or(op.Method, "GET"), host: exampleHost(t.Host), path: path}
 			parsed, err := policy.NewRequest(r.method, r.host, r.path)
 			if err != nil {
 				continue
@@ -116,37 +119,49 @@ func (im *Import) sample(op *Operation, targets []target, set *policy.Set, rule 
 	return request{}, policy.Match{}, false
 }
 
-// path gives a path that the target stands for.
-func (t target) path(value string) string {
-	segments := slices.Clone(t.segments)
-	for i, segment := range segments {
-		if isWildcard(segment) {
-			segments[i] = value
-		}
+// exampleHost gives a host of a pattern.
+func exampleHost(host string) string {
+	if _, domain := pattern.SplitHost(host); domain != "" {
+		return "acme" + domain
 	}
-	path := "/" + strings.Join(segments, "/")
-	if t.slash {
-		path = strings.TrimSuffix(path, "/") + "/"
-	}
-	return path
+	return host
 }
 
-func (r ImportedRule) cases(op *Operation, sample request) []testCase {
+// cases gives a test that is allowed and one that is not, as far as tests can say so: they
+// have no provider.
+func (r ImportedRule) cases(op *Operation, sample request, match policy.Match) []testCase {
 	switch {
 	case r.Access == policy.AccessPublic:
 		return []testCase{{request: sample, expect: "allow"}}
 	case r.Access == policy.AccessDeny:
 		return []testCase{{request: sample, expect: "access_denied"}}
 	}
-	allow := testCase{request: sample, token: true, scopes: op.Requirement.Alternatives[0], expect: "allow"}
-	deny := testCase{request: sample, token: true, expect: "insufficient_scope"}
-	switch {
-	case len(allow.scopes) == 0:
+	deny := testCase{request: sample, token: true, expect: "access_denied"}
+	switch match.Decide(&policy.Identity{}).Code {
+	case policy.Allowed:
 		deny = testCase{request: sample, expect: "missing_token"}
-	case len(r.Scopes) == 0 && len(r.AnyScopes) == 0:
-		deny.expect = "access_denied"
+	case policy.InsufficientScope:
+		deny.expect = "insufficient_scope"
+	}
+	if len(op.Requirement.Alternatives) == 0 {
+		return []testCase{deny}
+	}
+	allow := testCase{request: sample, token: true, scopes: op.Requirement.Alternatives[0], expect: "allow"}
+	for _, other := range r.Operations { // the request may be for them, too
+		if needs := other.Requirement.Alternatives; other != op && len(needs) > 0 {
+			allow.scopes = union(allow.scopes, needs[0])
+		}
+	}
+	if slices.ContainsFunc(allow.scopes, func(scope string) bool { return strings.HasPrefix(scope, ofProvider) }) {
+		return []testCase{deny}
 	}
 	return []testCase{allow, deny}
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // check decides the test as the server would.
