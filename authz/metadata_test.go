@@ -37,7 +37,8 @@ func TestMetadataDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := NewMetadata(Resource{
-		Identifier: "https://API.acme.dev:8443/v1", AuthorizationServers: []string{"https://acme.kinde.com"}, Scopes: []string{"a", "b"}, Name: "<A & B>", Documentation: "https://docs.acme.dev",
+		BearerMethods: []string{"header"},
+		Identifier:    "https://API.acme.dev:8443/v1", AuthorizationServers: []string{"https://acme.kinde.com"}, Scopes: []string{"a", "b"}, Name: "<A & B>", Documentation: "https://docs.acme.dev",
 	})
 	want := Metadata{
 		address: "https://API.acme.dev:8443/.well-known/oauth-protected-resource/v1", base: "/v1",
