@@ -103,7 +103,7 @@ func (r Rules) CheckPurpose(c Claims) error {
 	}
 	// Some providers put the nonce of §2 into access tokens, too, but those say what they
 	// are, or what they are good for.
-	if scope := slices.ContainsFunc(append(DefaultScopeClaims(), r.ScopeClaims...), c.States); c.States("nonce") && purpose != access && purpose != bound && !scope {
+	if scope := DefaultScopeClaims().states(c) || r.ScopeClaims.states(c); c.States("nonce") && purpose != access && purpose != bound && !scope {
 		return Invalidf("it looks like an ID token, not an access token (it has nonce and no scopes); if the provider's access tokens are such, set purpose: any")
 	}
 	return nil

@@ -27,7 +27,7 @@ type Rules struct {
 	SubjectPrefix string           // sub must begin with it; then iss may be missing
 	Audiences     []string         // aud must contain one of them
 	ClockSkew     time.Duration    // tolerance for exp, nbf and iat; default none
-	ScopeClaims   []string         // the first that is present counts; default scope, scp
+	ScopeClaims   ScopeClaims      // default scope, scp
 	Now           func() time.Time // default time.Now
 
 	// AnyAudience accepts any aud, or none, when Audiences is empty.
@@ -52,10 +52,6 @@ const (
 	EmailUnlessUnverified EmailRule = "unless_unverified" // unless email_verified says that it is not; also ""
 	EmailAny              EmailRule = "any"
 )
-
-// DefaultScopeClaims are where scopes are looked for if nothing else is
-// configured: scope (RFC 8693 §4.2, RFC 9068 §2.2.3), then scp.
-func DefaultScopeClaims() []string { return []string{"scope", "scp"} }
 
 // Identity checks the claims and makes an identity of them. The error is an
 // *[InvalidError].
@@ -383,47 +379,3 @@ func isSpace(c rune) bool {
 // isControl includes C1, the line and paragraph separators, and the invisible
 // format characters that make one name look like another.
 func isControl(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
-
-// scopes reads the first scope claim that is present: a string with spaces
-// (RFC 8693 §4.2) or an array. A null is present, and empty: to skip it would turn what
-// was granted (scope) into what was only asked for (scp).
-func (r Rules) scopes(claims Claims) ([]string, error) {
-	names := r.ScopeClaims
-	if len(names) == 0 {
-		names = DefaultScopeClaims()
-	}
-	i := slices.IndexFunc(names, claims.Has)
-	if i < 0 || !claims.States(names[i]) {
-		return nil, nil
-	}
-	list, _, ok := claims.Texts(names[i])
-	if !ok {
-		granted, _ := claims.Get(names[i])
-		text, ok := granted.(string)
-		if !ok {
-			return nil, Invalidf("%s is neither a string nor an array of strings", names[i])
-		}
-		list = strings.Split(text, " ")
-	}
-	return cleanScopes(list), nil
-}
-
-// cleanScopes leaves out what is repeated, and what is no scope: such an element grants
-// nothing, and takes nothing from the others.
-func cleanScopes(list []string) []string {
-	var scopes []string
-	seen := make(map[string]bool, len(list))
-	for _, s := range list {
-		if s == "" || seen[s] || !IsScope(s) {
-			continue
-		}
-		seen[s] = true
-		scopes = append(scopes, s)
-	}
-	return scopes
-}
-
-// IsScope reports whether s is a scope-token of RFC 6749 §3.3.
-func IsScope(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x21 || c > 0x7E || c == '"' || c == '\\' })
-}

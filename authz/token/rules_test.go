@@ -3,6 +3,7 @@ package token_test
 import (
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,7 +174,23 @@ func TestScopes(t *testing.T) {
 		"none":                            {claims: m{}},
 		"repeated":                        {claims: m{"scope": "a  b a "}, want: []string{"a", "b"}},
 		"number":                          {claims: m{"scope": 7.0}, bad: true},
-		"object":                          {claims: m{"scope": m{"admin": true}}, bad: true},
+		"boolean":                         {claims: m{"scope": true}, bad: true},
+		"object":                          {claims: m{"scope": m{"admin": true, "b": m{"org": "x"}, "no": false, "none": null{}, "has space": 1, "": 1}}, want: []string{"admin", "b"}},
+		"an empty object counts":          {claims: m{"scope": m{}, "scp": "admin"}},
+		"pointer":                         {claims: m{"realm_access": m{"roles": []any{"a", "PS Emeriti", 7}}}, names: []string{"/realm_access/roles"}, want: []string{"a"}},
+		"pointer to what is not there":    {claims: m{"realm_access": m{}, "scope": "a"}, names: []string{"/realm_access/roles", "scope"}, want: []string{"a"}},
+		"pointer through a string":        {claims: m{"realm_access": "x", "scope": "a"}, names: []string{"/realm_access/roles", "scope"}, want: []string{"a"}},
+		"pointer through null":            {claims: m{"realm_access": null{}, "scope": "admin"}, names: []string{"/realm_access/roles", "scope"}},
+		"pointer to null":                 {claims: m{"r": m{"roles": null{}}, "scope": "admin"}, names: []string{"/r/roles", "scope"}},
+		"pointer into an array":           {claims: m{"r": []any{m{"roles": "a"}}}, names: []string{"/r/0/roles"}, want: []string{"a"}},
+		"pointer with a wrong index":      {claims: m{"r": []any{m{"roles": "a"}}}, names: []string{"/r/00/roles", "/r/-/roles", "/r/1/roles", "/r/+0/roles"}},
+		"escaped pointer":                 {claims: m{"a/b": m{"c~d": "x"}}, names: []string{"/a~1b/c~0d"}, want: []string{"x"}},
+		"pointer to a number":             {claims: m{"r": m{"n": 7}}, names: []string{"/r/n"}, bad: true},
+		"a name with colons":              {claims: m{"urn:zitadel:iam:org:project:roles": m{"admin": m{"1": "acme"}}}, names: []string{"urn:zitadel:iam:org:project:roles"}, want: []string{"admin"}},
+		"joined":                          {claims: m{"scp": "a", "roles": []any{"b", "a"}, "scope": "admin"}, names: []string{"scp roles", "scope"}, want: []string{"a", "b"}},
+		"joined, one there":               {claims: m{"roles": []any{"b"}, "scope": "admin"}, names: []string{"scp roles", "scope"}, want: []string{"b"}},
+		"joined, none there":              {claims: m{"scope": "a"}, names: []string{"scp roles", "scope"}, want: []string{"a"}},
+		"joined, one null":                {claims: m{"scp": null{}, "scope": "admin"}, names: []string{"scp roles", "scope"}},
 		"array with a number":             {claims: m{"scope": []any{"a", 7.0}}, want: []string{"a"}},
 		"nested array":                    {claims: m{"scope": []any{[]any{"a"}}}},
 		"space in an element":             {claims: m{"scope": []any{"b", "a admin"}}, want: []string{"b"}},
@@ -186,11 +203,11 @@ func TestScopes(t *testing.T) {
 	} {
 		claims := with(m{"scope": nil})
 		maps.Copy(claims, c.claims)
-		if claims["scope"] == (null{}) {
-			claims["scope"] = nil
-		}
+		claims = nulled(claims).(m)
 		r := rules()
-		r.ScopeClaims = c.names
+		for _, text := range c.names {
+			r.ScopeClaims = append(r.ScopeClaims, places(t, text))
+		}
 		id, err := r.Identity(tokentest.Decoded(claims))
 		mustBeInvalid(t, err)
 		if (err != nil) != c.bad {
@@ -199,6 +216,80 @@ func TestScopes(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, id.Scopes, c.want)
 		}
 	}
+}
+
+// places reads places that are joined, with spaces between.
+func places(t *testing.T, text string) (joined []token.Place) {
+	t.Helper()
+	for field := range strings.FieldsSeq(text) {
+		place, err := token.ParsePlace(field)
+		if err != nil || place.String() != field {
+			t.Errorf("%q is read as %q, %v", field, place, err)
+		}
+		joined = append(joined, place)
+	}
+	return joined
+}
+
+// nulled puts nil where value holds null{}.
+func nulled(value any) any {
+	switch v := value.(type) {
+	case null:
+		return nil
+	case map[string]any:
+		for name := range v {
+			v[name] = nulled(v[name])
+		}
+	}
+	return value
+}
+
+func TestParsePlace(t *testing.T) {
+	for _, text := range []string{"", "/", "/a~", "/a~2b", "/~/b"} {
+		if place, err := token.ParsePlace(text); err == nil {
+			t.Errorf("%q is read as %q", text, []string(place))
+		}
+	}
+	for text, want := range map[string]token.Place{"a.b": {"a.b"}, "a/b": {"a/b"}, "/a": {"a"}, "/~1a": {"/a"}, "/a/": {"a", ""}, "/~01": {"~1"}} {
+		if place, err := token.ParsePlace(text); err != nil || !slices.Equal(place, want) {
+			t.Errorf("%q is read as %q, %v; want %q", text, []string(place), err, []string(want))
+		}
+	}
+}
+
+// FuzzScopes holds the reading of places against encoding/json's view of the claims.
+func FuzzScopes(f *testing.F) {
+	f.Add("/realm_access/roles", `{"realm_access":{"roles":["a","b c"]}}`)
+	f.Add("scope", `{"scope":null,"scp":"admin"}`)
+	f.Add("/a~1b/0", `{"a/b":[{"x":false,"y":1}]}`)
+	f.Fuzz(func(t *testing.T, text, data string) {
+		place, err := token.ParsePlace(text)
+		if err != nil {
+			return
+		}
+		if again, err := token.ParsePlace(place.String()); err != nil || !slices.Equal(again, place) {
+			t.Fatalf("%q, written %q, is read as %q, %v", []string(place), place.String(), []string(again), err)
+		}
+		claims, err := token.ReadClaims([]byte(data))
+		if err != nil {
+			return
+		}
+		r := rules()
+		r.Optional, r.AnyAudience, r.Audiences, r.ScopeClaims = true, true, nil, token.ScopeClaims{{place}}
+		id, err := r.Identity(claims)
+		if err != nil {
+			return
+		}
+		scopes := id.Scopes
+		for _, scope := range scopes {
+			if !token.IsScope(scope) || scope == "" || !strings.Contains(data, scope) && !strings.Contains(data, `\`) {
+				t.Fatalf("%q is no scope of %s", scope, data)
+			}
+		}
+		if len(scopes) > 0 && !(token.ScopeClaims{{place}}).Present(claims) {
+			t.Fatalf("scopes %q of a place that is not there", scopes)
+		}
+	})
 }
 
 func TestClientIDAndEmail(t *testing.T) {

@@ -106,7 +106,7 @@ type Provider struct {
 	Algorithms    []string
 	ClockSkew     time.Duration
 	Timeout       time.Duration
-	ScopeClaims   []string
+	ScopeClaims   token.ScopeClaims
 	AnyPurpose    bool // ID tokens count, too
 	MustBeBound   bool // mere bearer tokens are refused
 	Discovery     bool // endpoints that are empty here come from the issuer's metadata
@@ -231,7 +231,7 @@ func (d *document) listen() Listen {
 func (d *document) provider(v *validator, p providerSection, secrets Secrets) Provider {
 	resolved := Provider{
 		Name: string(p.Name.Value), Preset: string(p.Preset.Value), Advice: presetOf(p.Preset.Value).Advice, Issuer: string(first(p.Issuer).Value), Issuers: p.issuers(), Validation: string(p.Validation.Value),
-		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: stringsOf(p.ScopeClaims),
+		Audiences: plain(p.Audiences), Algorithms: stringsOf(p.Algorithms), ScopeClaims: p.scopeClaims(func(located, string) {}),
 		ClockSkew: *p.ClockSkew, Timeout: *p.Timeout,
 		Clients: stringsOf(p.Clients), SubjectPrefix: string(p.SubjectPrefix.Value), Tokens: token.Kind(p.Tokens.Value), Prefixes: stringsOf(p.Prefixes),
 		JWKS: JWKS{

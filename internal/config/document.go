@@ -100,33 +100,33 @@ type tlsSection struct {
 // providerSection is an identity provider. A token goes to the one that its issuer
 // names; a token that is no JWT to the one that takes opaque tokens.
 type providerSection struct {
-	Name          located                       `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
-	Preset        located                       `yaml:"preset" doc:"Gives defaults for the keys below that fit a known provider; each can be overridden. docs/providers has a page for each." examples:"[keycloak]"`
-	Issuer        strictyaml.OneOrMore[located] `yaml:"issuer" doc:"The iss of its tokens, to the last slash; one or a list. {claim} stands for one path segment, which must equal that claim: see tenants." examples:"['https://acme.kinde.com']"`
-	Tenants       strictyaml.OneOrMore[located] `yaml:"tenants" doc:"What the placeholder of issuer may stand for: a list of values, or any." examples:"[any, [11111111-2222-3333-4444-555555555555]]"`
-	Discovery     located                       `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
-	Validation    located                       `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. lookup: by an endpoint of any other form. api_keys: by a file of keys of your own."`
-	Audiences     []text                        `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. With keys, audiences or clients are required." examples:"[['https://api.acme.dev']]"`
-	Algorithms    []located                     `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
-	ClockSkew     *time.Duration                `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
-	Timeout       *time.Duration                `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
-	ScopeClaims   []located                     `yaml:"scope_claims" default:"[scope, scp]" doc:"The claims that may hold the scopes: the first that is present counts."`
-	Clients       []located                     `yaml:"clients" doc:"The clients whose tokens count: each of azp, client_id, appid and cid that is there must be one of these, and one must be there. With keys, audiences or clients are required; given both, both must hold." examples:"[[0123abcd]]"`
-	SubjectPrefix located                       `yaml:"subject_prefix" doc:"What sub must begin with; it ends in / or :. With it a token may lack iss (SPIFFE)." examples:"['spiffe://acme.example/']"`
-	Tokens        located                       `yaml:"tokens" doc:"Which credentials come here: jwt, opaque or any. By default jwt with keys, opaque with lookup and api_keys, else any."`
-	Prefixes      []located                     `yaml:"prefixes" doc:"Only credentials with one of these prefixes come here, and come here before other providers." examples:"[[ya29.]]"`
-	Opaque        *bool                         `yaml:"opaque" doc:"An older spelling of tokens: true is any, false is jwt."`
-	Binding       located                       `yaml:"binding" default:"optional" doc:"Whether a token must be bound to a key (DPoP) or a certificate (mutual TLS) of its client. optional: it may be, and then the client must show it. required: mere bearer tokens are refused."`
-	Purpose       located                       `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
-	Email         located                       `yaml:"email" default:"unless_unverified" doc:"Which e-mail address becomes identity.email. verified: one of which the provider says so (email_verified: true). unless_unverified: unless it says that it is not. any: each."`
-	MaxTokenBytes *strictyaml.Located[int]      `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`
-	CA            located                       `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
-	Insecure      bool                          `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
-	JWKS          jwksEndpoint                  `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
-	Profile       profileEndpoint               `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
-	APIKeys       apiKeysSection                `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
-	Introspection introspectEndpoint            `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
-	Lookup        lookupSection                 `yaml:"lookup" doc:"The endpoint for validation lookup: it is asked about each credential in a form that you write, and you write what its answer means."`
+	Name          located                         `yaml:"name" doc:"The name in metrics and audit events." examples:"[kinde]"`
+	Preset        located                         `yaml:"preset" doc:"Gives defaults for the keys below that fit a known provider; each can be overridden. docs/providers has a page for each." examples:"[keycloak]"`
+	Issuer        strictyaml.OneOrMore[located]   `yaml:"issuer" doc:"The iss of its tokens, to the last slash; one or a list. {claim} stands for one path segment, which must equal that claim: see tenants." examples:"['https://acme.kinde.com']"`
+	Tenants       strictyaml.OneOrMore[located]   `yaml:"tenants" doc:"What the placeholder of issuer may stand for: a list of values, or any." examples:"[any, [11111111-2222-3333-4444-555555555555]]"`
+	Discovery     located                         `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
+	Validation    located                         `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. lookup: by an endpoint of any other form. api_keys: by a file of keys of your own."`
+	Audiences     []text                          `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. With keys, audiences or clients are required." examples:"[['https://api.acme.dev']]"`
+	Algorithms    []located                       `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
+	ClockSkew     *time.Duration                  `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
+	Timeout       *time.Duration                  `yaml:"timeout" default:"2s" doc:"The limit of one request to the provider."`
+	ScopeClaims   []strictyaml.OneOrMore[located] `yaml:"scope_claims" default:"[scope, scp]" doc:"Where the scopes stand: names of claims, or JSON Pointers (RFC 6901); the first that is present counts. A list in the list is joined. A string is split at spaces, an array has a scope in each element, an object in each member that is not false or null. What is no scope is left out." examples:"[[scope, scp], ['/realm_access/roles'], [[scp, roles], scope]]"`
+	Clients       []located                       `yaml:"clients" doc:"The clients whose tokens count: each of azp, client_id, appid and cid that is there must be one of these, and one must be there. With keys, audiences or clients are required; given both, both must hold." examples:"[[0123abcd]]"`
+	SubjectPrefix located                         `yaml:"subject_prefix" doc:"What sub must begin with; it ends in / or :. With it a token may lack iss (SPIFFE)." examples:"['spiffe://acme.example/']"`
+	Tokens        located                         `yaml:"tokens" doc:"Which credentials come here: jwt, opaque or any. By default jwt with keys, opaque with lookup and api_keys, else any."`
+	Prefixes      []located                       `yaml:"prefixes" doc:"Only credentials with one of these prefixes come here, and come here before other providers." examples:"[[ya29.]]"`
+	Opaque        *bool                           `yaml:"opaque" doc:"An older spelling of tokens: true is any, false is jwt."`
+	Binding       located                         `yaml:"binding" default:"optional" doc:"Whether a token must be bound to a key (DPoP) or a certificate (mutual TLS) of its client. optional: it may be, and then the client must show it. required: mere bearer tokens are refused."`
+	Purpose       located                         `yaml:"purpose" default:"access" doc:"Which tokens count. access: ID tokens are refused. any: ID tokens count, too, and access tokens that look like them. Refresh tokens are always refused."`
+	Email         located                         `yaml:"email" default:"unless_unverified" doc:"Which e-mail address becomes identity.email. verified: one of which the provider says so (email_verified: true). unless_unverified: unless it says that it is not. any: each."`
+	MaxTokenBytes *strictyaml.Located[int]        `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`
+	CA            located                         `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
+	Insecure      bool                            `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
+	JWKS          jwksEndpoint                    `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
+	Profile       profileEndpoint                 `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
+	APIKeys       apiKeysSection                  `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
+	Introspection introspectEndpoint              `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
+	Lookup        lookupSection                   `yaml:"lookup" doc:"The endpoint for validation lookup: it is asked about each credential in a form that you write, and you write what its answer means."`
 }
 
 // jwksEndpoint is where a provider's keys are: a URL or a file.

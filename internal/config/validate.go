@@ -98,7 +98,7 @@ func (p *providerSection) setDefaults() {
 	setPointer(&p.JWKS.Refresh, 15*time.Minute)
 	setPointer(&p.JWKS.MaxStale, 24*time.Hour)
 	if p.ScopeClaims == nil {
-		p.ScopeClaims = []located{{Value: "scope"}, {Value: "scp"}}
+		p.ScopeClaims = []strictyaml.OneOrMore[located]{{{Value: "scope"}}, {{Value: "scp"}}}
 	}
 	switch {
 	case p.Opaque != nil && p.Tokens.Pos.Line > 0: // an error
@@ -328,9 +328,7 @@ func (v *validator) provider(l *providerSection, pos func(located) strictyaml.Po
 	if len(p.Algorithms) == 0 {
 		v.add(pos(located{}), "provider %q has an empty list of algorithms; leave it out for RS256", p.Name.Value)
 	}
-	if len(p.ScopeClaims) == 0 {
-		v.add(pos(located{}), "provider %q has an empty list of scope_claims; leave it out for scope and scp", p.Name.Value)
-	}
+	v.scopePlaces(p, pos)
 	for _, alg := range p.Algorithms {
 		if !slices.Contains(Asymmetric, string(alg.Value)) {
 			v.add(pos(alg), "algorithm %q can't be used: it must be one of the asymmetric ones, %s", alg.Value, strings.Join(Asymmetric, ", "))

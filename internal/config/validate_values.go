@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-
-	"scopeward/internal/strictyaml"
 )
 
 // CheckValue refuses a value that somebody meant otherwise: an environment file leaves the
@@ -54,12 +52,6 @@ func checkSecret(secret string) error {
 	return nil
 }
 
-// isPath reports whether the name of a claim reads like a path to a claim within another.
-// A name that is a URL, as of custom claims at some providers, has dots too.
-func isPath(claim string) bool {
-	return strings.Contains(claim, ".") && !strings.ContainsAny(claim, ":/")
-}
-
 // keyTimes checks for how long keys count.
 func (v *validator) keyTimes(j jwksEndpoint) {
 	switch {
@@ -71,17 +63,4 @@ func (v *validator) keyTimes(j jwksEndpoint) {
 		v.add(place(j.MaxStale.Pos, j.Refresh.Pos), "jwks.max_stale (%s) is shorter than jwks.refresh (%s): the keys would stop to count before they are fetched again",
 			j.MaxStale.Value, j.Refresh.Value)
 	}
-}
-
-// doubts are settings that are allowed, and hardly what was meant.
-func (d *document) doubts() (doubts strictyaml.Problems) {
-	for _, p := range d.Providers {
-		for _, claim := range p.Value.ScopeClaims {
-			if isPath(string(claim.Value)) {
-				doubts = append(doubts, strictyaml.Problem{Pos: claim.Pos, Message: fmt.Sprintf(
-					"scope_claims names the claim %q, dots included, at the top of a token; a claim within another is not found", claim.Value)})
-			}
-		}
-	}
-	return doubts
 }

@@ -144,7 +144,7 @@ func (v *Verifier) fromJWT(given *token.Token) (*token.Identity, token.Claims, e
 func (v *Verifier) fromProfile(profile token.Claims) (*token.Identity, error) {
 	rules := v.anyEmail()
 	rules.Optional, rules.Audiences, rules.AnyAudience, rules.Clients = true, nil, true, nil
-	rules.ScopeClaims = []string{"scope"}
+	rules.ScopeClaims = token.ScopeClaims{{{"scope"}}}
 	id, err := rules.Identity(profile.Only("sub", "email", "scope"))
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"log/slog"
 	"math"
-	"slices"
 	"sync/atomic"
 
 	"scopeward/authz/token"
@@ -155,8 +154,8 @@ func (v *Verifier) fromJWT(given *token.Token) (token.Claims, error) {
 // merge takes from the token what the answer does not state. Scopes come from
 // one of them only: a claim that ranks higher must not add to what was stated.
 func (v *Verifier) merge(own, stated token.Claims) token.Claims {
-	if slices.ContainsFunc(v.opts.Rules.ScopeClaims, stated.Has) {
-		own = own.Without(v.opts.Rules.ScopeClaims...)
+	if scopes := v.opts.Rules.ScopeClaims; scopes.Present(stated) {
+		own = scopes.Without(own)
 	}
 	return stated.Over(own)
 }
