@@ -29,11 +29,13 @@ func (r *request) canonicalize(hops Hops, credentials *credential.Places) error 
 	if err != nil {
 		r.Method, r.Host = r.asked.Method, r.asked.Host
 	}
+	r.Peer.Principal = r.asked.Principal
 	r.Query = credentials.Query(&r.asked, r.Query)
 	r.Preflight = policy.Preflight(r.Method, r.asked.Header)
 	if strings.Contains(r.asked.Peer, ":") { // IPv4 addresses have one spelling
 		r.asked.Peer = canonicalAddress(r.asked.Peer)
 	}
+	r.Peer.Address = r.asked.Peer
 	r.ClientIP, r.unsatisfied = r.asked.Peer, satisfied
 	if hops.Trusted > 0 {
 		r.ClientIP, r.unsatisfied = hops.client(r.asked.Peer, r.asked.Header("x-forwarded-for"))
@@ -56,7 +58,22 @@ func (r *request) find(set *policy.Set, credentials *credential.Places) (policy.
 	if r.Headers == nil && match.Uses("request.headers") {
 		r.Headers = credentials.Hidden(&r.asked)
 	}
+	if r.Body == nil && match.Uses("request.json") {
+		r.Body = bodyOf(&r.asked)
+	}
 	return match, err
+}
+
+// bodyOf is the body that Envoy has sent along. Envoy lets no client write the header that
+// says whether it is whole.
+func bodyOf(asked *wire.Request) *policy.Body {
+	switch partial := asked.Header("x-envoy-auth-partial-body"); {
+	case partial != "" && partial != "false":
+		return policy.BrokenBody("Envoy has sent its beginning only (x-envoy-auth-partial-body)")
+	case asked.Body != "" && asked.RawBody != "":
+		return policy.BrokenBody("there are two of it")
+	}
+	return policy.NewBody(asked.Body+asked.RawBody, asked.Header)
 }
 
 // rawPath is for the audit of a path that was refused: without its query.

@@ -116,6 +116,11 @@ func (m Match) Uses(variable string) bool {
 	return m.rule.condition != nil && slices.Contains(m.rule.condition.uses, variable)
 }
 
+// Uses reports whether the condition of any rule asks for a variable.
+func (s *Set) Uses(variable string) bool {
+	return slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.condition != nil && slices.Contains(r.condition.uses, variable) })
+}
+
 // Access gives what the rule asks for.
 func (m Match) Access() Access {
 	switch {

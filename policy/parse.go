@@ -59,7 +59,7 @@ type ruleYAML struct {
 	AnyScopes strictyaml.Located[[]strictyaml.Located[string]]                     `yaml:"any_scopes" doc:"The token needs at least one of these scopes." examples:"[['read:users', admin]]"`
 	ACR       strictyaml.Located[strictyaml.OneOrMore[strictyaml.Located[string]]] `yaml:"acr" doc:"The token's user must have signed in by one of these authentication contexts (acr), the best first; else the client is told to have them sign in again (RFC 9470)." examples:"['urn:example:mfa', ['urn:example:hardware', 'urn:example:mfa']]"`
 	MaxAge    strictyaml.Located[time.Duration]                                    `yaml:"max_age" doc:"The token's user must have signed in (auth_time) not longer ago, in whole seconds; else the client is told to have them sign in again (RFC 9470)." examples:"[5m]"`
-	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, host.NAME of its host, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
+	When      strictyaml.Text                                                      `yaml:"when" doc:"A CEL condition that must be true, over path.NAME of the pattern's segments, host.NAME of its host, identity.subject .scopes .email .client_id .issuer .provider .claims, and request.method .host .path .query .headers .client_ip .peer.principal .peer.address .json. An error in it denies." examples:"[path.id == identity.subject, '\"admin\" in identity.scopes']"`
 	Mode      strictyaml.Located[string]                                           `yaml:"mode" enum:"enforce|audit" default:"enforce" doc:"audit: what the rule would deny passes, and is recorded; for trying a rule out."`
 }
 
@@ -69,12 +69,20 @@ type testCaseYAML struct {
 	Scopes   strictyaml.Located[[]strictyaml.Located[string]] `yaml:"scopes" doc:"The scopes of a valid token; [] for one without any."`
 	Claims   strictyaml.Located[map[string]any]               `yaml:"claims" doc:"The claims of a valid token." examples:"[{sub: kp_1, org_code: org_1}]"`
 	Headers  strictyaml.Located[map[string]string]            `yaml:"headers" doc:"The headers of the request, without authorization."`
+	Peer     peerYAML                                         `yaml:"peer" doc:"Who has connected to Envoy."`
+	Sent     strictyaml.Located[any]                          `yaml:"body" doc:"The body of the request: text as it is, or what is sent as JSON. Its content-type is that of JSON unless headers name another." examples:"[{method: tools/call, params: {name: search}}]"`
 	LoggedIn strictyaml.Located[time.Duration]                `yaml:"logged_in" doc:"How long ago the user of a valid token has signed in: its claim auth_time is that much before the test." examples:"[4m]"`
 	Token    strictyaml.Located[string]                       `yaml:"token" enum:"none|invalid|expired" doc:"The token, if it is not a valid one. A test with scopes or claims has a valid token, one without has none."`
 	Expect   string                                           `yaml:"expect,required" enum:"allow|missing_token|invalid_token|insufficient_scope|insufficient_user_authentication|access_denied|invalid_path" doc:"The answer: allow, or the code of the error."`
 	Rule     strictyaml.Located[string]                       `yaml:"rule" doc:"The name or a pattern of the rule that must match."`
 	Status   strictyaml.Located[int]                          `yaml:"expect_status" doc:"The status that the client must get for a denial, such as 302 by answers: of the configuration that policy test is given." examples:"[302]"`
 	Body     strictyaml.Located[string]                       `yaml:"expect_body" doc:"What the body of the denial must contain." examples:"['insufficient_scope']"`
+}
+
+// peerYAML is who has connected to Envoy in a test.
+type peerYAML struct {
+	Principal string `yaml:"principal" doc:"The name in their certificate." examples:"['spiffe://cluster.local/ns/shop/sa/web']"`
+	Address   string `yaml:"address" doc:"Their address." examples:"['10.0.0.7']"`
 }
 
 // Parse compiles policy files into a set. Its error is strictyaml.Problems with

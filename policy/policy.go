@@ -30,6 +30,8 @@
 //	path.NAME                                     the wildcards that all patterns of the rule have, as text
 //	host.NAME                                     likewise, of the host
 //	request.method, .host, .path, .client_ip      text, canonical
+//	request.peer.principal, .address              text, of who has connected to Envoy; what is not known is an error
+//	request.json                                  the body, read strictly; an error if it is no JSON or not there
 //	request.query                                 lists of text by name; malformed queries deny
 //	request.headers                               text by lower-case name
 //	identity.subject, .email, .client_id, .issuer, .provider     text

@@ -15,6 +15,8 @@ type Request struct {
 	Query    string            // raw, without the question mark
 	Headers  map[string]string // by lower-case name
 	ClientIP string            // empty: not known, and an error of a condition that asks for it
+	Peer     Peer              // what is empty is an error of a condition that asks for it
+	Body     *Body             // likewise if nil
 	Time     time.Time         // when it was made; zero: not known, and no login is young enough
 	// Preflight is the method that a CORS preflight request asks for, "" for another request.
 	Preflight string

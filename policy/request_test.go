@@ -223,17 +223,17 @@ rules:
 		}
 		again, err := NewRequest(r.Method, r.Host, r.Path.escaped()+"?"+r.Query)
 		if err != nil || again.Method != r.Method || again.Host != r.Host || again.Path != r.Path || again.Query != r.Query {
-			t.Fatalf("%q is read again as %q, %v", r, again, err)
+			t.Fatalf("%v is read again as %v, %v", r, again, err)
 		}
 		m, err := set.Match("", &r)
 		if err != nil {
 			if !r.Path.encodedSlash && !r.Path.escapedUnreserved {
-				t.Fatalf("%q: %v", r, err)
+				t.Fatalf("%v: %v", r, err)
 			}
 			return
 		}
 		if want := wantRule(r); m.Action() != want {
-			t.Fatalf("%q: got rule %q, want %q", r, m.Action(), want)
+			t.Fatalf("%v: got rule %q, want %q", r, m.Action(), want)
 		}
 	})
 }

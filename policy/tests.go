@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,6 +32,8 @@ type Test struct {
 	Host     string            // as written, with its port; empty if the request has none
 	Target   string            // the raw path with its query
 	Headers  map[string]string // by lower-case name
+	Peer     Peer
+	Sent     string // the body of the request; empty: none
 	Token    Token
 	Identity *Identity      // who the token speaks for; nil unless Token is TokenValid
 	LoggedIn *time.Duration // how long before the test they have signed in; nil: as the claims say
@@ -55,6 +58,8 @@ func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *T
 		}
 	}
 	t.Headers = p.testHeaders(y.Headers)
+	t.Peer = Peer{Principal: y.Peer.Principal, Address: y.Peer.Address}
+	t.Sent = p.testBody(y.Sent)
 	if pos := y.Status.Pos; pos.Line != 0 && (t.Status < 300 || t.Status > 599) {
 		p.problem(pos, "expect_status is %d: the status of a denial lies between 300 and 599", t.Status)
 	}
@@ -88,6 +93,19 @@ func (p *parser) testCase(in strictyaml.Located[testCaseYAML], policy string) *T
 		}
 	}
 	return t
+}
+
+// testBody gives a body as it is written, or the JSON of what is no text.
+func (p *parser) testBody(in strictyaml.Located[any]) string {
+	text, isText := in.Value.(string)
+	if in.Value == nil || isText {
+		return text
+	}
+	data, err := json.Marshal(in.Value)
+	if err != nil {
+		p.problem(in.Pos, "body is no JSON: %v", err)
+	}
+	return string(data)
 }
 
 // loggedIn reads how long ago the user of a test has signed in.

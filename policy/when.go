@@ -89,10 +89,17 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case "request.path":
 		return a.request.Path.canonical, true
 	case "request.client_ip":
-		if a.request.ClientIP == "" {
-			return types.NewErr("the client's address is not known"), true
+		return known(a.request.ClientIP, "the client's address is not known"), true
+	case "request.peer.principal":
+		return known(a.request.Peer.Principal, "the principal of the request's peer is not known: did it show Envoy a certificate?"), true
+	case "request.peer.address":
+		return known(a.request.Peer.Address, "the address of the request's peer is not known"), true
+	case "request.json":
+		value, err := a.request.Body.JSON()
+		if err != nil {
+			return types.NewErr("the body of the request can't be read: %v", err), true
 		}
-		return a.request.ClientIP, true
+		return expression.JSON{}.NativeToValue(value), true
 	case "request.headers":
 		return a.request.Headers, true
 	case "request.query":
@@ -108,22 +115,33 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	return nil, false
 }
 
+// known gives a text, or the error that it is not known.
+func known(text, fault string) any {
+	if text == "" {
+		return types.NewErr("%s", fault)
+	}
+	return text
+}
+
 // variables are what every condition can ask for.
 func variables() map[string]*cel.Type {
 	return map[string]*cel.Type{
-		"identity.subject":   cel.StringType,
-		"identity.email":     cel.StringType,
-		"identity.client_id": cel.StringType,
-		"identity.issuer":    cel.StringType,
-		"identity.provider":  cel.StringType,
-		"identity.scopes":    cel.ListType(cel.StringType),
-		"identity.claims":    cel.MapType(cel.StringType, cel.DynType),
-		"request.method":     cel.StringType,
-		"request.host":       cel.StringType,
-		"request.path":       cel.StringType,
-		"request.client_ip":  cel.StringType,
-		"request.headers":    cel.MapType(cel.StringType, cel.StringType),
-		"request.query":      cel.MapType(cel.StringType, cel.ListType(cel.StringType)),
+		"identity.subject":       cel.StringType,
+		"identity.email":         cel.StringType,
+		"identity.client_id":     cel.StringType,
+		"identity.issuer":        cel.StringType,
+		"identity.provider":      cel.StringType,
+		"identity.scopes":        cel.ListType(cel.StringType),
+		"identity.claims":        cel.MapType(cel.StringType, cel.DynType),
+		"request.method":         cel.StringType,
+		"request.host":           cel.StringType,
+		"request.path":           cel.StringType,
+		"request.client_ip":      cel.StringType,
+		"request.peer.principal": cel.StringType,
+		"request.peer.address":   cel.StringType,
+		"request.json":           cel.DynType,
+		"request.headers":        cel.MapType(cel.StringType, cel.StringType),
+		"request.query":          cel.MapType(cel.StringType, cel.ListType(cel.StringType)),
 	}
 }
 

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	stdjson "encoding/json"
 	"errors"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"scopeward/internal/exactjson"
 )
 
 // maxDepth bounds the nesting of JSON that others wrote: claims and provider
@@ -220,31 +220,9 @@ func decode(text string) (value any, rest string) {
 		if end < 0 {
 			end = len(text)
 		}
-		return number(text[:end]), text[end:]
+		return exactjson.Number(text[:end]), text[end:]
 	}
 }
-
-// number reads a number exactly, or leaves it as it is. A float64 from 2^53 to 2^64 is
-// left, too: conditions compare it with integers, of which several are equal to it.
-func number(text string) any {
-	if isInteger(text) {
-		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return i
-		}
-		if u, err := strconv.ParseUint(text, 10, 64); err == nil {
-			return u
-		}
-		return stdjson.Number(text)
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if size := math.Abs(f); err != nil || 1<<53 <= size && size < 1<<64 {
-		return stdjson.Number(text)
-	}
-	return f
-}
-
-// isInteger reports whether a JSON number has neither fraction nor exponent.
-func isInteger(number string) bool { return !strings.ContainsAny(number, ".eE") }
 
 // cutString cuts a JSON string off the text that begins with it.
 func cutString(text string) (quoted, rest string) {

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"scopeward/internal/exactjson"
 )
 
 // heldClaims are a token's claims, kept as JSON: of the many identities in a cache few
@@ -185,7 +187,7 @@ func textOf(claim any) (text, fault string) {
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64), ""
 	case json.Number:
-		if !isInteger(v.String()) {
+		if !exactjson.IsInteger(v.String()) {
 			return "", "it is a number with a fraction or exponent that is too large to be exact"
 		}
 		return v.String(), ""

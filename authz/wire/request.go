@@ -26,6 +26,8 @@ type Request struct {
 	RawHeaders         []Header // encode_raw_headers: as they came; if any, they replace Headers
 	Peer               string   // the downstream address; "" for a Unix socket
 	Certificate        string   // include_peer_certificate: the peer's, PEM, URL-encoded
+	Principal          string   // of the downstream's certificate
+	Body, RawBody      string   // with_request_body: in either, by pack_as_bytes
 	Policy             string   // context_extensions: policy
 }
 
@@ -47,6 +49,8 @@ func (r *Request) Read(in *authv3.CheckRequest) {
 	}
 	r.Peer = context.GetSource().GetAddress().GetSocketAddress().GetAddress()
 	r.Certificate = context.GetSource().GetCertificate()
+	r.Principal = context.GetSource().GetPrincipal()
+	r.Body, r.RawBody = http.GetBody(), string(http.GetRawBody())
 	r.Policy = context.GetContextExtensions()["policy"]
 }
 
@@ -123,10 +127,10 @@ func (r *Request) unmarshalContext(wire string) error {
 	return fields(wire, func(number protowire.Number, wire string) error {
 		switch number {
 		case 1: // source
-			return unmarshalPeer(&r.Peer, &r.Certificate, wire)
+			return unmarshalPeer(&r.Peer, &r.Principal, &r.Certificate, wire)
 		case 2: // destination
 			var ignored string
-			return unmarshalPeer(&ignored, &ignored, wire)
+			return unmarshalPeer(&ignored, &ignored, &ignored, wire)
 		case 4: // request
 			return r.unmarshalRequest(wire)
 		case 10: // context_extensions
@@ -177,8 +181,12 @@ func (r *Request) unmarshalHTTP(wire string) error {
 			return text(&r.Host, wire)
 		case 6:
 			return text(&r.Scheme, wire)
-		case 7, 8, 10, 11: // query, fragment, protocol, body
+		case 7, 8, 10: // query, fragment, protocol
 			return text(&ignored, wire)
+		case 11:
+			return text(&r.Body, wire)
+		case 12:
+			r.RawBody = wire
 		case 13: // header_map
 			return r.unmarshalHeaderMap(wire)
 		}
@@ -223,15 +231,17 @@ func entry(wire string) (name, value string, err error) {
 	return name, value, err
 }
 
-// unmarshalPeer reads address and certificate of an AttributeContext.Peer.
-func unmarshalPeer(address, certificate *string, wire string) error {
+// unmarshalPeer reads address, principal and certificate of an AttributeContext.Peer.
+func unmarshalPeer(address, principal, certificate *string, wire string) error {
 	return fields(wire, func(number protowire.Number, wire string) error {
 		var ignored string
 		switch number {
 		case 1: // address
 			return unmarshalAddress(address, wire)
-		case 2, 4: // service, principal
+		case 2: // service
 			return text(&ignored, wire)
+		case 4:
+			return text(principal, wire)
 		case 5:
 			return text(certificate, wire)
 		case 3: // labels

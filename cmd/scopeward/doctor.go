@@ -131,6 +131,7 @@ func doctorPolicy(files []string, with *doctor.Options) error {
 // admits says which forms of paths the policy lets in.
 func admits(set *policy.Set, with *doctor.Options) {
 	with.EncodedSlash = set.AdmitsEncodedSlash()
+	with.Body = set.Uses("request.json")
 	with.EscapedUnreserved = set.AdmitsEscapedUnreserved()
 	if set.LetsPreflightsPass() {
 		if with.Reads == nil { // nobody said where credentials are

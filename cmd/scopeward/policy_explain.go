@@ -63,6 +63,9 @@ be read, 2 for wrong usage.`,
 	cmd.Flags().StringArrayVar(&o.Claims, "claim", nil, "a claim of the token, as `name=value` (repeatable)")
 	cmd.Flags().StringArrayVar(&o.Headers, "header", nil, "a header of the request, as `name=value` (repeatable)")
 	cmd.Flags().StringVar(&o.Token, "token", "", "a `token`, whose claims are read without verification; - for standard input")
+	cmd.Flags().StringVar(&o.Peer.Principal, "peer-principal", "", "the `name` in the certificate of who connects to Envoy")
+	cmd.Flags().StringVar(&o.Peer.Address, "peer-address", "", "the `address` of who connects to Envoy")
+	cmd.Flags().StringVar(&o.Body, "body", "", "a `file` with the body of the request, JSON unless a header content-type says otherwise")
 	cmd.Flags().StringVar(&o.ClientIP, "client-ip", "", "the client's `address`")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text or json")
 	return cmd

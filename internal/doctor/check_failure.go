@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -144,12 +145,37 @@ func (e *subject) patience(m *manager, f filter) (limit time.Duration, what, whe
 	return limit, what, where
 }
 
+// neededBody looks after the body that a policy asks for.
+func neededBody(e *subject, report reporter) {
+	const fix = "with_request_body: {max_request_bytes: 65536, pack_as_bytes: true}"
+	e.eachAuthz(func(m *manager, f filter) {
+		switch at := f.config.get("with_request_body"); {
+		case !at.exists() && m != nil && slices.ContainsFunc(m.leaves, func(l leaf) bool { return sendsBody(l, f) }): // to whom it is needed
+		case !at.exists():
+			report(f.config, "A policy asks for the body of requests (request.json), and Envoy sends none: its conditions deny.", fix)
+		case at.get("allow_partial_message").yes():
+			report(at.get("allow_partial_message"), "Envoy sends the beginning of larger bodies only, and a policy asks for the body (request.json): its conditions deny them.", fix)
+		case !at.get("pack_as_bytes").yes():
+			report(at, "Envoy replaces bytes of the body that are not UTF-8 before Scopeward sees it (request.json): the service behind gets another body.", fix)
+		}
+	})
+}
+
+func sendsBody(l leaf, f filter) bool {
+	own := authzSettings(l.perFilter(f.name))
+	return own != nil && own.get("check_settings", "with_request_body").exists()
+}
+
 func requestBody(e *subject, report reporter) {
 	why := func(body *node) string {
 		if body.get("allow_partial_message").yes() {
-			return "Envoy holds the beginning of each request's body back until ext_authz has it. Scopeward never reads bodies."
+			return "Envoy holds the beginning of each request's body back until ext_authz has it. No policy that is known asks for bodies."
 		}
-		return "Envoy holds each request's body back until ext_authz has it, and refuses larger ones with 413 before anybody is asked. Scopeward never reads bodies."
+		return "Envoy holds each request's body back until ext_authz has it, and refuses larger ones with 413 before anybody is asked. No policy that is known asks for bodies."
+	}
+	if e.Body {
+		neededBody(e, report)
+		return
 	}
 	e.eachAuthz(func(m *manager, f filter) {
 		if at := f.config.get("with_request_body"); at.exists() {

@@ -56,6 +56,7 @@ type Options struct {
 	// Timeout is the longest that a provider may take; 0: the default of 2 s.
 	Timeout      time.Duration
 	EncodedSlash bool // a policy admits %2F
+	Body         bool // a policy asks for the body of requests
 	// EscapedUnreserved is that a policy admits escapes of what needs none.
 	EscapedUnreserved bool
 	Reads             []string // headers of requests that it looks at, in lower case; nil: authorization
@@ -103,7 +104,7 @@ func Checks() []Check {
 		{"plaintext-authz", Medium, "Tokens and identities go from Envoy to Scopeward unencrypted, beyond this host.", plaintextAuthz},
 		{"prefix-rewrite", Medium, "A rewrite makes . and .. segments, or empty ones, of a path that has none: with the prefix /api replaced by /, /api../x becomes /../x after Scopeward's decision. So may regular expressions and templates.", prefixRewrite},
 		{"raw-path", Medium, "HTTP/2 paths with bytes that are no ASCII get through: Envoy shows Scopeward another character than the one that it forwards.", rawPath},
-		{"request-body", Low, "Envoy buffers bodies for ext_authz, which Scopeward never reads: large ones are refused (413), and streams wait.", requestBody},
+		{"request-body", Low, "Envoy buffers bodies for ext_authz, and no policy asks for them: large ones are refused (413), and streams wait. Or a policy asks (request.json), and Envoy sends none, not the whole, or not every byte as it is: what depends on it is denied.", requestBody},
 		{"route-bypass", High, "Scopeward is not asked about a route: ext_authz is disabled for it, or asks another service. The client's own identity headers pass.", routeBypass},
 		{"runtime-switch", Info, "A runtime key can switch Scopeward off, and its value comes from where it can't be told: the admin interface, a folder, or a control plane.", runtimeSwitch},
 		{"shadow-mode", High, "ext_authz only records what Scopeward answers: denied requests pass.", shadowMode},

@@ -36,6 +36,7 @@ type fixtureOptions struct {
 	Headers           []string      `yaml:"headers"`
 	Timeout           time.Duration `yaml:"timeout"`
 	EncodedSlash      bool          `yaml:"encoded_slash"`
+	Body              bool          `yaml:"body"`
 	EscapedUnreserved bool          `yaml:"escaped_unreserved"`
 	Reads             []string      `yaml:"reads"`
 	Edits             []string      `yaml:"edits"`

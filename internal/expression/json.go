@@ -24,12 +24,12 @@ type JSON struct{}
 func (v JSON) NativeToValue(value any) ref.Val {
 	switch value := value.(type) {
 	case json.Number:
-		return types.NewErr("a number of the claims is too large, or not exact")
+		return types.NewErr("a number is too large, or not exact")
 	case map[string]any:
 		return types.NewStringInterfaceMap(v, value)
 	case []any:
 		if slices.ContainsFunc(value, inexact) { // else it would be just another element
-			return types.NewErr("a number in a list of the claims is too large, or not exact")
+			return types.NewErr("a number in a list is too large, or not exact")
 		}
 		return types.NewDynamicList(v, value)
 	default:

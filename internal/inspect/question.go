@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 
@@ -55,6 +56,8 @@ type Question struct {
 	Scopes, Claims, Headers []string // of a valid token: scopes, name=value; of the request: name=value
 	Token                   string   // whose claims are read without verification; - for standard input
 	ClientIP                string
+	Peer                    policy.Peer
+	Body                    string // the name of a file
 }
 
 // Read is the question to the policy, and the credential that the request itself has. What
@@ -86,6 +89,14 @@ func (o Question) Request(method, target string) (q explain.Question, err error)
 	var ok bool
 	if q.Host, q.Target, ok = policy.SplitURL(target); !ok {
 		return q, errors.New("that is neither a path nor an http(s) URL: write GET /users, or GET https://api.example.com/users")
+	}
+	q.Peer = o.Peer
+	if o.Body != "" {
+		body, err := os.ReadFile(o.Body)
+		if err != nil {
+			return q, fmt.Errorf("--body can't be read: %w", err)
+		}
+		q.Body = string(body)
 	}
 	q.Headers, err = readHeaders(o.Headers)
 	return q, err

@@ -1,6 +1,8 @@
 package condition
 
 import (
+	"strings"
+
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 )
@@ -10,6 +12,9 @@ import (
 const (
 	maxText     = 64 << 10
 	maxElements = 16 << 10
+
+	// MaxBody is the longest body that is read as JSON, in bytes.
+	MaxBody = 1 << 20
 )
 
 // MayExceed reports whether an evaluation may cost more than limit, in CEL's units.
@@ -25,6 +30,9 @@ type sizes struct{}
 func (sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
 	if node.ComputedSize() != nil || len(node.Path()) == 0 {
 		return nil
+	}
+	if strings.TrimPrefix(node.Path()[0], ".") == "request.json" {
+		return &cost.SizeEstimate{Max: MaxBody}
 	}
 	switch node.Type().Kind() {
 	case types.ListKind, types.MapKind:

@@ -67,7 +67,7 @@ func (d *drawer) read(set *policy.Set, pattern *policy.Pattern) {
 		for _, of := range names {
 			d.note(of, values, slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == of }))
 			for _, value := range values { // "x" in identity.claims
-				if key, ok := value.(string); ok && slices.Contains([]string{"identity.claims", "request.headers", "request.query"}, of) {
+				if key, ok := value.(string); ok && slices.Contains([]string{"identity.claims", "request.headers", "request.query", "request.json"}, of) {
 					d.note(of+sep+key, nil, nil)
 				}
 			}
@@ -143,6 +143,14 @@ func constants(e ast.Expr) []any {
 		return []any{bool(value), !bool(value)}
 	}
 	return nil
+}
+
+func bodyWords(b *policy.Body) string {
+	value, _ := b.JSON() // it was made of a value
+	if members, ok := value.(map[string]any); ok {
+		return strings.Join(claims("body ", members), ", ")
+	}
+	return fmt.Sprintf("the body %v", value)
 }
 
 // text gives a value as a request or a claim of type text brings it.

@@ -154,6 +154,8 @@ func universe(t *testing.T) []policy.Request {
 					t.Fatal(err)
 				}
 				r.Headers, r.Time = map[string]string{"h": "a"}, asked
+				r.Body = []*policy.Body{nil, policy.JSONBody(map[string]any{"m": "a"}), policy.JSONBody(map[string]any{"m": int64(1)}), policy.JSONBody("a")}[len(all)%4]
+				r.Peer.Principal = []string{"", "a", "b"}[len(all)%3]
 				all = append(all, r)
 				if method != "OPTIONS" {
 					continue
@@ -276,7 +278,7 @@ func bears(s *shown, c Change, old, new *policy.Set, opens bool) bool {
 	if !ok || err != nil {
 		return false
 	}
-	r.Time = asked
+	r.Time, r.Body, r.Peer = asked, s.request.Body, s.request.Peer
 	r.Headers, r.ClientIP, r.Preflight = s.request.Headers, s.request.ClientIP, s.preflight
 	a, _ := old.Match(c.Policy, &r)
 	b, _ := new.Match(c.Policy, &r)
@@ -422,7 +424,7 @@ func randomBool(r *rand.Rand, wildcards []string, depth int) string {
 	case 8:
 		return fmt.Sprintf("size(identity.scopes) %s %d", []string{">", "==", "<="}[r.IntN(3)], r.IntN(3))
 	case 9:
-		return []string{`request.method == "GET"`, `request.host == "a.test"`, `identity.claims.n > 1`, `identity.claims.acr == "one"`, `identity.claims.auth_time > 1`, `request.path == "/a/b"`, `request.client_ip != ""`}[r.IntN(7)]
+		return []string{`request.method == "GET"`, `request.host == "a.test"`, `identity.claims.n > 1`, `identity.claims.acr == "one"`, `identity.claims.auth_time > 1`, `request.json.m == "a"`, `has(request.json.m)`, `request.peer.principal == "a"`, `request.path == "/a/b"`, `request.client_ip != ""`}[r.IntN(10)]
 	case 0:
 		return fmt.Sprintf("%q in identity.scopes", universeScopes[r.IntN(3)])
 	case 1:

@@ -165,7 +165,8 @@ func (d *drawer) draw(cubes []cube) (drawn, bool) {
 	if err != nil {
 		return drawn{}, false
 	}
-	r.Time = asked
+	r.Time, r.Body = asked, body(given)
+	r.Peer = policy.Peer{Principal: text(given["request.peer.principal"]), Address: text(given["request.peer.address"])}
 	r.Headers, r.ClientIP = map[string]string{}, text(given["request.client_ip"])
 	for name, value := range given {
 		if header, ok := strings.CutPrefix(name, "request.headers"+sep); ok && header == strings.ToLower(header) {
@@ -295,6 +296,25 @@ func (d *drawer) caller(given map[string]any, cubes []cube) caller {
 	return caller{identity: id}
 }
 
+// body makes a body of the values of its members; nil if there are none.
+func body(given map[string]any) *policy.Body {
+	members := map[string]any{}
+	for _, name := range sorted(given) {
+		if member, ok := strings.CutPrefix(name, "request.json"+sep); ok {
+			setClaim(members, strings.Split(member, sep), given[name])
+		}
+	}
+	whole, any := given["request.json"]
+	switch {
+	case len(members) > 0:
+		return policy.JSONBody(members)
+	case any:
+		return policy.JSONBody(whole)
+	default:
+		return nil
+	}
+}
+
 // setClaim sets a claim within claims.
 func setClaim(claims map[string]any, path []string, value any) {
 	for _, name := range path[:len(path)-1] {
@@ -333,6 +353,14 @@ func (d drawn) shown() *shown {
 	s.with = append(s.with, claims("claim ", id.Claims)...)
 	for _, name := range sorted(d.request.Headers) {
 		s.with = append(s.with, fmt.Sprintf("header %s: %s", name, d.request.Headers[name]))
+	}
+	if d.request.Body != nil {
+		s.with = append(s.with, bodyWords(d.request.Body))
+	}
+	for name, value := range map[string]string{"principal": d.request.Peer.Principal, "address": d.request.Peer.Address} {
+		if value != "" {
+			s.with = append(s.with, fmt.Sprintf("the peer's %s %q", name, value))
+		}
 	}
 	if d.request.ClientIP != "" {
 		s.with = append(s.with, "the client "+d.request.ClientIP)

@@ -30,6 +30,8 @@ type Question struct {
 	Target   string            // raw path and query
 	Headers  map[string]string // by lower-case name, without authorization
 	ClientIP string
+	Peer     policy.Peer
+	Body     string // with the header content-type, by default that of JSON; empty: not known
 
 	Token      policy.Token
 	TokenFault string           // of an invalid token: why, in words
@@ -61,6 +63,15 @@ func Decide(set *policy.Set, q Question) Outcome {
 func decide(set *policy.Set, q Question) Outcome {
 	request, err := policy.NewRequest(q.Method, q.Host, q.Target)
 	request.Headers, request.ClientIP, request.Time = q.Headers, q.ClientIP, q.Time
+	request.Peer = q.Peer
+	if q.Body != "" {
+		request.Body = policy.NewBody(q.Body, func(name string) string {
+			if _, given := q.Headers["content-type"]; name == "content-type" && !given {
+				return "application/json"
+			}
+			return q.Headers[name]
+		})
+	}
 	if q.Time.IsZero() {
 		request.Time = time.Now()
 	}

@@ -175,6 +175,9 @@ func (r *rule) clientText(e ast.Expr) string {
 		}
 		return ""
 	}
+	if path := condition.Path(e); len(path) > 1 && path[0] == "request.json" {
+		return "a member of the body"
+	}
 	for args := condition.Call(e, operators.Index); args != nil; args = condition.Call(args[0], operators.Index) {
 		switch condition.Name(args[0]) {
 		case "request.headers":

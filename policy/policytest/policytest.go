@@ -57,7 +57,7 @@ func Run(set *policy.Set, respond Responder) Report {
 		tested[test.Pos.File] = true
 		q := explain.Question{
 			Policy: test.Policy, Method: test.Method, Host: test.Host, Target: test.Target,
-			Headers: test.Headers, Token: test.Token, Identity: test.IdentityAt(now), Time: now,
+			Headers: test.Headers, Token: test.Token, Identity: test.IdentityAt(now), Time: now, Peer: test.Peer, Body: test.Sent,
 		}
 		out := explain.Decide(set, q)
 		report.Coverage.touch(out)
