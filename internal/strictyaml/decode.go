@@ -67,6 +67,7 @@ func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
 // The caller ends it by lowering depth, if ok.
 func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
 	d.visits++
+	maxVisits := d.source.limit / perVisit
 	switch {
 	case d.visits == maxVisits:
 		d.problem(n, "too many values: aliases repeat more than %d", maxVisits)

@@ -158,7 +158,7 @@ func TestDecodeProblems(t *testing.T) {
 		"deep block":         {"any: \n" + strings.Repeat("- ", 1000), `nested too deep: more than 100 levels`},
 		"large":              {"name: " + strings.Repeat("x", 10<<20), `f: the file is too large: the limit is 10 MiB`},
 		"complex":            {"any: [" + strings.Repeat("a,", 1<<20) + "]", `the file is too complex: more than 524288 lines`},
-		"alias bomb":         {bomb(), `too many values: aliases repeat more than 1000000`},
+		"alias bomb":         {bomb(), `too many values: aliases repeat more than 1048576`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

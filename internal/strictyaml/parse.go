@@ -25,8 +25,8 @@ const (
 	// parser makes of it: a node costs it some 2 KB of garbage.
 	perMark = 20 // bytes of the limit for each
 
-	// maxVisits bounds the nodes that are decoded, which aliases multiply.
-	maxVisits = 1_000_000
+	// perVisit bounds the nodes that are decoded, which aliases multiply.
+	perVisit = 10 // bytes of the limit for each
 )
 
 // source is the text of a file, without a byte order mark.

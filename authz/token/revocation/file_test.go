@@ -68,3 +68,12 @@ func TestAdd(t *testing.T) {
 		t.Error("an entry that can't be read again was added")
 	}
 }
+
+// TestManyEntries: a file has room for 100,000 entries with four keys each.
+func TestManyEntries(t *testing.T) {
+	const entry = "  - {subject: kp_1, provider: a, issued_before: 2026-12-01T00:00:00Z, until: 2036-12-01T00:00:00Z}\n"
+	data := "version: 1\nrevoked:\n" + strings.Repeat(entry, 100_000)
+	if entries, problems := Parse("revoked.yaml", []byte(data), nil); len(problems) > 0 || len(entries) != 100_000 {
+		t.Errorf("%d entries: %v", len(entries), problems)
+	}
+}
