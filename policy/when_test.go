@@ -201,15 +201,17 @@ rules:
 // TestConditionAdvice checks that a mistake in a condition is told with what to write.
 func TestConditionAdvice(t *testing.T) {
 	for condition, want := range map[string]string{
-		`identity.org_code == "a"`:         "identity.claims.org_code",
-		`admin in identity.scopes`:         `write it in quotes: "admin"`,
-		`request.headers.x-tenant == "a"`:  `request.headers["x-tenant"]`,
-		`identity.scopes.contains("a")`:    `"admin" in identity.scopes`,
-		`identity.subjct == "a"`:           "did you mean identity.subject?",
-		`identity.scopes == "a"`:           `"admin" in identity.scopes`,
-		`identity.subject = path.id`:       "did you mean ==?",
-		`true and identity.subject == "a"`: "did you mean &&?",
-		`true or identity.subject == "a"`:  "did you mean ||?",
+		`identity.org_code == "a"`:             "identity.claims.org_code",
+		`admin in identity.scopes`:             `write it in quotes: "admin"`,
+		`request.headers.x-tenant == "a"`:      `request.headers["x-tenant"]`,
+		`not ("a" in identity.scopes)`:         "did you mean !?",
+		`path.id == "1" && not identity.email`: "did you mean !?",
+		`identity.scopes.contains("a")`:        `"admin" in identity.scopes`,
+		`identity.subjct == "a"`:               "did you mean identity.subject?",
+		`identity.scopes == "a"`:               `"admin" in identity.scopes`,
+		`identity.subject = path.id`:           "did you mean ==?",
+		`true and identity.subject == "a"`:     "did you mean &&?",
+		`true or identity.subject == "a"`:      "did you mean ||?",
 	} {
 		text := "version: 1\nrules:\n  - match: /{id}\n    when: '" + condition + "'\n"
 		_, err := Parse(File{"p.yaml", []byte(text)})

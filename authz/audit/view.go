@@ -134,18 +134,26 @@ func (w viewWriter) Write(lines []byte) (int, error) {
 // request is 60 KiB.
 const maxLine = 1 << 20
 
+// ErrNoEvents says that a log is another one than was meant.
+var ErrNoEvents = errors.New("none of its lines is an audit event: give the log that audit.to names, or Scopeward's standard output")
+
 // Show shows the events of a log as they come, until its end, without what runtimes and
-// collectors have put around them. A line of more than a mebibyte is an error.
+// collectors have put around them. A line of more than a mebibyte is an error; a log that
+// has lines and no event is [ErrNoEvents], after they have been shown.
 func (v View) Show(out io.Writer, log io.Reader) error {
 	lines := bufio.NewReaderSize(log, maxLine)
 	var wrapped logline.Unwrapper
+	read, events := 0, 0
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 && (err == nil || err == io.EOF) {
+			read++
 			line = bytes.TrimRight(line, "\r\n")
 			content, complete := wrapped.Unwrap(line)
 			shown, ok := v.event(content)
-			if !ok {
+			if ok {
+				events++
+			} else {
 				shown = Printable(string(line))
 			}
 			if complete {
@@ -160,6 +168,9 @@ func (v View) Show(out io.Writer, log io.Reader) error {
 				if _, err := io.WriteString(out, v.Line(part)+"\n"); err != nil {
 					return err
 				}
+			}
+			if read > 0 && events == 0 {
+				return ErrNoEvents
 			}
 			return nil
 		case errors.Is(err, bufio.ErrBufferFull):

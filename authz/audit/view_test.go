@@ -75,6 +75,12 @@ func TestShow(t *testing.T) {
 	if err := (View{}).Show(&out, strings.NewReader(strings.Repeat("x", maxLine+1))); err == nil {
 		t.Error("a line of more than 1 MiB is shown")
 	}
+	if err := (View{}).Show(&out, strings.NewReader("another log\n{}\n")); !errors.Is(err, ErrNoEvents) {
+		t.Errorf("a log without an event: %v", err)
+	}
+	if err := (View{}).Show(&out, strings.NewReader("")); err != nil {
+		t.Errorf("an empty log: %v", err)
+	}
 }
 
 func TestWriter(t *testing.T) {

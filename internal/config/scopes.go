@@ -55,9 +55,20 @@ func isPath(claim string) bool {
 	return strings.Contains(claim, ".") && !strings.ContainsAny(claim, ":/")
 }
 
+// isList reports whether an audience reads like several.
+func isList(audience string) bool {
+	return strings.ContainsAny(audience, ", ") || strings.HasPrefix(audience, "[") && strings.HasSuffix(audience, "]")
+}
+
 // doubts are settings that are allowed, and hardly what was meant.
 func (d *document) doubts() (doubts strictyaml.Problems) {
 	for _, p := range d.Providers {
+		for _, audience := range p.Value.Audiences {
+			if isList(string(audience)) {
+				doubts = append(doubts, strictyaml.Problem{Pos: p.Pos, Message: fmt.Sprintf(
+					"provider %q has the audience %q, which looks like a list in one text: write each audience as an element of its own", p.Value.Name.Value, audience)})
+			}
+		}
 		for _, joined := range p.Value.ScopeClaims {
 			for _, claim := range joined {
 				if isPath(string(claim.Value)) {

@@ -23,7 +23,7 @@ func Problems(issues *cel.Issues, what string, written strictyaml.Text, env *cel
 		name, text := undeclared.FindStringSubmatch(issue.Message), written.Value[at:]
 		switch syntax, isSyntax := strings.CutPrefix(issue.Message, "Syntax error: "); {
 		case isSyntax:
-			message = "not CEL: " + syntaxWords(syntax, text)
+			message = "not CEL: " + syntaxWords(syntax, written.Value[:at], text)
 		case name == nil:
 			message = typeWords(issue.Message)
 		case strings.HasPrefix(text, "("): // CEL points behind the name of a function
@@ -86,6 +86,7 @@ var (
 	undeclared   = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
 	listContains = regexp.MustCompile(`^found no matching overload for '\w+' applied to 'list\(string\)\.\(string\)'`)
 	noOverload   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(?:[^'(]*\.)?\((.*)\)'`)
+	notBefore    = regexp.MustCompile(`(^|[^.\w])not\s+$`)
 	dotted       = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*`)
 )
 
@@ -106,9 +107,11 @@ func typeWords(message string) string {
 	return message
 }
 
-// syntaxWords does so for CEL's parser; text is where it stopped.
-func syntaxWords(message, text string) string {
+// syntaxWords does so for CEL's parser, which stopped between read and text.
+func syntaxWords(message, read, text string) string {
 	switch {
+	case notBefore.MatchString(read):
+		return "unexpected 'not'; did you mean !?"
 	case strings.Contains(message, "'<EOF>'"):
 		return "the expression ends too early"
 	case strings.HasPrefix(text, "=") && !strings.HasPrefix(text, "=="):
@@ -137,6 +140,9 @@ func unknownFunction(name string, env *cel.Env) string {
 		}
 	}
 	slices.Sort(known)
+	if name == "not" {
+		return "unknown function not; did you mean !?"
+	}
 	if near := strictyaml.Nearest(name, known); near != "" {
 		return fmt.Sprintf("unknown function %s; did you mean %s?", name, near)
 	}
