@@ -30,7 +30,6 @@ type boundRequest struct {
 	header        map[string]any
 	proof         func(good string) string
 	change        func(*authv3.CheckRequest)
-	encoded       string // the client's certificate
 }
 
 const boundURL = "https://api.example.com/users"

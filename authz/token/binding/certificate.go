@@ -27,7 +27,7 @@ func checkCertificate(thumbprint string, shown Shown) error {
 	return nil
 }
 
-var errNoCertificate = errors.New("Envoy says of none; ext_authz needs include_peer_certificate: true, and clients must have been asked for a certificate")
+var errNoCertificate = errors.New("no certificate came with the request: ext_authz needs include_peer_certificate: true, and clients must have been asked for a certificate")
 
 // thumbprintOf is the SHA-256 of a certificate that is PEM, URL-encoded.
 func thumbprintOf(encoded string) (string, error) {
