@@ -23,7 +23,13 @@ func (b both) Verify(ctx context.Context, t *Token) (*Identity, error) {
 	if !samePerson(one, two) {
 		return nil, Invalidf("the two validations of the token name different subjects")
 	}
+	if one.Bound != nil && two.Bound != nil && !one.Bound.Same(two.Bound) {
+		return nil, Invalidf("the two validations of the token bind it to different clients (cnf)")
+	}
 	id := *one
+	if id.Bound == nil {
+		id.Bound = two.Bound
+	}
 	if id.Email == "" {
 		id.Email = two.Email
 	}

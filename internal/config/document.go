@@ -105,7 +105,7 @@ type providerSection struct {
 	Issuer        strictyaml.OneOrMore[located]   `yaml:"issuer" doc:"The iss of its tokens, to the last slash; one or a list. {claim} stands for one path segment, which must equal that claim: see tenants." examples:"['https://acme.kinde.com']"`
 	Tenants       strictyaml.OneOrMore[located]   `yaml:"tenants" doc:"What the placeholder of issuer may stand for: a list of values, or any." examples:"[any, [11111111-2222-3333-4444-555555555555]]"`
 	Discovery     located                         `yaml:"discovery" default:"auto" doc:"Where endpoints are that are not written. auto: where the issuer's metadata say (OpenID Connect Discovery, RFC 8414), else at Kinde's paths. off: all that are needed are written."`
-	Validation    located                         `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. lookup: by an endpoint of any other form. api_keys: by a file of keys of your own."`
+	Validation    located                         `yaml:"validation" default:"jwks" doc:"How a token is validated. jwks: by the provider's keys. profile: by its user profile. jwks+profile: by both. introspection: by RFC 7662. jwks+introspection: by the keys, then by introspection, which knows of revocation. lookup: by an endpoint of any other form. api_keys: by a file of keys of your own."`
 	Audiences     []text                          `yaml:"audiences" doc:"The audiences of your API: any one must be in the token's aud. With keys, audiences or clients are required." examples:"[['https://api.acme.dev']]"`
 	Algorithms    []located                       `yaml:"algorithms" default:"[RS256]" doc:"The signature algorithms that count, asymmetric ones only."`
 	ClockSkew     *time.Duration                  `yaml:"clock_skew" default:"30s" doc:"By how much the provider's clock may differ, from 0s to 10m."`
@@ -122,10 +122,10 @@ type providerSection struct {
 	MaxTokenBytes *strictyaml.Located[int]        `yaml:"max_token_bytes" default:"49152" doc:"The length of the longest token that it takes, in bytes, from 1024 to 262144. Envoy takes 60 KiB of headers by default (max_request_headers_kb)."`
 	CA            located                         `yaml:"ca" doc:"The file with the CAs (PEM) that the provider's certificates must come from, instead of those of the system; of an https:// proxy too." examples:"[corp-ca.crt]"`
 	Insecure      bool                            `yaml:"insecure" default:"false" doc:"Allows http:// URLs beyond this machine."`
-	JWKS          jwksEndpoint                    `yaml:"jwks" doc:"Where the provider's keys are, for validation jwks and jwks+profile."`
+	JWKS          jwksEndpoint                    `yaml:"jwks" doc:"Where the provider's keys are, for the validations with jwks."`
 	Profile       profileEndpoint                 `yaml:"profile" doc:"The user-profile endpoint, for validation profile and jwks+profile."`
 	APIKeys       apiKeysSection                  `yaml:"api_keys" doc:"The keys of your own, for validation api_keys."`
-	Introspection introspectEndpoint              `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection."`
+	Introspection introspectEndpoint              `yaml:"introspection" doc:"The introspection endpoint (RFC 7662), for validation introspection and jwks+introspection."`
 	Lookup        lookupSection                   `yaml:"lookup" doc:"The endpoint for validation lookup: it is asked about each credential in a form that you write, and you write what its answer means."`
 }
 

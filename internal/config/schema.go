@@ -72,7 +72,7 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 	validatedBy := func(modes ...string) strictyaml.JSONSchema {
 		return strictyaml.JSONSchema{"properties": map[string]any{"validation": oneOf(modes)}} // or absent
 	}
-	introspected := validatedBy(ValidateIntrospection)
+	introspected := validatedBy(ValidateIntrospection, ValidateJWKSIntrospection)
 	introspected["required"] = []string{"validation"} // it is not what counts without the key
 	byAPIKeys := validatedBy(ValidateAPIKeys)
 	byAPIKeys["required"] = []string{"validation"}
@@ -99,7 +99,7 @@ func (providerSection) AmendSchema(s strictyaml.JSONSchema) {
 			}},
 		},
 		{
-			"if": validatedBy(ValidateJWKS, ValidateJWKSProfile),
+			"if": validatedBy(ValidateJWKS, ValidateJWKSProfile, ValidateJWKSIntrospection),
 			"then": strictyaml.JSONSchema{"anyOf": []strictyaml.JSONSchema{{"required": []string{"audiences"}}, {"required": []string{"clients"}}}, "properties": map[string]any{
 				"audiences": strictyaml.JSONSchema{"minItems": 1},
 				"opaque":    strictyaml.JSONSchema{"const": false},

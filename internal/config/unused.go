@@ -26,7 +26,7 @@ func (v *validator) unusedSections(p providerSection) {
 			v.add(pos, "provider %q: %s has no effect with validation: %s; remove it", p.Name.Value, key.name, mode)
 		}
 	}
-	keys := []string{ValidateJWKS, ValidateJWKSProfile}
+	keys := []string{ValidateJWKS, ValidateJWKSProfile, ValidateJWKSIntrospection}
 	for _, section := range []struct {
 		name    string
 		used    []string // by these validations
@@ -34,7 +34,7 @@ func (v *validator) unusedSections(p providerSection) {
 	}{
 		{"jwks", keys, p.JWKS.written()},
 		{"profile", []string{ValidateProfile, ValidateJWKSProfile}, []located{p.Profile.URL}},
-		{"introspection", []string{ValidateIntrospection}, append(p.Introspection.clientSection.written(), p.Introspection.URL, p.Introspection.Auth)},
+		{"introspection", []string{ValidateIntrospection, ValidateJWKSIntrospection}, append(p.Introspection.clientSection.written(), p.Introspection.URL, p.Introspection.Auth)},
 		{"lookup", []string{ValidateLookup}, p.Lookup.written()},
 	} {
 		if slices.Contains(section.used, string(p.Validation.Value)) {

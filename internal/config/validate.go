@@ -19,12 +19,13 @@ import (
 
 // The ways to validate a token.
 const (
-	ValidateJWKS          = "jwks"
-	ValidateProfile       = "profile"
-	ValidateJWKSProfile   = "jwks+profile"
-	ValidateIntrospection = "introspection"
-	ValidateLookup        = "lookup"
-	ValidateAPIKeys       = "api_keys"
+	ValidateJWKS              = "jwks"
+	ValidateProfile           = "profile"
+	ValidateJWKSProfile       = "jwks+profile"
+	ValidateIntrospection     = "introspection"
+	ValidateJWKSIntrospection = "jwks+introspection"
+	ValidateLookup            = "lookup"
+	ValidateAPIKeys           = "api_keys"
 )
 
 // Asymmetric are the algorithms of RFC 7518 section 3.1 and RFC 8037 whose
@@ -33,7 +34,7 @@ var Asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 
 // What other keys may be.
 var (
-	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection, ValidateLookup, ValidateAPIKeys}
+	validations = []string{ValidateJWKS, ValidateProfile, ValidateJWKSProfile, ValidateIntrospection, ValidateJWKSIntrospection, ValidateLookup, ValidateAPIKeys}
 	counts      = []string{"validations", "requests", "off"}
 	appends     = []string{"auto", "always", "never"}
 	purposes    = []string{"access", "any"}
@@ -362,7 +363,7 @@ func (v *validator) provider(l *providerSection, pos func(located) strictyaml.Po
 	}
 	v.endpoints(p, pos)
 	switch mode {
-	case ValidateIntrospection:
+	case ValidateIntrospection, ValidateJWKSIntrospection:
 		v.client("introspection", p.Introspection.Auth, p.Introspection.clientSection, p.Insecure, pos)
 	case ValidateLookup:
 		v.lookup(l, pos)
@@ -383,7 +384,7 @@ func (v *validator) endpoints(p providerSection, pos func(located) strictyaml.Po
 	}{
 		{"jwks.url", first(p.JWKS.URL), strings.HasPrefix(mode, ValidateJWKS) && p.JWKS.File.Value == ""},
 		{"profile.url", p.Profile.URL, mode == ValidateProfile || mode == ValidateJWKSProfile},
-		{"introspection.url", p.Introspection.URL, mode == ValidateIntrospection},
+		{"introspection.url", p.Introspection.URL, mode == ValidateIntrospection || mode == ValidateJWKSIntrospection},
 	} {
 		switch {
 		case e.url.Value != "" || e.url.Pos.Line > 0:

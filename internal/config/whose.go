@@ -9,7 +9,9 @@ import (
 )
 
 // byKeys reports whether a validation needs the provider's keys.
-func byKeys(mode string) bool { return mode == ValidateJWKS || mode == ValidateJWKSProfile }
+func byKeys(mode string) bool {
+	return mode == ValidateJWKS || mode == ValidateJWKSProfile || mode == ValidateJWKSIntrospection
+}
 
 // first is the first of a list that may be empty.
 func first(list []located) located {

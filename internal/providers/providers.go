@@ -118,6 +118,13 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 		}
 		return auth
 	}
+	byIntrospection := func() token.Verifier {
+		place := at(p.Introspection.URL, "introspection_endpoint", (*discovery.Source).Introspection)
+		return introspection.New(introspection.Options{
+			Place: place, ClientID: p.Introspection.Client.ClientID, Auth: clientauth.New(ourselves(p.Introspection.Client)),
+			Rules: rules, Client: client("introspection", place), Logger: log,
+		})
+	}
 	switch p.Validation {
 	case config.ValidateJWKS:
 		built.Verifier = byKeys()
@@ -126,11 +133,9 @@ func (built *Provider) verify(p config.Provider, log *slog.Logger, client func(e
 	case config.ValidateJWKSProfile:
 		built.Verifier = token.Both(byKeys(), byProfile())
 	case config.ValidateIntrospection:
-		place := at(p.Introspection.URL, "introspection_endpoint", (*discovery.Source).Introspection)
-		built.Verifier = introspection.New(introspection.Options{
-			Place: place, ClientID: p.Introspection.Client.ClientID, Auth: clientauth.New(ourselves(p.Introspection.Client)),
-			Rules: rules, Client: client("introspection", place), Logger: log,
-		})
+		built.Verifier = byIntrospection()
+	case config.ValidateJWKSIntrospection:
+		built.Verifier = token.Both(byKeys(), byIntrospection())
 	case config.ValidateLookup:
 		opts := lookup.Options{Request: p.Lookup.Request, Meaning: p.Lookup.Meaning, Rules: rules, Logger: log}
 		if p.Lookup.Client.Method != clientauth.None {

@@ -33,7 +33,7 @@ policy: policy.yaml
 	}
 	want, err := authz.NewMetadata(authz.Resource{
 		Identifier: "https://api.example.com/", AuthorizationServers: []string{"https://one.example.com", "https://two.example.com/"},
-		Scopes: []string{"a", "b", "c"}, Name: "An API", Documentation: "https://docs.example.com",
+		Scopes: []string{"a", "b", "c"}, BearerMethods: []string{"header"}, Name: "An API", Documentation: "https://docs.example.com",
 	})
 	if err != nil {
 		t.Fatal(err)

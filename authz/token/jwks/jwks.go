@@ -47,16 +47,8 @@ func (v *Verifier) accepts(t *token.JWT) error {
 
 // signer finds the key that signed the token.
 func (v *Verifier) signer(ctx context.Context, t *token.JWT) (keyID string, err error) {
-	keys, err := v.Keys.find(ctx, t.Kid, t.Alg)
-	if err != nil {
-		return "", err
-	}
-	for _, k := range keys {
-		if k.verifies(t) {
-			return k.id, nil
-		}
-	}
-	return "", token.Invalidf("its signature is wrong")
+	k, err := v.Keys.find(ctx, t)
+	return k.id, err
 }
 
 // Diagnose implements [token.Diagnoser]. Other than Verify it goes on after a check that
@@ -81,8 +73,8 @@ func (v *Verifier) Immediate(given *token.Token) bool {
 	if err != nil || v.accepts(t) != nil {
 		return true
 	}
-	keys, err := v.Keys.held(t.Kid, t.Alg)
-	return err != nil || len(keys) > 0
+	_, sure, err := v.Keys.held(t)
+	return err != nil || sure
 }
 
 // HasKey implements [token.KeyHolder].

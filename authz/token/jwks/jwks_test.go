@@ -201,7 +201,7 @@ func TestKeysThatDoNotCount(t *testing.T) {
 		"KTY only":                     {m{"kty": nil, "KTY": "RSA"}, false},
 		"another kid":                  {m{"kid": "other"}, false},
 		"kid in another case":          {m{"kid": "KEY-1"}, false},
-		"without kid":                  {m{"kid": nil}, false},
+		"without kid":                  {m{"kid": nil}, true},
 		"exponent 1":                   {m{"e": "AQ"}, false},
 		"exponent 2":                   {m{"e": "Ag"}, false},
 		"exponent 0":                   {m{"e": "AA"}, false},
@@ -320,10 +320,76 @@ func TestTokensWithoutKid(t *testing.T) {
 		t.Errorf("one key that fits: %v", err)
 	}
 	idp.Rotate()
-	id, err := verify("RS256")
-	mustBeInvalid(t, "two keys that fit", id, err)
-	id, err = newVerifier(idp).Verify(t.Context(), token.Parse(tokentest.Compact(`{"alg":"RS256","kid":""}`, payload(t, idp), signer(t, idp, "RS256"))))
-	mustBeInvalid(t, "an empty kid is none", id, err)
+	if _, err := verify("RS256"); err != nil {
+		t.Errorf("two keys that fit: %v", err)
+	}
+	if _, err := newVerifier(idp).Verify(t.Context(), token.Parse(tokentest.Compact(`{"alg":"RS256","kid":""}`, payload(t, idp), signer(t, idp, "RS256")))); err != nil {
+		t.Errorf("an empty kid is none: %v", err)
+	}
+	good := tokentest.Compact(`{"alg":"RS256"}`, payload(t, idp), signer(t, idp, "RS256"))
+	id, err := newVerifier(idp).Verify(t.Context(), token.Parse(good[:len(good)-8]+"AAAAAAAA"))
+	mustBeInvalid(t, "no key signed it", id, err)
+	for range 7 {
+		idp.Rotate()
+	}
+	id, err = verify("RS256")
+	mustBeInvalid(t, "nine keys that fit", id, err)
+}
+
+// TestKeysWithoutKid: a key without a kid is for any token of its algorithm, and a key
+// that names an issuer for the tokens of that issuer.
+func TestKeysWithoutKid(t *testing.T) {
+	publish := func(t *testing.T, idp *tokentest.Provider, change func(jwk map[string]any)) {
+		var set struct{ Keys []map[string]any }
+		if err := json.Unmarshal([]byte(idp.JWKS()), &set); err != nil {
+			t.Fatal(err)
+		}
+		for _, jwk := range set.Keys {
+			change(jwk)
+		}
+		text, err := json.Marshal(map[string]any{"keys": set.Keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		idp.Publish(string(text))
+	}
+	for name, test := range map[string]struct {
+		change func(idp *tokentest.Provider) func(jwk map[string]any)
+		claims map[string]any
+		good   bool
+	}{
+		"no kid": {func(*tokentest.Provider) func(map[string]any) { return func(jwk map[string]any) { delete(jwk, "kid") } }, nil, true},
+		"its issuer": {func(idp *tokentest.Provider) func(map[string]any) {
+			return func(jwk map[string]any) { jwk["issuer"] = idp.URL }
+		}, nil, true},
+		"another issuer": {func(*tokentest.Provider) func(map[string]any) {
+			return func(jwk map[string]any) { jwk["issuer"] = "https://other.example" }
+		}, nil, false},
+		"its issuer by a tenant": {func(idp *tokentest.Provider) func(map[string]any) {
+			front := idp.URL[:len(idp.URL)-2]
+			return func(jwk map[string]any) { jwk["issuer"] = front + "{tenantid}" }
+		}, map[string]any{"tid": "LAST"}, true},
+	} {
+		idp := tokentest.New(t)
+		publish(t, idp, test.change(idp))
+		claims := maps.Clone(test.claims)
+		if claims["tid"] == "LAST" {
+			claims["tid"] = idp.URL[len(idp.URL)-2:]
+		}
+		id, err := newVerifier(idp).Verify(t.Context(), token.Parse(idp.Mint(claims, nil)))
+		if (err == nil) != test.good || (id != nil) != test.good {
+			t.Errorf("%s: %v, %v", name, id, err)
+		}
+	}
+	idp := tokentest.New(t)
+	publish(t, idp, func(jwk map[string]any) { delete(jwk, "kid") })
+	v := newVerifier(idp)
+	stranger := tokentest.New(t)
+	stranger.URL = idp.URL
+	id, err := v.Verify(t.Context(), token.Parse(stranger.Mint(map[string]any{"iss": idp.URL}, nil)))
+	if id != nil || err == nil {
+		t.Errorf("a stranger's signature beside a key without kid: %v, %v", id, err)
+	}
 }
 
 func TestZeroVerifierDenies(t *testing.T) {

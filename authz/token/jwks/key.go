@@ -35,12 +35,19 @@ type key struct {
 	id     string // of the key with its kid and alg
 	kid    string // empty if it has none
 	alg    string // the only algorithm it is for; empty: any that fits
+	issuer string // the only issuer whose tokens it is for; empty: any. {tenantid} stands for the claim tid
 	public any
+}
+
+// countsFor reports whether the key is for tokens of this one's issuer: Entra names the
+// issuer of each of its keys.
+func (k key) countsFor(t *token.JWT) bool {
+	return k.issuer == "" || strings.ReplaceAll(k.issuer, "{tenantid}", t.Claims.Text("tid")) == t.Claims.Text("iss")
 }
 
 // fits tells whether the key can verify a signature by alg.
 func (k key) fits(alg string) bool {
-	if k.alg != "" && k.alg != alg {
+	if k.alg != "" && k.alg != alg && method(k.alg) != method(alg) {
 		return false
 	}
 	switch public := k.public.(type) {
@@ -190,6 +197,7 @@ type members struct {
 	KeyOps []string `json:"key_ops"`
 	Alg    *string  `json:"alg"`
 	Kid    string   `json:"kid"`
+	Issuer string   `json:"issuer"`
 	Crv    string   `json:"crv"`
 	X      string   `json:"x"`
 	Y      string   `json:"y"`
@@ -221,7 +229,7 @@ func parseKey(data []byte, uses []string) (k key, err error) {
 	if err != nil {
 		return key{}, err
 	}
-	k = key{kid: m.Kid, public: public}
+	k = key{kid: m.Kid, issuer: m.Issuer, public: public}
 	if m.Alg != nil {
 		k.alg = *m.Alg
 		if !Supported(k.alg) || !k.fits(k.alg) {

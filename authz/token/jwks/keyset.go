@@ -194,25 +194,45 @@ func (s *KeySet) has(id string) bool {
 	return set != nil && slices.ContainsFunc(set.keys, func(k key) bool { return k.id == id })
 }
 
-// find returns the keys that may have signed a token: those of its kid, or, if
-// it has none, the only one that fits. It fetches the keys again for a kid that
-// it does not know, at most once in 10 s. The error is an *[token.InvalidError]
-// if the provider has no such key, else an *[token.UnavailableError]: also where the key
-// may have been published since the last fetch.
-func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
-	if keys, err := s.held(kid, alg); err != nil || len(keys) > 0 {
-		return keys, err
+// find returns the key that signed a token. It fetches the keys again for a token whose
+// key it does not know, at most once in 10 s. The error is an *[token.InvalidError] if the
+// signature is wrong or the provider has no such key, else an *[token.UnavailableError]: also
+// where the key may have been published since the last fetch.
+func (s *KeySet) find(ctx context.Context, t *token.JWT) (key, error) {
+	if k, known, err := s.signer(t); known {
+		return k, err
 	}
 	fetched, err := s.fetchForUnknown(ctx)
 	if err != nil {
-		return nil, err
+		return key{}, err
 	}
-	if keys, err := s.held(kid, alg); err != nil || len(keys) > 0 {
-		return keys, err
+	if k, known, err := s.signer(t); known {
+		return k, err
 	}
+	return key{}, s.unknown(t.Kid, fetched)
+}
+
+// signer returns the key that signed a token. known is false if the key may be one that
+// is not held.
+func (s *KeySet) signer(t *token.JWT) (signer key, known bool, err error) {
+	keys, sure, err := s.held(t)
+	if err != nil {
+		return key{}, true, err
+	}
+	for _, k := range keys {
+		if k.verifies(t) {
+			return k, true, nil
+		}
+	}
+	return key{}, sure, token.Invalidf("its signature is wrong")
+}
+
+// unknown is the error of a token whose key is not held. fetched reports whether the keys
+// were fetched for it.
+func (s *KeySet) unknown(kid string, fetched bool) error {
 	unknown := token.Invalidf("the provider has no key for it (kid, alg)")
 	if fetched {
-		return nil, unknown
+		return unknown
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,12 +240,12 @@ func (s *KeySet) find(ctx context.Context, kid, alg string) ([]key, error) {
 	if set := s.current.Load(); s.lastErr == nil && s.fresh(set) {
 		if kid != "" && slices.ContainsFunc(set.keys, func(k key) bool { return k.kid == kid }) {
 			unknown.NoCache = true // the key is there, for another algorithm
-			return nil, unknown
+			return unknown
 		}
 		unavailable.Reason = "the provider's keys were fetched a moment ago, and the token's is not among them: it may have been published since"
 		unavailable.Charged = true
 	}
-	return nil, unavailable
+	return unavailable
 }
 
 // outage is the error of every token while there are no keys and none may be fetched.
@@ -250,21 +270,34 @@ func (s *KeySet) unavailable() *token.UnavailableError {
 	return &token.UnavailableError{Reason: "the provider's keys cannot be fetched", RetryAfter: wait, Err: s.lastErr}
 }
 
-func (s *KeySet) held(kid, alg string) ([]key, error) {
+// maxTried is how many keys are tried for a token that names none.
+const maxTried = 8
+
+// held are the keys that may have signed a token: those of its kid, else those without
+// one; for a token without a kid all that fit. sure reports whether no other key may have.
+func (s *KeySet) held(t *token.JWT) (keys []key, sure bool, err error) {
 	set := s.current.Load()
 	if !s.fresh(set) {
-		return nil, nil
+		return nil, false, nil
 	}
-	var keys []key
+	var named, others []key
 	for _, k := range set.keys {
-		if (kid == "" || k.kid == kid) && k.fits(alg) {
-			keys = append(keys, k)
+		switch {
+		case !k.fits(t.Alg) || !k.countsFor(t):
+		case t.Kid != "" && k.kid == t.Kid:
+			named = append(named, k)
+		case t.Kid == "" || k.kid == "":
+			others = append(others, k)
 		}
 	}
-	if kid == "" && len(keys) > 1 {
-		return nil, token.Invalidf("it names no key (kid), and the provider has more than one for its algorithm")
+	switch {
+	case len(named) > 0:
+		return named, true, nil
+	case len(others) > maxTried:
+		return nil, true, token.Invalidf("it names no key (kid), and the provider has more than %d for its algorithm", maxTried)
+	default:
+		return others, t.Kid == "" && len(others) > 0, nil
 	}
-	return keys, nil
 }
 
 // fetchForUnknown fetches the keys unless that was done in the last 10 s, and

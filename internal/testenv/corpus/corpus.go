@@ -28,7 +28,7 @@ import (
 )
 
 // Modes are the ways to validate a token.
-var Modes = []string{"jwks", "profile", "jwks+profile", "introspection", "lookup"}
+var Modes = []string{"jwks", "profile", "jwks+profile", "introspection", "jwks+introspection", "lookup"}
 
 // Case is a txtar file.
 type Case struct {

@@ -55,7 +55,7 @@ func Configure(t testing.TB, dir, mode string, idp *tokentest.Provider, changes 
 		delete(provider, "audiences")
 	case mode == "profile":
 		provider["opaque"] = false
-	case mode == "introspection":
+	case mode == "introspection" || mode == "jwks+introspection":
 		provider["introspection"] = map[string]any{"client_id": tokentest.ClientID, "client_secret": "file:secret"}
 	}
 	if mode == "lookup" {
